@@ -1,0 +1,83 @@
+# Everything that a developer or a CI job types. `make` alone lists it.
+PYTHON ?= python3
+ADDR ?= 127.0.0.1:5000
+DATA ?= .data
+WORKERS ?= 2
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+TOOLS := .tools/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+UV_VERSION := 0.13.9
+UV := .tools/uv/bin/uv
+COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11
+
+CLIENTS := docker=docker.io dockerd=docker.io podman=podman buildah=buildah \
+	containerd=containerd ctr=containerd skopeo=skopeo
+LOADERS := nginx=nginx-light wrk=wrk
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help serve test bench lint conformance tools system lock clean distclean dev
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: $(VENV)/.runtime ## start the registry (ADDR=host:port, DATA=directory, WORKERS=n, ARGS=…)
+	@exec $(BIN)/moorage serve --addr $(ADDR) --data $(DATA) --workers $(WORKERS) $(ARGS)
+
+test: dev system tools ## everything that proves the project (ARGS= goes to pytest)
+	$(BIN)/pytest -v -ra --durations=15 $(ARGS)
+
+bench: dev tools ## compare with other registries on this machine
+	@tools/system-packages $(LOADERS)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+conformance: dev tools ## the official suite: every store, 1 and 2 workers, both profiles
+	$(BIN)/python -m conformance --matrix $(ARGS)
+
+lint: dev ## style, types and layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+tools: ## build the pinned Go programs that tests and benchmarks run
+	@tools/go-tools $(TOOLS)
+
+system: ## install the container clients that tests run (root on Debian)
+	@tools/system-packages $(CLIENTS)
+
+lock: ## pin the dependencies in pyproject.toml (ARGS=--upgrade: to the newest allowed)
+	@test -x $(UV) || { $(PYTHON) -m venv .tools/uv && .tools/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], "editables", sep="\n")' \
+		| $(COMPILE) $(ARGS) --no-annotate - -o requirements/build.lock
+	$(COMPILE) $(ARGS) pyproject.toml -o requirements/runtime.lock
+	$(COMPILE) $(ARGS) pyproject.toml --group dev -c requirements/runtime.lock -c requirements/build.lock -o requirements/dev.lock
+
+clean: ## remove caches and reports (not the data, not the environment)
+	rm -rf build conformance/results .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	find . -name __pycache__ -not -path './.venv/*' -not -path './.tools/*' -prune -exec rm -rf {} +
+
+distclean: clean ## also remove the environment and the built tools
+	rm -rf $(VENV) .tools
+
+dev: $(VENV)/.dev
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3 …' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || CI=true tools/system-packages python3-ensurepip=python3-venv
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements/build.lock requirements/runtime.lock pyproject.toml | $(BIN)/python
+	@echo 'making the environment in $(VENV) …'
+	@$(PIP) --require-hashes -r requirements/build.lock
+	@$(PIP) --require-hashes -r requirements/runtime.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.lock $(VENV)/.runtime
+	@$(PIP) --require-hashes -r requirements/dev.lock
+	@touch $@

@@ -1,0 +1,1 @@
+"""Moorage: the OCI registry API, its services and its command line."""

@@ -1,0 +1,1 @@
+"""Object stores and coordination: ports, drivers, and the contract suites that bind them."""
