@@ -1,0 +1,1 @@
+"""The protocol core: grammar, values, errors and rules of OCI Distribution, with no I/O."""

@@ -1,0 +1,3 @@
+"""Fixtures for every test. The modules named here are in tests/fixtures."""
+
+pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.programs", "tests.fixtures.daemons"]
