@@ -1,0 +1,334 @@
+"""Objects as files: each method one blocking operation, for a thread to run.
+
+An object is written to a temporary file, synced, and renamed to its place; then the directory is
+synced. Whatever changes what is at a key holds the key's lock for that one step, so that checks and
+changes are one.
+"""
+
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
+from itertools import count
+from pathlib import Path
+from time import time
+from typing import final
+
+from storage._files import (
+    VALUE,
+    VOLATILE,
+    digest,
+    read_stat,
+    read_value,
+    reading,
+    sealed,
+    write_all,
+    writing,
+)
+from storage._root import (
+    OBJECTS,
+    PARTIAL,
+    TEMPORARY,
+    Directory,
+    RangeLocks,
+    open_root,
+    orders_renames,
+)
+from storage.ports import (
+    AlreadyExists,
+    InvalidKey,
+    NotFound,
+    PreconditionFailed,
+    Stat,
+    Unavailable,
+    Value,
+)
+
+_RETRIES = 100
+_STALE = 3600.0
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+
+Check = Callable[[], None]
+"""Raises where a write must not happen; called while no other writer of the key can change it."""
+
+
+class _KeyLocks:
+    """One writer of a key at a time, among all threads and processes."""
+
+    def __init__(self, ranges: RangeLocks) -> None:
+        self._ranges = ranges
+        self._mutex = threading.Lock()
+        self._held: dict[int, tuple[threading.Lock, int]] = {}
+
+    @contextmanager
+    def hold(self, key: str) -> Iterator[None]:
+        offset = int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big") >> 2
+        with self._mutex:
+            lock, users = self._held.get(offset) or (threading.Lock(), 0)
+            self._held[offset] = (lock, users + 1)
+        try:
+            with lock:
+                self._ranges.lock(offset)
+                try:
+                    yield
+                finally:
+                    self._ranges.unlock(offset)
+        finally:
+            with self._mutex:
+                lock, users = self._held[offset]
+                if users == 1:
+                    del self._held[offset]
+                else:
+                    self._held[offset] = (lock, users - 1)
+
+
+@final
+class Disk:
+    """The files of one store. Its methods block; any thread may call them."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._ranges = open_root(root)
+        self.objects = Directory(self._root.open(OBJECTS, _DIRECTORY))
+        self.partial = Directory(self._root.open(PARTIAL, _DIRECTORY))
+        self.temporary = Directory(self._root.open(TEMPORARY, _DIRECTORY))
+        self._locks = _KeyLocks(self._ranges)
+        self._token = secrets.token_hex(8)
+        self._count = count()
+        self.ordered = orders_renames(self.objects.fd)
+        self._durable: dict[str, int] = {}
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        for part in (self.objects, self.partial, self.temporary, self._root, self._ranges):
+            part.close()
+
+    def sweep(self) -> None:
+        """Remove what writers that died left among the temporary files, an hour ago or more."""
+        for name in os.listdir(self.temporary.fd):  # noqa: PTH208 - a descriptor
+            with suppress(OSError):
+                status = os.stat(name, dir_fd=self.temporary.fd, follow_symlinks=False)
+                if status.st_mtime < time() - _STALE:
+                    os.unlink(name, dir_fd=self.temporary.fd)
+
+    def get(self, key: str) -> Value:
+        """As the port's ``get``."""
+        with reading(key):
+            fd = self.objects.open(key, os.O_RDONLY)
+            try:
+                return read_value(key, fd)
+            finally:
+                os.close(fd)
+
+    def stat(self, key: str) -> Stat:
+        """As the port's ``stat``. Content is not read."""
+        with reading(key):
+            fd = self.objects.open(key, os.O_RDONLY)
+            try:
+                return read_stat(key, fd)
+            finally:
+                os.close(fd)
+
+    def put(self, key: str, data: bytes, *, durable: bool) -> str:
+        """As the port's ``put``."""
+        return self._write(key, data, durable=durable, commit=durable)
+
+    def put_all(self, items: Sequence[tuple[str, bytes]]) -> None:
+        """As the port's ``put_all``.
+
+        On a file system that ``orders_renames``, the names appear in order and one ``fsync``
+        commits them all; elsewhere each directory is synced before the next name appears.
+        """
+        last = len(items) - 1
+        for index, (key, data) in enumerate(items):
+            self._write(key, data, commit=index == last or not self.ordered)
+
+    def create(self, key: str, data: bytes, then: Sequence[tuple[str, bytes]]) -> str:
+        """As the port's ``create``. What ``AlreadyExists`` tells of is durable, too."""
+
+        def absent() -> None:
+            if self._version(key) is not None:
+                raise AlreadyExists(key)
+
+        try:
+            absent()
+            version = self._write(key, data, absent, commit=not (then and self.ordered))
+        except AlreadyExists:
+            with writing(key):
+                self.sync(_parent(key))
+            raise
+        self.put_all(then)
+        return version
+
+    def replace(self, key: str, data: bytes, version: str) -> str:
+        """As the port's ``replace``."""
+
+        def unchanged() -> None:
+            if self._version(key) != version:
+                raise PreconditionFailed(key)
+
+        unchanged()
+        return self._write(key, data, unchanged)
+
+    def delete(self, key: str, *, version: str | None, durable: bool) -> None:
+        """As the port's ``delete``. Directories that became empty go too."""
+        with writing(key):
+            with self._locks.hold(key):
+                if version is not None and self._version(key) not in (None, version):
+                    raise PreconditionFailed(key)
+                self._unlink(key)
+            left = self._prune(_parent(key))
+            if durable:
+                self.sync(left)
+
+    def fresh_name(self) -> str:
+        """A name that no other file among the temporary ones has."""
+        return f"{self._token}-{next(self._count):x}"
+
+    def settle(self, key: str, name: str, source: Directory, check: Check | None) -> None:
+        """Move the file ``name`` of ``source`` to ``key``, if ``check`` does not raise."""
+        parent, _, last = key.rpartition("/")
+        for _ in range(_RETRIES):
+            fd = self._directory(key, parent)
+            try:
+                with self._locks.hold(key):
+                    if check is not None:
+                        check()
+                    os.rename(name, last, src_dir_fd=source.fd, dst_dir_fd=fd)
+            except FileNotFoundError:
+                # The directory was empty, and was removed, after it was opened. Or is it the file?
+                os.stat(name, dir_fd=source.fd, follow_symlinks=False)
+                continue
+            finally:
+                os.close(fd)
+            return
+        raise Unavailable(key, "its directory comes and goes; try again")
+
+    def sync(self, path: str) -> None:
+        """Make the names in directory ``path`` durable, and its own in its parents.
+
+        If it is gone, then the nearest of its parents that is there. The parents are synced where
+        this process has not done so for this very directory: whoever made it may not have come to
+        it yet. A file system that ``orders_renames`` commits them with it.
+        """
+        while True:
+            try:
+                inode = self._fsync(path)
+            except (FileNotFoundError, NotADirectoryError):
+                path = _parent(path)
+                continue
+            if not path or self.ordered or self._durable.get(path) == inode:
+                return
+            if len(self._durable) > 65_536:
+                self._durable.clear()
+            self._durable[path] = inode
+            path = _parent(path)
+
+    def _fsync(self, path: str) -> int:
+        fd = self.objects.open(path or ".", _DIRECTORY)
+        try:
+            os.fsync(fd)
+            return os.fstat(fd).st_ino
+        finally:
+            os.close(fd)
+
+    def _version(self, key: str) -> str | None:
+        try:
+            return self.stat(key).version
+        except NotFound:
+            return None
+
+    def _write(
+        self,
+        key: str,
+        data: bytes,
+        check: Check | None = None,
+        *,
+        durable: bool = True,
+        commit: bool = True,
+    ) -> str:
+        name = self.fresh_name()
+        with writing(key):
+            try:
+                self._fill(name, data, durable=durable)
+                self.settle(key, name, self.temporary, check)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(name, dir_fd=self.temporary.fd)
+                raise
+            if commit:
+                self.sync(_parent(key))
+        return digest(data).hex()
+
+    def _fill(self, name: str, data: bytes, *, durable: bool) -> None:
+        mode = VALUE if durable else VOLATILE
+        fd = os.open(name, NEW | os.O_CLOEXEC, mode, dir_fd=self.temporary.fd)
+        try:
+            write_all(fd, data if durable else sealed(data), 0)
+            if durable and (data or not self.ordered):
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _directory(self, key: str, path: str) -> int:
+        """Open the directory ``path``; make it and its parents where they are missing."""
+        for _ in range(_RETRIES):
+            try:
+                return self.objects.open(path or ".", _DIRECTORY)
+            except FileNotFoundError:
+                with suppress(FileNotFoundError):
+                    self._make(path)
+            except NotADirectoryError:
+                raise InvalidKey(key) from None
+        raise Unavailable(key, "its directory comes and goes; try again")
+
+    def _make(self, path: str) -> None:
+        parent, _, name = path.rpartition("/")
+        try:
+            fd = self.objects.open(parent or ".", _DIRECTORY)
+        except FileNotFoundError:
+            self._make(parent)
+            fd = self.objects.open(parent, _DIRECTORY)
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=fd)
+        finally:
+            os.close(fd)
+
+    def _unlink(self, key: str) -> None:
+        parent, _, name = key.rpartition("/")
+        with suppress(FileNotFoundError, NotADirectoryError):
+            fd = self.objects.open(parent or ".", _DIRECTORY)
+            try:
+                os.unlink(name, dir_fd=fd)
+            finally:
+                os.close(fd)
+
+    def _prune(self, path: str) -> str:
+        """Remove ``path`` and its parents while they are empty; return the first that stays.
+
+        Directories right below ``objects`` stay: there are few, and they fill again.
+        """
+        while "/" in path:
+            parent, _, name = path.rpartition("/")
+            try:
+                fd = self.objects.open(parent, _DIRECTORY)
+            except (FileNotFoundError, NotADirectoryError):
+                path = parent
+                continue
+            try:
+                os.rmdir(name, dir_fd=fd)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                return path
+            finally:
+                os.close(fd)
+            path = parent
+        return path
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]

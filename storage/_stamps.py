@@ -1,0 +1,41 @@
+"""Sequence numbers of names: even while what a name stands for is stable, odd while it changes."""
+
+from array import array
+from collections.abc import Iterable
+from typing import final
+from zlib import crc32
+
+SLOTS = 65_536
+"""Names are hashed to so many slots. Two names that share one invalidate each other's memories now
+and then, and their writers wait for each other; nothing else comes of it."""
+
+
+def slot(name: str) -> int:
+    """The slot of ``name``, the same in every process."""
+    return crc32(name.encode()) & (SLOTS - 1)
+
+
+def slots(names: Iterable[str]) -> list[int]:
+    """The slots of ``names``, each once, in the order in which all writers lock them."""
+    return sorted({slot(name) for name in names})
+
+
+@final
+class Stamps:
+    """The numbers. A slot's number only grows, and is written by the holder of its lock alone."""
+
+    def __init__(self, numbers: "array[int] | memoryview[int]") -> None:
+        self.numbers = numbers
+
+    def begin(self, changing: Iterable[int]) -> None:
+        """Make the slots odd: from now on nobody uses what was remembered of them.
+
+        One that is odd already was left so by a writer that died.
+        """
+        for number in changing:
+            self.numbers[number] |= 1
+
+    def end(self, changing: Iterable[int]) -> None:
+        """Make the slots even, and larger than ever: what is read from now on may be remembered."""
+        for number in changing:
+            self.numbers[number] = (self.numbers[number] | 1) + 1

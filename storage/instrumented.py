@@ -1,0 +1,262 @@
+"""A decorator for any driver: checks keys, times every operation, names it in its errors.
+
+It gives what the inner driver gives and no more: ``instrument`` returns an object without
+``append`` and ``open`` over a driver that has no content, and without ``open_file`` over one whose
+content is not in files.
+"""
+# ruff: noqa: D102 - what each method does is said once, in the port
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from time import perf_counter
+from typing import Protocol, TypeVar, cast
+
+from storage._grammar import check_key, check_prefix, check_range, check_value
+from storage.ports import (
+    AlreadyExists,
+    ContentReader,
+    ContentStore,
+    ContentWriter,
+    FileContent,
+    InvalidKey,
+    NotFound,
+    ObjectStore,
+    OpenFile,
+    PreconditionFailed,
+    Stat,
+    StorageError,
+    Unavailable,
+    Value,
+)
+
+Store = TypeVar("Store", bound=ObjectStore)
+
+
+class Observer(Protocol):
+    """Told of each operation when it has ended. Must not raise, and must be quick."""
+
+    def __call__(self, operation: str, outcome: str, seconds: float, size: int) -> None:
+        """Take note of one operation.
+
+        ``operation`` is a method of the ports (``get``, ``write``, ``read``…); ``outcome`` is
+        ``ok``, ``missing``, ``conflict`` (a create, replace or delete that lost), ``unavailable``,
+        ``cancelled`` or ``failed`` (a defect); ``size`` is the bytes of content it moved.
+        """
+        ...
+
+
+def instrument(store: Store, observe: Observer) -> Store:
+    """Return ``store`` with ``observe`` told of its operations, and the same capabilities."""
+    kind: type[InstrumentedObjects] = InstrumentedObjects
+    if hasattr(store, "append"):
+        kind = InstrumentedFiles if hasattr(store, "open_file") else InstrumentedContent
+    return cast("Store", kind(store, observe))
+
+
+class _Operation:
+    """One operation under way; ``size`` is set where it is known only at the end."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+class _Meter:
+    def __init__(self, observe: Observer) -> None:
+        self._observe = observe
+
+    @contextmanager
+    def measure(self, operation: str, key: str, size: int = 0) -> Iterator[_Operation]:
+        outcome = "ok"
+        start = perf_counter()
+        step = _Operation(size)
+        try:
+            yield step
+        except NotFound:
+            outcome = "missing"
+            raise
+        except (AlreadyExists, PreconditionFailed):
+            outcome = "conflict"
+            raise
+        except (InvalidKey, ValueError):
+            outcome = "failed"
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        except (StorageError, OSError) as error:
+            outcome = "unavailable"
+            raise Unavailable(key, f"{operation}: {_message(error)}") from error
+        except BaseException:
+            outcome = "failed"
+            raise
+        finally:
+            self._observe(operation, outcome, perf_counter() - start, step.size)
+
+
+def _message(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    return text.removeprefix(f"{error.key}: ") if isinstance(error, StorageError) else text
+
+
+class InstrumentedObjects:
+    """An ``ObjectStore`` over another."""
+
+    def __init__(self, inner: ObjectStore, observe: Observer) -> None:
+        """Tell ``observe`` of each operation on ``inner``."""
+        self._objects = inner
+        self._meter = _Meter(observe)
+
+    async def get(self, key: str) -> Value:
+        with self._meter.measure("get", key) as step:
+            check_key(key)
+            value = await self._objects.get(key)
+            step.size = len(value.data)
+            return value
+
+    async def stat(self, key: str) -> Stat:
+        with self._meter.measure("stat", key):
+            check_key(key)
+            return await self._objects.stat(key)
+
+    async def put(self, key: str, data: bytes, *, durable: bool = True) -> str:
+        with self._meter.measure("put", key, len(data)):
+            check_key(key)
+            check_value(key, data)
+            return await self._objects.put(key, data, durable=durable)
+
+    async def put_all(self, items: Sequence[tuple[str, bytes]]) -> None:
+        size = sum(len(data) for _, data in items)
+        with self._meter.measure("put_all", " ".join(key for key, _ in items), size):
+            for key, data in items:
+                check_key(key)
+                check_value(key, data)
+            await self._objects.put_all(items)
+
+    async def create(self, key: str, data: bytes, *, then: Sequence[tuple[str, bytes]] = ()) -> str:
+        size = len(data) + sum(len(value) for _, value in then)
+        with self._meter.measure("create", key, size):
+            for name, value in ((key, data), *then):
+                check_key(name)
+                check_value(name, value)
+            return await self._objects.create(key, data, then=then)
+
+    async def replace(self, key: str, data: bytes, version: str) -> str:
+        with self._meter.measure("replace", key, len(data)):
+            check_key(key)
+            check_value(key, data)
+            return await self._objects.replace(key, data, version)
+
+    async def delete(self, key: str, *, version: str | None = None, durable: bool = True) -> None:
+        with self._meter.measure("delete", key):
+            check_key(key)
+            await self._objects.delete(key, version=version, durable=durable)
+
+    async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[str]:
+        with self._meter.measure("list", prefix):
+            check_prefix(prefix)
+            return await self._objects.list(prefix, after=after, limit=limit)
+
+
+class InstrumentedContent(InstrumentedObjects):
+    """A ``ContentStore`` over another."""
+
+    def __init__(self, inner: ContentStore, observe: Observer) -> None:
+        """Tell ``observe`` of each operation on ``inner``."""
+        super().__init__(inner, observe)
+        self._content = inner
+
+    @asynccontextmanager
+    async def append(self, key: str, progress: str) -> AsyncIterator[ContentWriter]:
+        async with AsyncExitStack() as stack:
+            with self._meter.measure("append", key):
+                check_key(key)
+                context = self._content.append(key, progress)
+                writer = await stack.enter_async_context(context)
+            yield _Writer(writer, key, self._meter)
+
+    async def abandon(self, key: str, progress: str) -> None:
+        with self._meter.measure("abandon", key):
+            check_key(key)
+            await self._content.abandon(key, progress)
+
+    @asynccontextmanager
+    async def open(
+        self, key: str, start: int = 0, end: int | None = None
+    ) -> AsyncIterator[ContentReader]:
+        async with AsyncExitStack() as stack:
+            with self._meter.measure("open", key):
+                check_key(key)
+                check_range(key, start, end)
+                context = self._content.open(key, start, end)
+                reader = await stack.enter_async_context(context)
+            yield _Reader(reader, key, self._meter)
+
+
+class InstrumentedFiles(InstrumentedContent):
+    """A ``ContentStore`` with ``FileContent`` over another."""
+
+    def __init__(self, inner: ContentStore, observe: Observer) -> None:
+        """Tell ``observe`` of each operation on ``inner``, which must have ``open_file``."""
+        super().__init__(inner, observe)
+        self._files = cast("FileContent", inner)
+
+    @asynccontextmanager
+    async def open_file(self, key: str) -> AsyncIterator[OpenFile]:
+        async with AsyncExitStack() as stack:
+            with self._meter.measure("open_file", key):
+                check_key(key)
+                context = self._files.open_file(key)
+                file = await stack.enter_async_context(context)
+            yield file
+
+
+class _Writer:
+    def __init__(self, inner: ContentWriter, key: str, meter: _Meter) -> None:
+        self._inner = inner
+        self._key = key
+        self._meter = meter
+
+    @property
+    def offset(self) -> int:
+        return self._inner.offset
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        size = data.nbytes if isinstance(data, memoryview) else len(data)
+        with self._meter.measure("write", self._key, size):
+            await self._inner.write(data)
+
+    async def checkpoint(self) -> str:
+        with self._meter.measure("checkpoint", self._key):
+            return await self._inner.checkpoint()
+
+    async def finish(self, *, settled: bool = True) -> int:
+        with self._meter.measure("finish", self._key):
+            return await self._inner.finish(settled=settled)
+
+
+class _Reader:
+    def __init__(self, inner: ContentReader, key: str, meter: _Meter) -> None:
+        self._inner = inner
+        self._key = key
+        self._meter = meter
+
+    @property
+    def size(self) -> int:
+        return self._inner.size
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        pieces = aiter(self._inner)
+        while True:
+            with self._meter.measure("read", self._key) as step:
+                piece = await anext(pieces, None)
+                step.size = len(piece or b"")
+            if piece is None:
+                return
+            yield piece
+
+
+_contents: type[ContentStore] = InstrumentedContent
+_files: type[FileContent] = InstrumentedFiles

@@ -1,0 +1,93 @@
+"""Every storage key: the layout, the formats and their inverses.
+
+::
+
+    data/<aa>/<upload>                       the bytes of one upload, appended in place, never moved
+    uploads/<session>                        the upload session's record, once it holds bytes
+    secrets/sessions                         the key that session ids are proved with
+    blobs/<alg>/<aa>/<hex>                   pointer: which data key holds the blob, its size
+    refs/<alg>:<hex>/<repository>!           the repository holds the blob (reverse membership)
+    catalog/<repository>!                    the repository exists
+    repos/<repository>!/blobs/<alg>:<hex>              the blob is a member of the repository
+    repos/<repository>!/manifests/<alg>:<hex>          media type, line feed, the exact bytes
+    repos/<repository>!/tags/<tag>                     where the tag points
+    repos/<repository>!/tagged/<alg>:<hex>/<tag>       the tag may point at the manifest
+    repos/<repository>!/referrers/<subject>/<alg>:<hex>   the referrer's descriptor
+
+``!`` ends a repository's name. It sorts below every character that names may have, so keys list in
+the byte order of the names; and with it no key is a directory of another, though both ``a`` and
+``a/b`` are repositories. ``<upload>`` is the first half of the session's id. ``<aa>`` is the first
+two characters of what follows, so that directories stay small and a scan can be cut into 256 parts.
+"""
+
+from registry.spec.digest import Digest
+from registry.spec.names import RepositoryName, SessionId, Tag
+
+CATALOG = "catalog/"
+UPLOADS = "uploads/"
+SESSION_KEY = "secrets/sessions"
+
+
+def data(session: SessionId) -> str:
+    """Where the bytes of an upload go, and stay."""
+    return f"data/{session[:2]}/{session[:32]}"
+
+
+def upload(session: SessionId) -> str:
+    """The record of an open upload session."""
+    return f"{UPLOADS}{session}"
+
+
+def pointer(digest: Digest) -> str:
+    """The pointer from a digest to its data key."""
+    return f"blobs/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+
+
+def reference(digest: Digest, repository: RepositoryName) -> str:
+    """Reverse membership: this repository holds that blob."""
+    return f"refs/{digest}/{repository}!"
+
+
+def catalog(repository: RepositoryName) -> str:
+    """The repository exists."""
+    return f"{CATALOG}{repository}!"
+
+
+def catalog_name(key: str) -> RepositoryName:
+    """The inverse of ``catalog``."""
+    return RepositoryName(key[len(CATALOG) : -1])
+
+
+def blob(repository: RepositoryName, digest: Digest) -> str:
+    """Membership of a blob in a repository."""
+    return f"repos/{repository}!/blobs/{digest}"
+
+
+def manifest(repository: RepositoryName, digest: Digest) -> str:
+    """A manifest's media type and exact bytes."""
+    return f"repos/{repository}!/manifests/{digest}"
+
+
+def tags(repository: RepositoryName) -> str:
+    """The prefix of a repository's tags."""
+    return f"repos/{repository}!/tags/"
+
+
+def tag(repository: RepositoryName, name: Tag) -> str:
+    """Where a tag points."""
+    return f"repos/{repository}!/tags/{name}"
+
+
+def tagged(repository: RepositoryName, digest: Digest) -> str:
+    """The prefix of the tags that may point at a manifest."""
+    return f"repos/{repository}!/tagged/{digest}/"
+
+
+def referrers(repository: RepositoryName, subject: Digest) -> str:
+    """The prefix of the descriptors of a subject's referrers."""
+    return f"repos/{repository}!/referrers/{subject}/"
+
+
+def last_segment(key: str) -> str:
+    """The part of a key behind its last ``/``: the tag of a tag key, the digest of a referrer's."""
+    return key[key.rindex("/") + 1 :]
