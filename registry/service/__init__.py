@@ -1,0 +1,1 @@
+"""The registry's rules: what happens, in which order, under which coordination."""

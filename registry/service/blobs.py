@@ -1,0 +1,191 @@
+"""Blobs: immutable content, and which repositories hold it."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from registry.service.records import Pointer
+from registry.service.remembered import Remembered
+from registry.spec.digest import Digest
+from registry.spec.errors import BlobUnknown
+from registry.spec.names import RepositoryName
+from storage import keys
+from storage.coordination import Coordinator
+from storage.ports import (
+    AlreadyExists,
+    ContentReader,
+    ContentStore,
+    FileContent,
+    NotFound,
+    OpenFile,
+)
+
+SMALL = 64 * 1024
+"""Blobs up to this size, in bytes, are answered from memory where it has them."""
+
+_MOUNT_CANDIDATES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A blob that a repository holds. ``data`` is the storage key of its bytes."""
+
+    digest: Digest
+    size: int
+    data: str
+
+
+class Blobs:
+    """Reads, mounts, publishes and deletes blobs. A repository sees only its own."""
+
+    def __init__(
+        self,
+        store: ContentStore,
+        files: FileContent | None,
+        coordinator: Coordinator,
+        memory: int,
+    ) -> None:
+        """Remember members and small contents in up to ``memory`` bytes.
+
+        ``files`` is the same store, where its content is local files.
+        """
+        self._store = store
+        self._files = files
+        self._coordinator = coordinator
+        self.members: Remembered[Blob] = Remembered(coordinator, memory // 4, lambda _: 400)
+        self.contents: Remembered[bytes] = Remembered(coordinator, memory * 3 // 4, len)
+
+    async def find(self, repository: RepositoryName, digest: Digest) -> Blob:
+        """Return the blob, if the repository holds it; else ``BlobUnknown`` (end-2)."""
+
+        async def load() -> Blob:
+            try:
+                await self._store.get(keys.blob(repository, digest))
+                value = await self._store.get(keys.pointer(digest))
+            except NotFound:
+                raise BlobUnknown(digest) from None
+            pointer = Pointer.decode(value.data)
+            return Blob(digest, pointer.size, pointer.data)
+
+        return await self.members.get(_membership(repository, digest), load)
+
+    async def holds(self, repository: RepositoryName, digest: Digest) -> bool:
+        """Whether the repository holds the blob."""
+        try:
+            await self.find(repository, digest)
+        except BlobUnknown:
+            return False
+        return True
+
+    async def read(self, blob: Blob) -> bytes:
+        """Return the whole of a blob of at most ``SMALL`` bytes; ``BlobUnknown`` if it is gone."""
+
+        async def load() -> bytes:
+            try:
+                return (await self._store.get(blob.data)).data
+            except NotFound:
+                raise BlobUnknown(blob.digest) from None
+
+        return await self.contents.get(blob.data, load)
+
+    @asynccontextmanager
+    async def open(self, blob: Blob, start: int, end: int) -> AsyncIterator[ContentReader]:
+        """Read the bytes from ``start`` up to ``end``; ``BlobUnknown`` if they are gone."""
+        with _unknown_if_gone(blob):
+            async with self._store.open(blob.data, start, end) as reader:
+                yield reader
+
+    @property
+    def are_files(self) -> bool:
+        """Whether ``file`` can be asked for."""
+        return self._files is not None
+
+    @asynccontextmanager
+    async def file(self, blob: Blob) -> AsyncIterator[OpenFile]:
+        """Open the bytes as a local file, for the kernel to send; ``BlobUnknown`` if gone."""
+        if self._files is None:
+            raise TypeError("this store keeps no local files")
+        with _unknown_if_gone(blob):
+            async with self._files.open_file(blob.data) as file:
+                yield file
+
+    async def publish(
+        self, repository: RepositoryName, digest: Digest, data: str, size: int
+    ) -> Blob:
+        """Name verified, durable bytes by their digest, and make the repository hold them.
+
+        Pointer first, membership after it: a crash in between leaves garbage, never a dangling
+        name. May be repeated. Where the digest has bytes already those stay, whoever was first,
+        and the new ones are dropped.
+        """
+        membership = _membership_of(repository, digest)
+        pointer = Pointer(data, size).encode()
+        try:
+            await self._store.create(keys.pointer(digest), pointer, then=membership)
+        except AlreadyExists:
+            standing = Pointer.decode((await self._store.get(keys.pointer(digest))).data)
+            if standing.data != data:
+                await self._store.delete(data)
+                data = standing.data
+            await self._store.put_all(membership)
+        return Blob(digest, size, data)
+
+    async def mount(
+        self,
+        repository: RepositoryName,
+        digest: Digest,
+        source: RepositoryName | None,
+        readable: Callable[[RepositoryName], bool],
+    ) -> Blob | None:
+        """Make the repository hold a blob of another one, with no byte copied (end-11).
+
+        ``source`` must hold it and be ``readable`` by the caller; without a ``source`` any
+        readable repository will do. ``None`` where there is none: the client uploads. What
+        repositories the caller may not read hold makes no difference to the answer.
+        """
+        if source is not None:
+            candidates = [source]
+        else:
+            prefix = f"refs/{digest}/"
+            found = await self._store.list(prefix, limit=_MOUNT_CANDIDATES)
+            candidates = [RepositoryName(key[len(prefix) : -1]) for key in found]
+        for candidate in candidates:
+            if not readable(candidate):
+                continue
+            try:
+                blob = await self.find(candidate, digest)
+            except BlobUnknown:
+                continue
+            await self._store.put_all(_membership_of(repository, digest))
+            return blob
+        return None
+
+    async def delete(self, repository: RepositoryName, digest: Digest) -> None:
+        """Take the blob out of this repository (end-10). ``BlobUnknown`` if it holds none.
+
+        Other repositories keep it, and its bytes stay for them.
+        """
+        async with self._coordinator.change(_membership(repository, digest)):
+            try:
+                await self._store.stat(keys.blob(repository, digest))
+            except NotFound:
+                raise BlobUnknown(digest) from None
+            await self._store.delete(keys.blob(repository, digest))
+            await self._store.delete(keys.reference(digest, repository))
+
+
+def _membership_of(repository: RepositoryName, digest: Digest) -> Sequence[tuple[str, bytes]]:
+    """What makes the repository hold the blob, the reverse entry first."""
+    return [(keys.reference(digest, repository), b""), (keys.blob(repository, digest), b"")]
+
+
+def _membership(repository: RepositoryName, digest: Digest) -> str:
+    return f"blob/{repository}/{digest}"
+
+
+@contextmanager
+def _unknown_if_gone(blob: Blob) -> Iterator[None]:
+    try:
+        yield
+    except NotFound:
+        raise BlobUnknown(blob.digest) from None

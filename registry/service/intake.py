@@ -1,0 +1,110 @@
+"""One request body on its way into the store: hashed and written while the next bytes arrive."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from registry.spec.digest import Digest, Hasher
+from storage.ports import ContentWriter
+
+BLOCK = 1024 * 1024
+"""Bytes that are hashed and written in one step. Two blocks are held at a time, no more."""
+
+_INLINE = 64 * 1024
+"""A body of at most this many bytes is hashed on the loop: quicker than a thread's switch."""
+
+_hashing = ThreadPoolExecutor(4, "hashing")
+
+
+class Intake:
+    """Feeds a writer and a running hash, block by block, in order.
+
+    Constant memory: while one block is hashed and written, the next is gathered; the client waits
+    (TCP back-pressure) when both are full.
+    """
+
+    def __init__(self, writer: ContentWriter, hasher: Hasher | None, checkpoint: int) -> None:
+        """Feed ``writer``; ``hasher`` is ``None`` where the earlier bytes' state is not known."""
+        self._writer = writer
+        self._hasher = hasher
+        self._every = checkpoint
+        self._running: asyncio.Task[None] | None = None
+        self._saved = writer.offset
+
+    @property
+    def offset(self) -> int:
+        """Bytes that the writer has taken."""
+        return self._writer.offset
+
+    async def take(
+        self, body: AsyncIterator[bytes], checkpoint: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Take the whole body, calling ``checkpoint`` after every so many bytes.
+
+        What the body raises is passed on; the bytes before it are taken.
+        """
+        block: list[bytes] = []
+        gathered = 0
+        try:
+            async for data in body:
+                block.append(data)
+                gathered += len(data)
+                if gathered >= BLOCK:
+                    await self._flush(b"".join(block))
+                    block, gathered = [], 0
+                    if self.offset - self._saved >= self._every:
+                        await self.settle()
+                        await checkpoint()
+                        self._saved = self.offset
+        finally:
+            if block:
+                await self._flush(b"".join(block))
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until no block is under way. Its failure is raised here, once."""
+        running, self._running = self._running, None
+        if running is None:
+            return
+        try:
+            await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running])
+            raise
+
+    async def checkpoint(self) -> str:
+        """Make the bytes taken so far durable, and return the store's progress."""
+        return await self._writer.checkpoint()
+
+    async def finish(self) -> int:
+        """Make the content whole, its name durable with the next durable write; return its size."""
+        return await self._writer.finish(settled=False)
+
+    def hashed(self) -> str | None:
+        """The exported state of the hash of all bytes up to ``offset``."""
+        return self._hasher.export() if self._hasher else None
+
+    def digest(self) -> Digest | None:
+        """The digest of all bytes, or ``None`` where they must be read again to know it."""
+        return self._hasher.digest() if self._hasher else None
+
+    async def _flush(self, block: bytes) -> None:
+        await self.settle()
+        if len(block) <= _INLINE:
+            await self._process(block)
+        else:
+            self._running = asyncio.ensure_future(self._process(block))
+
+    async def _process(self, block: bytes) -> None:
+        if self._hasher is None:
+            await self._writer.write(block)
+        elif len(block) <= _INLINE:
+            self._hasher.update(block)
+            await self._writer.write(block)
+        else:
+            loop = asyncio.get_running_loop()
+            hashing = loop.run_in_executor(_hashing, self._hasher.update, block)
+            try:
+                await self._writer.write(block)
+            finally:
+                await hashing

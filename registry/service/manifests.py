@@ -1,0 +1,298 @@
+"""Manifests: exact bytes under their digest, and all that hangs on them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from registry.service.blobs import Blobs
+from registry.service.catalog import Catalog
+from registry.service.listing import every_key
+from registry.service.presence import exists
+from registry.service.referrers import Descriptor, Referrers, fallback_tag
+from registry.service.remembered import Remembered
+from registry.service.tags import Tags, Target, TargetGone
+from registry.spec import manifest as grammar
+from registry.spec.conditions import Conditions
+from registry.spec.digest import Digest
+from registry.spec.errors import (
+    BlobUnknown,
+    DigestMismatch,
+    ManifestBlobUnknown,
+    ManifestInvalid,
+    ManifestUnknown,
+    PreconditionFailed,
+)
+from registry.spec.manifest import Descriptor as Content
+from registry.spec.manifest import Manifest
+from registry.spec.names import Reference, RepositoryName, Tag
+from registry.spec.pagination import Page
+from storage import keys
+from storage.coordination import Coordinator
+from storage.ports import ContentStore, NotFound
+
+_CHECKS = 16
+_Sizes = Callable[[RepositoryName, Digest], Awaitable[int]]
+_INLINE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """A manifest as it was pushed: its media type and exact bytes."""
+
+    digest: Digest
+    media_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push made: the digest, and the subject that was processed."""
+
+    digest: Digest
+    subject: Digest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A manifest to be stored. ``content_type`` is the header as it came."""
+
+    reference: Reference
+    tags: Sequence[Tag]
+    body: bytes
+    content_type: str | None
+    conditions: Conditions
+
+
+class Manifests:
+    """Reads, stores and deletes manifests."""
+
+    def __init__(
+        self,
+        store: ContentStore,
+        coordinator: Coordinator,
+        blobs: Blobs,
+        tags: Tags,
+        referrers: Referrers,
+        catalog: Catalog,
+        *,
+        memory: int,
+        allow_sparse: bool,
+    ) -> None:
+        """Remember up to ``memory`` bytes; ``allow_sparse`` takes manifests that lack content."""
+        self._store = store
+        self._coordinator = coordinator
+        self._blobs = blobs
+        self._tags = tags
+        self._referrers = referrers
+        self._catalog = catalog
+        self._allow_sparse = allow_sparse
+        self.contents: Remembered[StoredManifest] = Remembered(
+            coordinator, memory, lambda stored: len(stored.data) + 300
+        )
+
+    async def get(self, repository: RepositoryName, reference: Reference) -> StoredManifest:
+        """Return the manifest (end-3), the bytes exactly as they were pushed.
+
+        ``ManifestUnknown`` if the repository has no such tag or manifest. What ``Accept`` says
+        makes no difference: a client that only knows Docker's types still learns the digest.
+        """
+        if isinstance(reference, Digest):
+            return await self._find(repository, reference)
+        record = await self._tags.resolve(repository, reference)
+        return await self._find(repository, record.target)
+
+    async def put(self, repository: RepositoryName, push: Push, by: str) -> Pushed:
+        """Store a manifest, then point tags at it (end-7a, end-7b).
+
+        Content first, names after it. ``ManifestBlobUnknown`` where the repository lacks what the
+        manifest needs (a missing subject is fine); ``DigestMismatch`` where the bytes are not
+        those of the reference; ``PreconditionFailed`` as for a tag. Repeating it is harmless.
+        """
+        manifest, digest = await self._read(push)
+        await self._check_content(repository, manifest)
+        tags = list(push.tags) if isinstance(push.reference, Digest) else [push.reference]
+        if push.conditions:
+            await self._check_conditions(repository, push)
+        target = Target(digest, manifest.media_type, len(push.body))
+        await self._store_manifest(repository, digest, manifest, push.body)
+        for tag in tags:
+            await self._point(repository, tag, target, by, manifest, push)
+        return Pushed(digest, manifest.subject.digest if manifest.subject else None)
+
+    async def delete(
+        self, repository: RepositoryName, reference: Reference, conditions: Conditions
+    ) -> None:
+        """Delete a tag, or a manifest with all its tags (end-9). ``ManifestUnknown`` if absent.
+
+        What names the manifest goes first, so that a deletion that breaks off leaves no name
+        behind that leads nowhere, and can be repeated. A tag that is pushed meanwhile is looked
+        for once more at the end; or its push finds out, and stores the manifest again.
+        """
+        if not isinstance(reference, Digest):
+            await self._tags.delete(repository, reference, conditions)
+            return
+        if not conditions.check_write(reference):
+            raise PreconditionFailed(reference)
+        try:
+            stored = await self._load(repository, reference)
+        except ManifestUnknown:
+            if not await self._drop_tags(repository, reference, gone=True):
+                raise
+            return
+        await self._drop_tags(repository, reference, gone=False)
+        manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
+        if manifest.subject is not None:
+            await self._referrers.remove(repository, manifest.subject.digest, reference)
+        async with self._coordinator.change(_name(repository, reference)):
+            await self._store.delete(keys.manifest(repository, reference))
+        await self._drop_tags(repository, reference, gone=True)
+
+    async def referrers_of(
+        self,
+        repository: RepositoryName,
+        subject: Digest,
+        artifact_types: Sequence[str],
+        page: Page,
+    ) -> tuple[Sequence[Descriptor], str | None]:
+        """Return a page of the subject's referrers and where the next one begins (end-12)."""
+        fallback = await self._fallback(repository, subject)
+        found = await self._referrers.page(repository, subject, artifact_types, page, fallback)
+        return found.descriptors, found.last
+
+    async def _find(self, repository: RepositoryName, digest: Digest) -> StoredManifest:
+        return await self.contents.get(
+            _name(repository, digest), lambda: self._load(repository, digest)
+        )
+
+    async def _load(self, repository: RepositoryName, digest: Digest) -> StoredManifest:
+        try:
+            value = await self._store.get(keys.manifest(repository, digest))
+        except NotFound:
+            raise ManifestUnknown(repository, digest) from None
+        media_type, _, data = value.data.partition(b"\n")
+        return StoredManifest(digest, media_type.decode(), data)
+
+    async def _read(self, push: Push) -> tuple[Manifest, Digest]:
+        def read() -> tuple[Manifest, Digest]:
+            algorithm = push.reference.algorithm if isinstance(push.reference, Digest) else "sha256"
+            digest = Digest.of(push.body, algorithm)
+            if isinstance(push.reference, Digest) and push.reference != digest:
+                raise DigestMismatch(push.reference, digest)
+            return grammar.parse(push.body, push.content_type), digest
+
+        return read() if len(push.body) <= _INLINE else await asyncio.to_thread(read)
+
+    async def _check_content(self, repository: RepositoryName, manifest: Manifest) -> None:
+        """Refuse a manifest whose content is missing, or is not of the size that it says.
+
+        Clients allocate and verify by that size: such an image could be pushed, never pulled.
+        """
+        gate = asyncio.Semaphore(_CHECKS)
+
+        async def size_of(descriptor: Content, read: _Sizes) -> int | None:
+            async with gate:
+                try:
+                    return await read(repository, descriptor.digest)
+                except (BlobUnknown, ManifestUnknown):
+                    return None
+
+        wanted = [*manifest.blobs, *manifest.manifests]
+        sizes = await asyncio.gather(
+            *(size_of(blob, self._blob_size) for blob in manifest.blobs),
+            *(size_of(child, self._manifest_size) for child in manifest.manifests),
+        )
+        missing = {
+            descriptor.digest
+            for descriptor, size in zip(wanted, sizes, strict=True)
+            if size is None
+        }
+        if missing and not self._allow_sparse:
+            raise ManifestBlobUnknown(sorted(missing))
+        for descriptor, size in zip(wanted, sizes, strict=True):
+            if size is not None and size != descriptor.size:
+                raise ManifestInvalid(
+                    f"the manifest says that {descriptor.digest} has {descriptor.size} bytes, "
+                    f"but it has {size}: correct the descriptor"
+                )
+
+    async def _blob_size(self, repository: RepositoryName, digest: Digest) -> int:
+        return (await self._blobs.find(repository, digest)).size
+
+    async def _manifest_size(self, repository: RepositoryName, digest: Digest) -> int:
+        return len((await self._find(repository, digest)).data)
+
+    async def _check_conditions(self, repository: RepositoryName, push: Push) -> None:
+        """Refuse a swap that can't win before anything is stored; the swap itself decides."""
+        current: Digest | None
+        try:
+            if isinstance(push.reference, Digest):
+                current = (await self._find(repository, push.reference)).digest
+            else:
+                current = (await self._tags.resolve(repository, push.reference)).target
+        except ManifestUnknown:
+            current = None
+        if not push.conditions.check_write(current):
+            raise PreconditionFailed(current)
+
+    async def _store_manifest(
+        self, repository: RepositoryName, digest: Digest, manifest: Manifest, body: bytes
+    ) -> None:
+        await self._catalog.enter(repository)
+        stored = manifest.media_type.encode() + b"\n" + body
+        await self._store.put(keys.manifest(repository, digest), stored)
+        if manifest.subject is not None:
+            descriptor = grammar.referrer_descriptor(manifest, digest)
+            await self._referrers.add(repository, manifest.subject.digest, digest, descriptor)
+
+    async def _point(
+        self,
+        repository: RepositoryName,
+        tag: Tag,
+        target: Target,
+        by: str,
+        manifest: Manifest,
+        push: Push,
+    ) -> None:
+        conditions = push.conditions if tag == push.reference else Conditions()
+        while True:
+            try:
+                return await self._tags.point(repository, tag, target, by, conditions)
+            except TargetGone:
+                await self._store_manifest(repository, target.digest, manifest, push.body)
+
+    async def _drop_tags(self, repository: RepositoryName, digest: Digest, *, gone: bool) -> bool:
+        """Delete the tags that point at the manifest; return whether there were any links."""
+        prefix = keys.tagged(repository, digest)
+        found = False
+        async for key in every_key(self._store, prefix):
+            await self._tags.drop(repository, Tag(key[len(prefix) :]), digest, gone=gone)
+            found = True
+        return found
+
+    async def _fallback(
+        self, repository: RepositoryName, subject: Digest
+    ) -> Mapping[Digest, Descriptor]:
+        """What clients listed under the fallback tag, as far as the repository still has it."""
+        try:
+            stored = await self.get(repository, fallback_tag(subject))
+        except ManifestUnknown:
+            return {}
+        index = grammar.parse(stored.data, stored.media_type)
+        gate = asyncio.Semaphore(_CHECKS)
+
+        async def present(digest: Digest) -> bool:
+            async with gate:
+                return await exists(self._store, keys.manifest(repository, digest))
+
+        found = await asyncio.gather(*(present(child.digest) for child in index.manifests))
+        return {
+            child.digest: msgspec.to_builtins(child, enc_hook=str)
+            for child, here in zip(index.manifests, found, strict=True)
+            if here
+        }
+
+
+def _name(repository: RepositoryName, digest: Digest) -> str:
+    return f"manifest/{repository}/{digest}"

@@ -1,0 +1,68 @@
+"""The records that the services keep in the store, as JSON.
+
+A field that is added needs a default, so that records written before it can still be read; a
+record with a field that this version does not know is refused (``Corrupt``), never half-read.
+"""
+
+from typing import Self
+
+import msgspec
+
+from registry.spec.digest import Digest
+from registry.spec.upload import State
+
+
+class Corrupt(Exception):
+    """A stored record can't be read: written by a newer version, or damaged."""
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """JSON to and from the store."""
+
+    def encode(self) -> bytes:
+        """The bytes to store."""
+        return msgspec.json.encode(self, enc_hook=str)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """The inverse of ``encode``. ``Corrupt`` where it can't be."""
+        try:
+            return msgspec.json.decode(data, type=cls)
+        except msgspec.MsgspecError as error:
+            raise Corrupt(f"{cls.__name__}: {error}") from error
+
+
+class Pointer(_Record, frozen=True):
+    """Where a blob's bytes are: the data key and their number."""
+
+    data: str
+    size: int
+
+
+class TagRecord(_Record, frozen=True):
+    """Where a tag points. ``version`` counts the tag's changes and orders them; clocks don't."""
+
+    digest: str
+    media_type: str
+    size: int
+    version: int
+    by: str
+    at: float
+
+    @property
+    def target(self) -> Digest:
+        """The digest of the manifest that the tag points at."""
+        return Digest(self.digest)
+
+
+class UploadRecord(_Record, frozen=True):
+    """An upload session that holds bytes, as of the last durable step, or one that was aborted.
+
+    ``progress`` is the store's, opaque here; ``hashed`` the exported state of the running hash
+    after ``offset`` bytes, or ``None`` where it can't be exported (the bytes are then read again).
+    """
+
+    offset: int = 0
+    progress: str = ""
+    hashed: str | None = None
+    state: State = State.OPEN

@@ -1,0 +1,53 @@
+"""All services of one process over one store."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from registry.service.blobs import Blobs
+from registry.service.catalog import Catalog
+from registry.service.manifests import Manifests
+from registry.service.referrers import Referrers
+from registry.service.tags import Tags
+from registry.service.uploads import Uploads
+from storage.coordination import Coordinator
+from storage.ports import ContentStore, FileContent
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the registry can do, whatever the wire."""
+
+    blobs: Blobs
+    uploads: Uploads
+    manifests: Manifests
+    tags: Tags
+    catalog: Catalog
+
+    @classmethod
+    def over(
+        cls,
+        store: ContentStore,
+        coordinator: Coordinator,
+        *,
+        files: FileContent | None,
+        memory: int,
+        allow_sparse: bool = False,
+    ) -> Self:
+        """Build them; together they remember up to ``memory`` bytes of the store.
+
+        ``files`` is the store itself where its content is local files, else ``None``.
+        """
+        blobs = Blobs(store, files, coordinator, memory * 2 // 5)
+        catalog = Catalog(store, coordinator, memory // 20)
+        tags = Tags(store, coordinator, catalog, memory // 5)
+        manifests = Manifests(
+            store,
+            coordinator,
+            blobs,
+            tags,
+            Referrers(store),
+            catalog,
+            memory=memory * 7 // 20,
+            allow_sparse=allow_sparse,
+        )
+        return cls(blobs, Uploads(store, coordinator, blobs), manifests, tags, catalog)

@@ -1,0 +1,191 @@
+"""Tags: names that move, with compare-and-swap."""
+
+import time
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from registry.service.catalog import Catalog
+from registry.service.listing import every_key
+from registry.service.presence import exists
+from registry.service.records import TagRecord
+from registry.service.remembered import Remembered
+from registry.spec.conditions import Conditions
+from registry.spec.digest import Digest
+from registry.spec.errors import ManifestUnknown, NameUnknown, PreconditionFailed
+from registry.spec.names import RepositoryName, Tag
+from registry.spec.pagination import Page
+from storage import keys
+from storage.coordination import Coordinator
+from storage.ports import NotFound, ObjectStore, Value
+
+
+class TargetGone(Exception):
+    """The manifest that a tag was to point at has been deleted meanwhile: it is to be put again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The manifest that a tag is to point at."""
+
+    digest: Digest
+    media_type: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class TagPage:
+    """Some of a repository's tags in byte order; ``more`` if others follow."""
+
+    tags: Sequence[str]
+    more: bool
+
+
+class Tags:
+    """Resolves, lists, points and deletes tags. One key per tag; each change is one swap of it."""
+
+    def __init__(
+        self, store: ObjectStore, coordinator: Coordinator, catalog: Catalog, memory: int
+    ) -> None:
+        """Remember tags and lists of tags in up to ``memory`` bytes."""
+        self._store = store
+        self._coordinator = coordinator
+        self._catalog = catalog
+        self.records: Remembered[TagRecord] = Remembered(coordinator, memory // 2, lambda _: 600)
+        self.lists: Remembered[tuple[str, ...]] = Remembered(
+            coordinator, memory // 2, lambda names: sum(map(len, names)) + 60 * len(names)
+        )
+
+    async def resolve(self, repository: RepositoryName, tag: Tag) -> TagRecord:
+        """Return where the tag points, never older than the last acknowledged change (end-3).
+
+        ``ManifestUnknown`` if there is no such tag.
+        """
+
+        async def load() -> TagRecord:
+            try:
+                return TagRecord.decode((await self._store.get(keys.tag(repository, tag))).data)
+            except NotFound:
+                raise ManifestUnknown(repository, tag) from None
+
+        return await self.records.get(_name(repository, tag), load)
+
+    async def page(self, repository: RepositoryName, page: Page) -> TagPage:
+        """Return the tags after ``page.last``, all of them or ``page.n`` (end-8a, end-8b).
+
+        ``NameUnknown`` for a repository that never was; one that has been emptied has no tags.
+        """
+        names = await self.lists.get(_list(repository), lambda: self._read_list(repository))
+        if not names and not await self._catalog.knows(repository):
+            raise NameUnknown(repository)
+        return _slice(names, page)
+
+    async def point(
+        self,
+        repository: RepositoryName,
+        tag: Tag,
+        target: Target,
+        by: str,
+        conditions: Conditions,
+    ) -> None:
+        """Point the tag at a manifest of the repository (end-7).
+
+        ``PreconditionFailed`` where ``conditions`` do not hold of the tag as it is: of concurrent
+        swaps from one digest, one succeeds. Pointing it where it points already changes nothing.
+        ``TargetGone`` if the manifest has been deleted meanwhile.
+        """
+        async with self._coordinator.change(_name(repository, tag), _list(repository)):
+            standing = await self._read(repository, tag)
+            record = _decode(standing)
+            current = record.target if record else None
+            if not conditions.check_write(current):
+                raise PreconditionFailed(current)
+            if current == target.digest:
+                return
+            await self._write(repository, tag, target, by, standing)
+            if current is not None:
+                await self._store.delete(keys.tagged(repository, current) + tag)
+
+    async def delete(self, repository: RepositoryName, tag: Tag, conditions: Conditions) -> None:
+        """Delete the tag (end-9); the manifest stays.
+
+        ``ManifestUnknown`` if there is no such tag, ``PreconditionFailed`` as in ``point``.
+        """
+        async with self._coordinator.change(_name(repository, tag), _list(repository)):
+            standing = await self._read(repository, tag)
+            record = _decode(standing)
+            if not conditions.check_write(record.target if record else None):
+                raise PreconditionFailed(record.target if record else None)
+            if record is None or standing is None:
+                raise ManifestUnknown(repository, tag)
+            await self._store.delete(keys.tag(repository, tag), version=standing.version)
+            await self._store.delete(keys.tagged(repository, record.target) + tag)
+
+    async def drop(
+        self, repository: RepositoryName, tag: Tag, target: Digest, *, gone: bool
+    ) -> None:
+        """Delete the tag if it points at ``target``, and the link to it. One that moved stays.
+
+        With ``gone``, only if that manifest is gone: it may have been pushed again meanwhile.
+        """
+        async with self._coordinator.change(_name(repository, tag), _list(repository)):
+            standing = await self._read(repository, tag)
+            record = _decode(standing)
+            if standing is not None and record is not None and record.target == target:
+                if gone and await self._has_manifest(repository, target):
+                    return
+                await self._store.delete(keys.tag(repository, tag), version=standing.version)
+            await self._store.delete(keys.tagged(repository, target) + tag)
+
+    async def _has_manifest(self, repository: RepositoryName, digest: Digest) -> bool:
+        return await exists(self._store, keys.manifest(repository, digest))
+
+    async def _write(
+        self, repository: RepositoryName, tag: Tag, target: Target, by: str, standing: Value | None
+    ) -> None:
+        # The link comes before the look at the manifest: a deletion that the look misses lists
+        # the links later than this one was written, and so takes the tag along.
+        await self._store.put(keys.tagged(repository, target.digest) + tag, b"")
+        if not await self._has_manifest(repository, target.digest):
+            raise TargetGone
+        before = _decode(standing)
+        record = TagRecord(
+            digest=target.digest,
+            media_type=target.media_type,
+            size=target.size,
+            version=before.version + 1 if before else 1,
+            by=by,
+            at=time.time(),
+        ).encode()
+        if standing is None:
+            await self._store.create(keys.tag(repository, tag), record)
+        else:
+            await self._store.replace(keys.tag(repository, tag), record, standing.version)
+
+    async def _read(self, repository: RepositoryName, tag: Tag) -> Value | None:
+        try:
+            return await self._store.get(keys.tag(repository, tag))
+        except NotFound:
+            return None
+
+    async def _read_list(self, repository: RepositoryName) -> tuple[str, ...]:
+        prefix = keys.tags(repository)
+        return tuple([key[len(prefix) :] async for key in every_key(self._store, prefix)])
+
+
+def _decode(value: Value | None) -> TagRecord | None:
+    return TagRecord.decode(value.data) if value else None
+
+
+def _slice(names: tuple[str, ...], page: Page) -> TagPage:
+    start = bisect_right(names, page.last) if page.last else 0
+    end = len(names) if page.n is None else start + page.n
+    return TagPage(names[start:end], end < len(names))
+
+
+def _name(repository: RepositoryName, tag: str) -> str:
+    return f"tag/{repository}/{tag}"
+
+
+def _list(repository: RepositoryName) -> str:
+    return f"tags/{repository}"

@@ -1,0 +1,321 @@
+"""Upload sessions: bytes in order, from any worker, until a digest closes them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from registry.service.blobs import Blob, Blobs
+from registry.service.intake import Intake
+from registry.service.listing import every_key
+from registry.service.presence import exists
+from registry.service.records import UploadRecord
+from registry.service.sessions import LIFETIME, OPENING, Sessions, age, algorithm_of
+from registry.spec.digest import Digest, Hasher
+from registry.spec.errors import (
+    BlobUnknown,
+    DigestMismatch,
+    RangeInvalid,
+    UploadConflict,
+    UploadUnknown,
+)
+from registry.spec.names import RepositoryName, SessionId
+from registry.spec.ranges import ContentRange
+from registry.spec.upload import Event, State, advance, check_append
+from storage import keys
+from storage.coordination import Coordinator, LeaseHeld
+from storage.ports import AlreadyExists, ContentStore, NotFound
+
+CHECKPOINT = 64 * 1024 * 1024
+"""After so many bytes a session is saved, so that a crash costs the client no more than these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A request body and what its headers say of it."""
+
+    body: AsyncIterator[bytes]
+    length: int | None
+    content_range: ContentRange | None
+
+    async def checked(self, offset: int) -> AsyncIterator[bytes]:
+        """Yield the body; ``RangeInvalid`` where it is not as long as ``Content-Range`` says.
+
+        What a chunked body brings is only known at its end; it is never taken beyond the range,
+        and what came of it is kept.
+        """
+        came = 0
+        wanted = self.content_range.length if self.content_range else None
+        async for data in self.body:
+            came += len(data)
+            if wanted is not None and came > wanted:
+                yield data[: wanted - came]
+                break
+            yield data
+        if wanted is not None and came != wanted:
+            raise RangeInvalid(
+                f"Content-Range announces {wanted} bytes, but the body has another length",
+                offset + min(came, wanted),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a session is: the next byte's offset."""
+
+    session: SessionId
+    offset: int
+
+
+class Uploads:
+    """Opens, feeds, closes and cancels upload sessions.
+
+    A session belongs to one repository and one principal; to anyone else it is unknown. One
+    request at a time writes to it. It has no record before its first bytes are safe, nor after
+    it was finished.
+    """
+
+    def __init__(self, store: ContentStore, coordinator: Coordinator, blobs: Blobs) -> None:
+        """Keep sessions and their bytes in ``store``; finished ones become ``blobs``."""
+        self._store = store
+        self._coordinator = coordinator
+        self._blobs = blobs
+        self._sessions = Sessions(store)
+
+    async def start(
+        self, repository: RepositoryName, principal: str, algorithm: str = "sha256"
+    ) -> Progress:
+        """Open a session (end-4a, end-4c). Nothing is stored before its first byte comes."""
+        return Progress(await self._sessions.issue(repository, principal, algorithm), 0)
+
+    async def status(
+        self, repository: RepositoryName, session: SessionId, principal: str
+    ) -> Progress:
+        """Return how many bytes are safe (end-13); ``UploadUnknown`` if there is no session."""
+        await self._sessions.check(session, repository, principal)
+        record = await self._load(session)
+        if record.state is State.ABORTED or (record.offset == 0 and await self._stands(session)):
+            raise UploadUnknown(session)
+        return Progress(session, record.offset)
+
+    async def append(
+        self, repository: RepositoryName, session: SessionId, principal: str, chunk: Chunk
+    ) -> Progress:
+        """Take a chunk (end-5). When it returns the bytes are durable.
+
+        ``RangeInvalid`` where the chunk does not start at the offset; ``UploadConflict`` while
+        another request writes. When the body breaks off, what came of it is kept, and the client
+        goes on from the offset that ``status`` tells.
+        """
+        await self._sessions.check(session, repository, principal)
+        async with self._writing(session) as record:
+            advance(record.state, Event.APPEND, session)
+            check_append(record.offset, chunk.content_range, chunk.length)
+            hasher = _hasher(record, algorithm_of(session))
+            async with self._receiving(session, record, hasher) as intake:
+                try:
+                    await self._take(session, record, intake, chunk)
+                finally:
+                    await _complete(self._checkpoint(session, record, intake))
+            return Progress(session, intake.offset)
+
+    async def finish(
+        self,
+        repository: RepositoryName,
+        session: SessionId,
+        principal: str,
+        digest: Digest,
+        chunk: Chunk,
+    ) -> Blob:
+        """Take the last chunk, if any, and close the session under ``digest`` (end-6).
+
+        When it returns the blob is durable and the repository holds it. ``DigestMismatch`` ends
+        the session, and nothing of it stays. Repeating a finish that succeeded succeeds again, as
+        long as the repository holds the blob.
+        """
+        await self._sessions.check(session, repository, principal)
+        async with self._writing(session) as record:
+            advance(record.state, Event.FINISH, session)
+            if chunk.length != 0:
+                check_append(record.offset, chunk.content_range, chunk.length)
+            elif record.offset == 0:
+                blob = await self._finished(repository, digest)
+                if blob is not None:
+                    return blob
+            return await self._close(repository, session, record, digest, chunk)
+
+    async def upload(
+        self, repository: RepositoryName, principal: str, digest: Digest, chunk: Chunk
+    ) -> Blob:
+        """Take a whole blob in one request (end-4b). As ``start`` and ``finish`` in one."""
+        session = await self._sessions.issue(repository, principal, digest.algorithm)
+        try:
+            return await self._close(repository, session, UploadRecord(), digest, chunk)
+        except BaseException:
+            await _complete(self._discard(session))
+            raise
+
+    async def cancel(self, repository: RepositoryName, session: SessionId, principal: str) -> None:
+        """Drop the session and its bytes (end-14). ``UploadUnknown`` if there is none."""
+        await self._sessions.check(session, repository, principal)
+        async with self._writing(session) as record:
+            state = advance(record.state, Event.CANCEL, session)
+            if record.state is State.ABORTED or await self._stands(session):
+                raise UploadUnknown(session)
+            await self._abort(session, state)
+
+    async def expire(self) -> int:
+        """Drop every session whose time is over; return their number.
+
+        May run at any time, in several processes. Costs one listing of the sessions that have a
+        record, nothing for blobs that are there.
+        """
+        dropped = 0
+        async for key in every_key(self._store, keys.UPLOADS):
+            session = SessionId(keys.last_segment(key))
+            if age(session) < OPENING:
+                continue
+            with suppress(LeaseHeld):
+                async with self._coordinator.hold(_lease(session)):
+                    record = await self._load(session)
+                    if record.state is State.ABORTED or age(session) > LIFETIME:
+                        await self._discard(session)
+                        dropped += 1
+        return dropped
+
+    async def _close(
+        self,
+        repository: RepositoryName,
+        session: SessionId,
+        record: UploadRecord,
+        digest: Digest,
+        chunk: Chunk,
+    ) -> Blob:
+        hasher = _hasher(record, digest.algorithm)
+        async with self._receiving(session, record, hasher) as intake:
+            try:
+                await self._take(session, record, intake, chunk)
+            except BaseException:
+                await _complete(self._checkpoint(session, record, intake))
+                raise
+            actual, size = await self._verify(session, intake, digest)
+        if actual != digest:
+            await self._abort(session, advance(State.FINISHING, Event.MISMATCH, session))
+            raise DigestMismatch(digest, actual)
+        blob = await self._blobs.publish(repository, digest, keys.data(session), size)
+        if record.offset or size >= CHECKPOINT:
+            await self._store.delete(keys.upload(session), durable=False)
+        return blob
+
+    async def _verify(
+        self, session: SessionId, intake: Intake, digest: Digest
+    ) -> tuple[Digest, int]:
+        """Finish the content if its digest is the expected one; return its digest and size."""
+        actual = intake.digest()
+        if actual is not None and actual.algorithm == digest.algorithm:
+            return actual, await intake.finish() if actual == digest else intake.offset
+        # The client names the algorithm last, and another one than was hashed: read it again.
+        # Content that stood there before may be named by a digest already, and stays.
+        stood = await self._stands(session)
+        size = await intake.finish()
+        actual = await self._hash_again(session, digest.algorithm)
+        if actual != digest and not stood:
+            await self._store.delete(keys.data(session))
+        return actual, size
+
+    async def _stands(self, session: SessionId) -> bool:
+        """Whether the session's content was finished."""
+        return await exists(self._store, keys.data(session))
+
+    async def _finished(self, repository: RepositoryName, digest: Digest) -> Blob | None:
+        """The blob, where an earlier answer to this finish may have been lost on its way."""
+        try:
+            return await self._blobs.find(repository, digest)
+        except BlobUnknown:
+            return None
+
+    async def _hash_again(self, session: SessionId, algorithm: str) -> Digest:
+        hasher = Hasher(algorithm)
+        async with self._store.open(keys.data(session)) as reader:
+            async for data in reader:
+                await asyncio.to_thread(hasher.update, data)
+        return hasher.digest()
+
+    @asynccontextmanager
+    async def _receiving(
+        self, session: SessionId, record: UploadRecord, hasher: Hasher | None
+    ) -> AsyncIterator[Intake]:
+        try:
+            async with self._store.append(keys.data(session), record.progress) as writer:
+                intake = Intake(writer, hasher, CHECKPOINT)
+                try:
+                    yield intake
+                finally:
+                    await intake.settle()
+        except (AlreadyExists, NotFound):
+            # Its content was finished with other bytes, or is gone: the session is over.
+            raise UploadUnknown(session) from None
+
+    async def _take(
+        self, session: SessionId, record: UploadRecord, intake: Intake, chunk: Chunk
+    ) -> None:
+        await intake.take(
+            chunk.checked(record.offset), lambda: self._checkpoint(session, record, intake)
+        )
+
+    async def _checkpoint(self, session: SessionId, record: UploadRecord, intake: Intake) -> None:
+        if intake.offset == record.offset:
+            return
+        progress = await intake.checkpoint()
+        await self._save(session, UploadRecord(intake.offset, progress, intake.hashed()))
+
+    @asynccontextmanager
+    async def _writing(self, session: SessionId) -> AsyncIterator[UploadRecord]:
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._coordinator.hold(_lease(session)))
+            except LeaseHeld:
+                raise UploadConflict((await self._load(session)).offset) from None
+            yield await self._load(session)
+
+    async def _load(self, session: SessionId) -> UploadRecord:
+        try:
+            value = await self._store.get(keys.upload(session))
+        except NotFound:
+            if age(session) > OPENING:
+                raise UploadUnknown(session) from None
+            return UploadRecord()
+        return UploadRecord.decode(value.data)
+
+    async def _save(self, session: SessionId, record: UploadRecord) -> None:
+        await self._store.put(keys.upload(session), record.encode(), durable=False)
+
+    async def _abort(self, session: SessionId, state: State) -> None:
+        """Free the bytes; what remains says that the session is over, until it can't be opened."""
+        await self._store.abandon(keys.data(session), "")
+        await self._save(session, UploadRecord(state=state))
+
+    async def _discard(self, session: SessionId) -> None:
+        await self._store.abandon(keys.data(session), "")
+        await self._store.delete(keys.upload(session), durable=False)
+
+
+def _lease(session: SessionId) -> str:
+    return f"upload/{session}"
+
+
+def _hasher(record: UploadRecord, algorithm: str) -> Hasher | None:
+    """The running hash; ``None`` where its state could not be kept."""
+    if record.offset == 0:
+        return Hasher(algorithm)
+    return Hasher.restore(record.hashed) if record.hashed is not None else None
+
+
+async def _complete(step: Coroutine[object, object, None]) -> None:
+    """Run a step to its end though the request is cancelled: bytes that came are not lost."""
+    task = asyncio.ensure_future(step)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
