@@ -1,0 +1,1 @@
+"""Identities and the one place that decides what they may do."""

@@ -1,0 +1,289 @@
+"""The composition root: the only module that names concrete classes, and runs them."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import resource
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from auth.policy import OpenPolicy
+from registry.config import Config
+from registry.http.accesslog import AccessLog
+from registry.http.call import Server
+from registry.http.endpoint import Endpoint
+from registry.http.health import Health
+from registry.http.limits import Limits
+from registry.http.listener import Listener
+from registry.http.metrics import Metrics
+from registry.http.observe import RequestRecord
+from registry.http.scrape import MetricsServer
+from registry.http.tls import Certificate, TLSError
+from registry.logs import LineHandler, Sink, Writer, configure, text_wanted
+from registry.service.remembered import Remembered
+from registry.service.services import Services
+from registry.service.uploads import Uploads
+from registry.supervisor import CANNOT_START, FAILED, OK
+from registry.version import __version__
+from storage.coordination import CoordinationUnavailable, Coordinator
+from storage.filesystem import FileStore
+from storage.inprocess import InProcessCoordinator
+from storage.instrumented import instrument
+from storage.memory import MemoryStore
+from storage.ports import ContentStore, FileContent, StorageError
+from storage.shared import HostCoordinator
+
+_log = logging.getLogger("moorage")
+
+_SPARE_FILES = 128
+_HOUR = 3600.0
+
+COORDINATION = "coordination"
+"""The directory within the store where its processes meet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """Which process this is, and what it was given by the one that started it."""
+
+    sockets: list[socket.socket]
+    metrics: list[socket.socket] = field(default_factory=list)
+    number: int = 0
+    supervised: bool = False
+    log_lock: int | None = None
+    metrics_directory: Path | None = None
+    ready: Callable[[], None] = lambda: None
+
+
+class RequestObserver:
+    """Tells the metrics and the access log of each request."""
+
+    def __init__(self, metrics: Metrics, access: AccessLog | None) -> None:
+        self.metrics = metrics
+        self.started = metrics.started
+        self.connection_closed = metrics.connection_closed
+        self.watch_connections = metrics.watch_connections
+        self._count = metrics.finished
+        self._log = access.put if access is not None else None
+
+    def finished(self, record: RequestRecord) -> None:
+        """Count it and log it. Probes that found all well are counted only."""
+        self._count(record)
+        if self._log is not None and (record.action or record.status != 200):
+            self._log(record)
+
+
+def main(config: Config, process: Process) -> int:
+    """Serve in this process until a signal says to stop; return the exit code."""
+    _raise_file_limit(config)
+    sink = Sink(config.log.file, process.log_lock)
+    text = text_wanted(config.log, sink)
+    events: Writer[bytes] = Writer(sink, b"".join)
+    configure(LineHandler(events.put, text=text), config.log.level)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
+            return runner.run(_serve(config, process, sink, events, text=text))
+    except (TLSError, StorageError, CoordinationUnavailable, OSError) as error:
+        _log.critical("can't start: %s", error)
+        return CANNOT_START
+    except Exception:  # noqa: BLE001  logged whole, and told by the exit code
+        _log.critical("the server failed", exc_info=True)
+        return FAILED
+    finally:
+        events.close()
+        configure(LineHandler(sink.write, text=text), config.log.level)
+
+
+def _loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if config.server.loop == "uvloop":
+        import uvloop  # noqa: PLC0415  only where it is asked for
+
+        return uvloop.new_event_loop
+    return None
+
+
+def _raise_file_limit(config: Config) -> None:
+    """Take as many file descriptors as this user may have: each connection and pull needs one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    if soft != resource.RLIM_INFINITY and soft < config.server.max_connections + _SPARE_FILES:
+        _log.warning(
+            "only %d files may be open at once (ulimit -n), fewer than server.max_connections "
+            "= %d: raise the one or lower the other",
+            soft,
+            config.server.max_connections,
+        )
+
+
+@dataclass(slots=True)
+class Parts:
+    """What a process is made of."""
+
+    store: ContentStore
+    coordinator: Coordinator
+    files: FileContent | None
+
+
+@contextlib.asynccontextmanager
+async def _storage(config: Config, metrics: Metrics) -> AsyncIterator[Parts]:
+    """Open the store and its coordinator."""
+    driver = config.storage.driver
+
+    def observe(operation: str, outcome: str, seconds: float, size: int) -> None:  # noqa: ARG001
+        metrics.storage_operation(driver, operation, outcome, seconds)
+
+    if driver == "memory":
+        yield Parts(instrument(MemoryStore(), observe), InProcessCoordinator(), None)
+        return
+    root = Path(config.storage.path)
+    files = FileStore(root)
+    try:
+        # One directory may be served by several processes: workers, and an old registry that
+        # drains while its successor starts.
+        store = instrument(files, observe)
+        yield Parts(store, HostCoordinator(root / COORDINATION), store)
+    finally:
+        files.close()
+
+
+async def _serve(
+    config: Config, process: Process, sink: Sink, events: Writer[bytes], *, text: bool
+) -> int:
+    metrics = Metrics(version=__version__, worker=process.number)
+    metrics.watch_dropped("events", lambda: events.dropped)
+    access_sink = Sink(config.log.access_file, process.log_lock) if config.log.access_file else sink
+    access = AccessLog(access_sink, text=text) if config.log.access else None
+    if access is not None:
+        metrics.watch_dropped("access", lambda: access.dropped)
+    try:
+        certificate = (
+            Certificate(config.tls, metrics.tls_reloaded) if config.tls.certificate else None
+        )
+        async with _storage(config, metrics) as parts:
+            signals = _Signals(process, [sink, access_sink], certificate)
+            await _run(
+                config, process, parts, RequestObserver(metrics, access), certificate, signals
+            )
+    finally:
+        if access is not None:
+            access.close()
+    return OK
+
+
+class _Signals:
+    """What this process is told from outside."""
+
+    def __init__(
+        self, process: Process, sinks: list[Sink], certificate: Certificate | None
+    ) -> None:
+        self.stop = asyncio.Event()
+        self.hurry = asyncio.Event()
+        self._sinks = sinks
+        self._certificate = certificate
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        if not process.supervised:
+            loop.add_signal_handler(signal.SIGINT, self._stop)
+
+    def _stop(self) -> None:
+        if self.stop.is_set():
+            self.hurry.set()
+        self.stop.set()
+
+    def _reload(self) -> None:
+        for sink in self._sinks:
+            try:
+                sink.reopen()
+            except OSError as error:
+                _log.error("the log file can't be opened anew, the old one still is: %s", error)
+        if self._certificate is not None:
+            self._certificate.reload()
+
+
+async def _run(
+    config: Config,
+    process: Process,
+    parts: Parts,
+    observer: RequestObserver,
+    certificate: Certificate | None,
+    signals: _Signals,
+) -> None:
+    limits = msgspec.structs.asdict(config.limits)
+    services = Services.over(
+        parts.store,
+        parts.coordinator,
+        files=parts.files,
+        memory=config.cache.bytes,
+        allow_sparse=limits.pop("allow_sparse"),
+    )
+    _watch_caches(observer.metrics, services)
+    health = Health(parts.store)
+    endpoint = Endpoint(Server(services, OpenPolicy(), Limits(**limits)), health, observer)
+    listener = Listener(endpoint, config.server, config.tls, observer, certificate=certificate)
+    scrapes = MetricsServer(observer.metrics, process.metrics_directory)
+    background: list[asyncio.Task[Any]] = []
+    if certificate is not None:
+        background.append(asyncio.create_task(certificate.watch()))
+    if process.number == 0:
+        background.append(asyncio.create_task(_expire_uploads(services.uploads)))
+    await scrapes.start(process.metrics)
+    await listener.start(process.sockets)
+    # What was imported and built stays: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    process.ready()
+    await signals.stop.wait()
+    health.draining = True
+    await _until(signals.hurry, config.server.drain_delay_seconds)
+    await listener.drain(config.server.drain_seconds, signals.hurry)
+    await scrapes.close()
+    for task in background:
+        task.cancel()
+
+
+async def _expire_uploads(uploads: Uploads) -> None:
+    """Drop upload sessions whose time is over, every hour, in one worker."""
+    while True:
+        await asyncio.sleep(_HOUR)
+        try:
+            dropped = await uploads.expire()
+        except (StorageError, CoordinationUnavailable) as error:
+            _log.warning("upload sessions that are over could not be dropped: %s", error)
+        else:
+            if dropped:
+                _log.info("dropped %d upload sessions that were over", dropped)
+
+
+def _watch_caches(metrics: Metrics, services: Services) -> None:
+    caches: dict[str, Remembered[Any]] = {
+        "blob-members": services.blobs.members,
+        "blob-contents": services.blobs.contents,
+        "manifests": services.manifests.contents,
+        "repositories": services.catalog.known,
+        "tags": services.tags.records,
+        "tag-lists": services.tags.lists,
+    }
+    for name, cache in caches.items():
+        metrics.watch_cache(name, partial(_hits_misses, cache))
+
+
+def _hits_misses(cache: Remembered[Any]) -> tuple[int, int]:
+    return cache.hits, cache.misses
+
+
+async def _until(event: asyncio.Event, seconds: float) -> None:
+    """Wait for ``event``, but no longer than ``seconds``."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

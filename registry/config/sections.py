@@ -1,0 +1,155 @@
+"""The sections of the configuration, one frozen Struct each.
+
+The description in each annotation is what ``moorage config schema`` prints, and
+docs/reference/configuration.md has a row for every field; a test holds the two together.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from registry.config.values import Address, Secret
+from storage.ports import MAX_VALUE
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Pause = Annotated[float, Meta(ge=0, le=86_400)]
+
+
+class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where and how the API is served."""
+
+    addr: Annotated[
+        Address, Meta(description="Address of the API, host:port; port 0 takes any free port.")
+    ] = field(default_factory=lambda: Address.parse("127.0.0.1:5000"))
+    open_to_network: Annotated[
+        bool,
+        Meta(description="Serve without login on an address that other machines can reach."),
+    ] = False
+    workers: Annotated[
+        int, Meta(ge=1, le=256, description="Processes that serve the port; one for each core.")
+    ] = 1
+    loop: Annotated[
+        Literal["asyncio", "uvloop"], Meta(description="The event loop of each worker.")
+    ] = "uvloop"
+    backlog: Annotated[
+        int, Meta(ge=1, le=65_535, description="Connections that may wait to be accepted.")
+    ] = 1024
+    max_connections: Annotated[
+        int, Meta(ge=1, description="Connections of one worker; one more is answered 503.")
+    ] = 8192
+    header_bytes: Annotated[
+        int, Meta(ge=1024, le=1 << 20, description="Largest request head; a larger one gets 431.")
+    ] = 32_768
+    head_seconds: Annotated[
+        Seconds, Meta(description="Time in which a client must have sent a whole request head.")
+    ] = 15.0
+    idle_seconds: Annotated[
+        Seconds, Meta(description="Time after which an idle keep-alive connection is closed.")
+    ] = 75.0
+    drain_delay_seconds: Annotated[
+        Pause,
+        Meta(description="Time to go on accepting after SIGTERM, with /readyz already at 503."),
+    ] = 0.0
+    drain_seconds: Annotated[
+        Pause, Meta(description="Time that running requests get to finish after SIGTERM.")
+    ] = 30.0
+
+
+class TLSConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """HTTPS, when a certificate is given."""
+
+    certificate: Annotated[
+        str, Meta(description="PEM file with the certificate and its chain; empty: plain HTTP.")
+    ] = ""
+    key: Annotated[str, Meta(description="PEM file with the private key.")] = ""
+    key_password: Annotated[
+        Secret, Meta(description="Password of the private key, if it has one.")
+    ] = field(default_factory=Secret)
+    handshake_seconds: Annotated[
+        Seconds, Meta(description="Time in which a client must have finished the TLS handshake.")
+    ] = 10.0
+    reload_seconds: Annotated[
+        Seconds, Meta(description="How often the files are looked at for a change.")
+    ] = 10.0
+
+
+class StorageConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where content is kept."""
+
+    driver: Annotated[
+        Literal["filesystem", "memory"],
+        Meta(description="filesystem keeps content; memory forgets it at the end."),
+    ] = "filesystem"
+    path: Annotated[
+        str, Meta(min_length=1, description="Directory of the file-system store; made if missing.")
+    ] = ".data"
+
+
+class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one client may take of the server."""
+
+    manifest_bytes: Annotated[
+        int, Meta(ge=65_536, le=MAX_VALUE // 2, description="Largest manifest; above it, 413.")
+    ] = 4 * 1024 * 1024
+    page: Annotated[
+        int, Meta(ge=1, le=10_000, description="Most entries of one page of a list.")
+    ] = 1000
+    idle_seconds: Annotated[
+        Seconds,
+        Meta(description="Time without progress after which a body, in or out, is given up."),
+    ] = 60.0
+    slowest_bytes: Annotated[
+        int, Meta(ge=1, description="Bytes that a body must bring in each idle_seconds.")
+    ] = 16 * 1024
+    allow_sparse: Annotated[
+        bool,
+        Meta(description="Take manifests whose blobs or child manifests are missing."),
+    ] = False
+
+
+class CacheConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a worker remembers of the store, so as not to ask it again."""
+
+    bytes: Annotated[
+        int, Meta(ge=0, description="Memory for it in each worker, in bytes; 0: nothing.")
+    ] = 32 * 1024 * 1024
+
+
+class MetricsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Prometheus metrics, on a port of their own."""
+
+    addr: Annotated[
+        Address | None, Meta(description="Address of /metrics, host:port; none: no metrics.")
+    ] = None
+
+
+class LogConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The log of events and the log of requests."""
+
+    format: Annotated[
+        Literal["auto", "json", "text"],
+        Meta(description="json for machines, text for people; auto: text on a terminal."),
+    ] = "auto"
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="The least severe event that is logged."),
+    ] = "info"
+    file: Annotated[
+        str, Meta(description="File to append to, opened anew on SIGHUP; empty: stderr.")
+    ] = ""
+    access: Annotated[bool, Meta(description="Log one line for each request.")] = True
+    access_file: Annotated[
+        str, Meta(description="File for the requests' lines; empty: where events go.")
+    ] = ""
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that can be set."""
+
+    server: ServerConfig = field(default_factory=ServerConfig)
+    tls: TLSConfig = field(default_factory=TLSConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    log: LogConfig = field(default_factory=LogConfig)

@@ -1,0 +1,1 @@
+"""The wire: headers in, one service call, headers out."""

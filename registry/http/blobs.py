@@ -1,0 +1,89 @@
+"""Blobs on the wire: end-2, end-10."""
+
+from collections.abc import Sequence
+
+from aiohttp import hdrs
+from aiohttp.web import BaseRequest
+
+from registry.http.answer import Answer, Headers, Streamed
+from registry.http.call import Call
+from registry.http.send import send_file, send_pieces
+from registry.service.blobs import SMALL, Blob
+from registry.spec.conditions import etag
+from registry.spec.errors import PreconditionFailed
+from registry.spec.ranges import ByteRange, content_range, parse_range
+from registry.spec.requests import DeleteBlob, GetBlob
+
+_TYPE = "application/octet-stream"
+
+
+async def get_blob(call: Call[GetBlob]) -> Answer:
+    """Answer GET and HEAD of a blob, or of one range of it (end-2)."""
+    blobs = call.server.services.blobs
+    blob = await blobs.find(call.request.repository, call.request.digest)
+    common = (
+        ("Content-Type", _TYPE),
+        ("Docker-Content-Digest", blob.digest),
+        ("ETag", etag(blob.digest)),
+        ("Accept-Ranges", "bytes"),
+        ("Cache-Control", "max-age=31536000, immutable, private"),
+    )
+    conditions = call.conditions()
+    if not conditions.check_read(blob.digest):
+        raise PreconditionFailed(blob.digest)
+    if conditions.not_modified(blob.digest):
+        return Answer(304, common)
+    wanted = _ranges(call, blob)
+    if wanted is None:
+        return await _send(call, blob, 0, blob.size, 200, common)
+    part = wanted[0]
+    partial = (*common, ("Content-Range", content_range(part, blob.size)))
+    return await _send(call, blob, part.start, part.end + 1, 206, partial)
+
+
+def _ranges(call: Call[GetBlob], blob: Blob) -> Sequence[ByteRange] | None:
+    """The one range to send, or none.
+
+    Several ranges are answered with the whole content, which RFC 9110 §14.2 allows and
+    containers/image accepts; so is a range whose If-Range no longer holds.
+    """
+    header = call.http.headers.get(hdrs.RANGE)
+    if header is None or call.request.head:
+        return None
+    if_range = call.http.headers.get(hdrs.IF_RANGE)
+    if if_range is not None and if_range.strip() != etag(blob.digest):
+        return None
+    wanted = parse_range(header, blob.size)
+    return wanted if wanted is not None and len(wanted) == 1 else None
+
+
+async def _send(
+    call: Call[GetBlob], blob: Blob, start: int, end: int, status: int, headers: Headers
+) -> Answer:
+    length = end - start
+    if call.request.head:
+        return Answer(status, headers, length=length)
+    blobs = call.server.services.blobs
+    if blob.size <= SMALL:
+        content = await blobs.read(blob)
+        return Answer(status, headers, content[start:end])
+    answer = Streamed(status, headers, length)
+    idle = call.server.limits.idle_seconds
+    if blobs.are_files and not _encrypted(call.http):
+        async with blobs.file(blob) as file, answer.begun(call.http):
+            await send_file(call.http, file, start, end, idle)
+    else:
+        async with blobs.open(blob, start, end) as reader, answer.begun(call.http):
+            await send_pieces(call.http, reader, idle)
+    return answer
+
+
+def _encrypted(http: BaseRequest) -> bool:
+    """Whether the kernel can't send files to this client as they are."""
+    return http.transport is None or http.transport.get_extra_info("ssl_object") is not None
+
+
+async def delete_blob(call: Call[DeleteBlob]) -> Answer:
+    """Take a blob out of the repository (end-10)."""
+    await call.server.services.blobs.delete(call.request.repository, call.request.digest)
+    return Answer(202)

@@ -1,0 +1,51 @@
+"""Reading request bodies: bounded, timed, and asked for only when they are wanted."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import hdrs
+from aiohttp.web import BaseRequest
+
+from registry.http.limits import Limits
+from registry.spec.errors import ManifestTooLarge, RequestTimeout
+
+
+async def chunks(request: BaseRequest, limits: Limits) -> AsyncIterator[bytes]:
+    """Yield the body as it comes. ``RequestTimeout`` from a client that stalls or trickles.
+
+    A client that waits for ``100 Continue`` (RFC 9110 §10.1.1) is told to go on by the first
+    step: one that is refused before that never sends its layer.
+    """
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    content = request.content
+    loop = asyncio.get_running_loop()
+    came, waited = 0, 0.0
+    while True:
+        # Only the wait for the client counts, not the time that the store takes.
+        began = loop.time()
+        try:
+            async with asyncio.timeout(limits.idle_seconds - waited):
+                data = await content.readany()
+        except TimeoutError:
+            raise RequestTimeout from None
+        if not data:
+            return
+        came += len(data)
+        waited += loop.time() - began
+        if came >= limits.slowest_bytes:
+            came, waited = 0, 0.0
+        yield data
+
+
+async def whole(request: BaseRequest, limits: Limits) -> bytes:
+    """Return the whole of a manifest's body; ``ManifestTooLarge`` as soon as that is known."""
+    limit = limits.manifest_bytes
+    if (request.content_length or 0) > limit:
+        raise ManifestTooLarge(limit)
+    body = bytearray()
+    async for data in chunks(request, limits):
+        body += data
+        if len(body) > limit:
+            raise ManifestTooLarge(limit)
+    return bytes(body)

@@ -1,0 +1,48 @@
+"""Whether the process lives, and whether it can serve."""
+
+import asyncio
+
+from aiohttp.web import BaseRequest
+
+from registry.http.answer import Answer
+from storage import keys
+from storage.ports import NotFound, ObjectStore, StorageError
+
+_TEXT = ("Content-Type", "text/plain; charset=utf-8")
+
+
+class Health:
+    """Answers ``/healthz`` (the process runs) and ``/readyz`` (it can serve its clients).
+
+    A broken store makes it not ready, but not dead: restarting the process would not mend that.
+    """
+
+    def __init__(self, store: ObjectStore, seconds: float = 2.0) -> None:
+        """Ask ``store``, and give it so many ``seconds`` to answer."""
+        self._store = store
+        self._seconds = seconds
+        self.draining = False
+
+    async def answer(self, request: BaseRequest, path: str) -> Answer | None:
+        """The answer to a path outside the API, or ``None`` if it is not one of these.
+
+        ``/`` is what load balancers and Consul ask when nobody told them better.
+        """
+        if path not in ("/", "/healthz", "/readyz") or request.method not in ("GET", "HEAD"):
+            return None
+        why = await self._not_ready() if path == "/readyz" else ""
+        if why:
+            return Answer(503, (_TEXT, ("Retry-After", "5")), f"{why}\n".encode())
+        return Answer(200, (_TEXT,), b"ok\n")
+
+    async def _not_ready(self) -> str:
+        if self.draining:
+            return "shutting down"
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._store.stat(f"{keys.UPLOADS}readiness")
+        except NotFound:
+            return ""
+        except (StorageError, TimeoutError):
+            return "the object store does not answer"
+        return ""

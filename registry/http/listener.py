@@ -1,0 +1,327 @@
+"""The listener: aiohttp's low-level server with bounds on what a client may hold of it.
+
+aiohttp parses and writes HTTP. What is added here: a request head must come whole within a time
+and a size, connections are counted, what can't be parsed is answered in the API's JSON and never
+repeated in a log, certificates change without a restart, and a drain that loses no request.
+"""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol, cast
+
+from aiohttp import StreamReader
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong, TransferEncodingError
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.web import BaseRequest, RequestHandler, Server, StreamResponse
+
+from registry.config import ServerConfig, TLSConfig
+from registry.http.answer import Answer
+from registry.http.observe import Observer, RequestRecord
+from registry.http.tls import Certificate
+from registry.spec.errors import (
+    HeaderTooLarge,
+    Internal,
+    RegistryError,
+    RequestTimeout,
+    Unavailable,
+    Unsupported,
+    encode,
+)
+
+_log = logging.getLogger("moorage.listener")
+
+REQUEST_LINE_BYTES: Final = 16_384
+"""Longest request line: room for a PUT that sets a hundred tags."""
+
+Handler = Callable[[BaseRequest], Awaitable[StreamResponse]]
+
+
+class ConnectionObserver(Observer, Protocol):
+    """Hears of requests, and of connections that were closed on a client."""
+
+    def connection_closed(self, reason: str) -> None:
+        """The reason is limit, head_timeout or malformed."""
+        ...
+
+    def watch_connections(self, count: Callable[[], int]) -> None:
+        """``count`` gives the number of open connections."""
+        ...
+
+
+def _raw(error: RegistryError) -> bytes:
+    """Build an answer for a connection that no request handler has."""
+    body = encode(error)
+    lines = [
+        f"HTTP/1.1 {error.status} Error",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+        *(f"{name}: {value}" for name, value in error.headers.items()),
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+class _Request(BaseRequest):
+    """A request whose answer is the connection's last once the listener drains."""
+
+    def __init__(self, *parts: Any, web: "_Web") -> None:
+        super().__init__(*parts)
+        self._web = web
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether another request may follow."""
+        connection = self.protocol
+        assert isinstance(connection, _Connection)  # noqa: S101  made by ``_Web``
+        return not (self._web.draining or connection.last) and super().keep_alive
+
+
+class _Web(Server):
+    """The connections of one listener."""
+
+    def __init__(
+        self, handler: Handler, config: ServerConfig, observer: ConnectionObserver
+    ) -> None:
+        super().__init__(handler)
+        self.config = config
+        self.observer = observer
+        self.draining = False
+
+    def _make_request(
+        self,
+        message: Any,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: "asyncio.Task[None]",
+    ) -> BaseRequest:
+        return _Request(message, payload, protocol, writer, task, self._loop, web=self)
+
+    def __call__(self) -> "_Connection":
+        config = self.config
+        return _Connection(
+            self,
+            loop=self._loop,
+            access_log=None,
+            logger=_log,
+            auto_decompress=False,  # a blob's digest is that of the bytes as they were sent
+            keepalive_timeout=config.idle_seconds,
+            max_line_size=REQUEST_LINE_BYTES,
+            max_field_size=config.header_bytes,
+            read_bufsize=_READ_BUFFER,
+        )
+
+
+_READ_BUFFER: Final = 256 * 1024
+
+
+class _Connection(RequestHandler):
+    """One connection.
+
+    It reads three attributes of its base that aiohttp does not promise (``_waiter``, which is
+    pending exactly while the connection waits for a request head, ``_request_count`` and
+    ``_request_in_progress``); a test of each behaviour guards them against a new aiohttp.
+    """
+
+    __slots__ = ("_answered", "_head_bytes", "_head_timer", "_web", "last")
+
+    def __init__(self, web: _Web, **options: Any) -> None:
+        super().__init__(web, **options)
+        self._web = web
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._answered: StreamReader | None = None
+        self.last = False  # whether no request may follow the running one
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Serve it, unless there are too many; its first head must come in time."""
+        web = self._web
+        if len(web._connections) >= web.config.max_connections:  # noqa: SLF001
+            web.observer.connection_closed("limit")
+            self._manager = None  # the base must not take it for one of its own
+            self._force_close = True
+            cast("asyncio.Transport", transport).write(_raw(Unavailable(1)))
+            transport.close()
+            return
+        super().connection_made(transport)
+        self._await_head()
+
+    def _await_head(self) -> None:
+        self._head_timer = self._loop.call_later(self._web.config.head_seconds, self._head_late)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it waits for a request head."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; start the clock when a head comes in part, stop it when it is whole."""
+        super().data_received(data)
+        if self._request_in_progress and self._messages:
+            self._tell_of_broken_body()
+        # The first bytes may come before the connection's task begins to wait (on uvloop).
+        if not self.waiting and self._request_count:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+                self._head_bytes = 0
+        elif data:
+            self._head_bytes += len(data)
+            if self._head_timer is None:
+                self._await_head()
+            if self._head_bytes > self._web.config.header_bytes + REQUEST_LINE_BYTES:
+                self._refuse(HeaderTooLarge(), "malformed")
+
+    def _tell_of_broken_body(self) -> None:
+        """Let the running request fail at once where its body can't be parsed any further.
+
+        aiohttp only queues the error, for when the request that waits for the body has ended.
+        """
+        message, _ = self._messages[-1]
+        request = self._current_request
+        if isinstance(message, RawRequestMessage) or request is None or request.content.is_eof():
+            return
+        self._messages.pop()
+        self._end_after_answer()
+        request.content.set_exception(TransferEncodingError("the body is cut up wrongly"))
+
+    def _end_after_answer(self) -> None:
+        self.last = True
+        self._lingering_time = 0.0
+
+    async def finish_response(
+        self, request: BaseRequest, resp: StreamResponse, start_time: float | None
+    ) -> tuple[StreamResponse, bool]:
+        """Write the answer; don't wait for the rest of a body that was too slow in coming."""
+        if resp.status == RequestTimeout.status:
+            self._end_after_answer()
+        self._answered = request.content
+        return await super().finish_response(request, resp, start_time)
+
+    def _head_late(self) -> None:
+        self._head_timer = None
+        if self.waiting:
+            self._refuse(RequestTimeout() if self._head_bytes else None, "head_timeout")
+
+    def _refuse(self, error: RegistryError | None, reason: str) -> None:
+        self._web.observer.connection_closed(reason)
+        if error is not None and self.transport is not None:
+            self.transport.write(_raw(error))
+        self.force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the clock."""
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        if self._answered is not None:
+            # aiohttp waits for the rest of a body that was not read, though nobody sends it now.
+            self._answered.feed_eof()
+        super().connection_lost(exc)
+
+    def close_idle(self) -> None:
+        """Close it if it waits for a request.
+
+        The base's ``close`` is no help here: from then on it drops what still comes of a body.
+        """
+        if self.waiting and not self._messages:
+            self.force_close()
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002  aiohttp's text: it repeats what the client sent
+    ) -> StreamResponse:
+        """Answer what never reached the endpoint, or what it let fall, in the API's JSON."""
+        if request.writer.output_size > 0 or isinstance(exc, ConnectionError):
+            raise ConnectionResetError("there is nobody, or no way, to tell") from exc
+        if isinstance(exc, LineTooLong):
+            error: RegistryError = HeaderTooLarge()
+        elif isinstance(exc, HttpProcessingError):
+            error = Unsupported(f"this is no HTTP request ({type(exc).__name__})")
+        else:
+            _log.error("a request failed outside the endpoint", exc_info=exc)
+            error = Internal("none")
+        if status < 500:
+            _log.debug("refused a malformed request: %s", type(exc).__name__)
+            self._web.observer.connection_closed("malformed")
+            self._account(request, error)
+        answer = Answer(
+            error.status,
+            (("Content-Type", "application/json"), *error.headers.items()),
+            encode(error),
+        )
+        answer.force_close()
+        self.close()
+        return answer
+
+    def _account(self, request: BaseRequest, error: RegistryError) -> None:
+        self._web.observer.started()
+        self._web.observer.finished(
+            RequestRecord(
+                time=time.time(), remote=request.remote or "", status=error.status, code=error.code
+            )
+        )
+
+
+class Listener:
+    """Serves one endpoint on one or more listening sockets."""
+
+    def __init__(
+        self,
+        endpoint: Handler,
+        config: ServerConfig,
+        tls: TLSConfig,
+        observer: ConnectionObserver,
+        *,
+        certificate: Certificate | None = None,
+    ) -> None:
+        """Nothing is accepted until ``start``."""
+        self._config = config
+        self._tls = tls
+        self._certificate = certificate
+        self._web = _Web(endpoint, config, observer)
+        self._servers: list[asyncio.Server] = []
+        observer.watch_connections(lambda: len(self._web.connections))
+
+    async def start(self, sockets: list[socket.socket]) -> None:
+        """Accept connections on ``sockets``."""
+        loop = asyncio.get_running_loop()
+        options: dict[str, Any] = {}
+        if self._certificate is not None:
+            options = {
+                "ssl": self._certificate.context,
+                "ssl_handshake_timeout": self._tls.handshake_seconds,
+                "ssl_shutdown_timeout": 5.0,
+            }
+        for sock in sockets:
+            backlog = self._config.backlog
+            server = await loop.create_server(self._web, sock=sock, backlog=backlog, **options)
+            self._servers.append(server)
+
+    async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
+        """Stop accepting, close idle connections, and let running requests finish.
+
+        After ``seconds``, or when ``hurry`` is set, those that still run are cancelled: their
+        uploads can be resumed.
+        """
+        for server in self._servers:
+            server.close()
+        self._web.draining = True
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while connections := self._web.connections:
+            for connection in connections:
+                assert isinstance(connection, _Connection)  # noqa: S101  made by ``_Web``
+                connection.close_idle()
+            if hurry.is_set() or loop.time() >= until:
+                _log.warning("%d requests did not finish in time: cancelled", len(connections))
+                break
+            await asyncio.sleep(0.02)
+        await self._web.shutdown(0.5)

@@ -1,0 +1,113 @@
+"""Sending content that is too large for one write: constant memory, at the client's pace."""
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import AsyncIterable
+from concurrent.futures import ThreadPoolExecutor
+
+from aiohttp.web import BaseRequest
+
+from storage.ports import OpenFile
+
+_STRIDE = 16 * 1024 * 1024
+"""The most bytes that one call of ``sendfile`` is asked for, so that many clients share threads."""
+
+_sending = ThreadPoolExecutor(8, "sending")
+
+
+async def send_file(
+    request: BaseRequest, file: OpenFile, start: int, end: int, idle_seconds: float
+) -> None:
+    """Let the kernel send bytes ``start`` to ``end`` of the file; the head must be written already.
+
+    ``sendfile(2)`` runs in a thread, because it waits for the disk where the file is not in
+    memory; waiting for the client is done on the loop. Works on uvloop too, which has no
+    ``sendfile`` of its own. ``ConnectionError`` when the client goes away or takes nothing for
+    ``idle_seconds``.
+    """
+    transport = request.transport
+    if transport is None:
+        raise ConnectionResetError("the client went away")
+    await _drained(request, idle_seconds)
+    # The transport owns its descriptor in the loop's selector: watch a duplicate.
+    original: socket.socket = transport.get_extra_info("socket")
+    sock = os.dup(original.fileno())
+    loop = asyncio.get_running_loop()
+    try:
+        while start < end:
+            count = min(_STRIDE, end - start)
+            sending = loop.run_in_executor(_sending, _send_some, sock, file.fd, start, count)
+            try:
+                sent = await asyncio.shield(sending)
+            except asyncio.CancelledError:
+                await asyncio.wait([sending])
+                raise
+            start += sent
+            if sent < count:
+                await _writable(sock, idle_seconds)
+    finally:
+        os.close(sock)
+
+
+def _send_some(sock: int, file: int, start: int, count: int) -> int:
+    """Send until the socket's buffer is full or ``count`` bytes are gone; return the number."""
+    sent = 0
+    while sent < count:
+        try:
+            step = os.sendfile(sock, file, start + sent, count - sent)
+        except BlockingIOError:
+            break
+        except OSError as error:
+            if error.errno == errno.ENOTCONN:
+                raise ConnectionResetError("the client went away") from error
+            raise
+        if step == 0:
+            raise ConnectionResetError("the content ended early")
+        sent += step
+    return sent
+
+
+async def _writable(sock: int, idle_seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+
+    def done() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_writer(sock, done)
+    try:
+        async with asyncio.timeout(idle_seconds):
+            await ready
+    except TimeoutError:
+        raise ConnectionResetError("the client stopped reading") from None
+    finally:
+        loop.remove_writer(sock)
+
+
+async def _drained(request: BaseRequest, idle_seconds: float) -> None:
+    """Wait until what was written before, the head, has left the transport's own buffer."""
+    transport = request.transport
+    loop = asyncio.get_running_loop()
+    until = loop.time() + idle_seconds
+    while transport is not None and transport.get_write_buffer_size():
+        if transport.is_closing() or loop.time() > until:
+            raise ConnectionResetError("the client stopped reading")
+        await asyncio.sleep(0.001)
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError("the client went away")
+
+
+async def send_pieces(
+    request: BaseRequest, pieces: AsyncIterable[bytes], idle_seconds: float
+) -> None:
+    """Write each piece, and wait for the client; as ``send_file`` without the kernel's help."""
+    writer = request.writer
+    async for data in pieces:
+        try:
+            async with asyncio.timeout(idle_seconds):
+                await writer.write(data)
+        except TimeoutError:
+            raise ConnectionResetError("the client stopped reading") from None

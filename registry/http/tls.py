@@ -1,0 +1,98 @@
+"""HTTPS: a certificate that can be changed while connections are open."""
+
+import asyncio
+import logging
+import os
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+from registry.config import TLSConfig
+
+_log = logging.getLogger("moorage.tls")
+
+_State = tuple[tuple[int, int, int], ...]
+
+# Where the key has a password and none is set, OpenSSL would ask for it on the terminal, and wait.
+_NO_PASSWORD: Final = b""
+
+
+class TLSError(Exception):
+    """The certificate or its key can't be used. The message says which file and why."""
+
+
+class Certificate:
+    """The certificate of a listener, read anew when its files change.
+
+    Each handshake uses the newest one that could be read; connections that are open keep theirs.
+    """
+
+    def __init__(self, config: TLSConfig, reloaded: Callable[[str], None]) -> None:
+        """Read the files. ``TLSError`` if they can't be used. ``reloaded`` hears ok and error."""
+        self._config = config
+        self._reloaded = reloaded
+        self._state = self._look()
+        self._newest = self._read()
+        self.context = self._read()
+        """What the listener is given: it passes each handshake on to the newest one."""
+        self.context.sni_callback = self._choose
+
+    def _choose(
+        self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext
+    ) -> None:
+        connection.context = self._newest
+
+    def _read(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        # A renegotiation costs the server more than the client.
+        context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+        password = self._config.key_password.reveal().encode() or _NO_PASSWORD
+        certificate, key = self._config.certificate, self._config.key
+        for file in (certificate, key):
+            if not os.access(file, os.R_OK):
+                raise TLSError(f"{file}: can't be read: is it there, and may this user read it?")
+        try:
+            context.load_cert_chain(certificate, key, password=lambda: password)
+        except (OSError, ssl.SSLError, ValueError) as error:
+            why = getattr(error, "reason", None) or str(error)
+            raise TLSError(
+                f"{certificate} and {key} are no certificate with its key in PEM form: {why}"
+            ) from error
+        return context
+
+    def _look(self) -> _State:
+        """Return what tells whether the files, or what links to them, changed."""
+        found = []
+        for file in (self._config.certificate, self._config.key):
+            try:
+                stat = os.stat(file)  # noqa: PTH116  two of these every few seconds
+            except OSError:
+                found.append((0, 0, 0))
+            else:
+                found.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
+        return tuple(found)
+
+    def reload(self) -> None:
+        """Read the files again. If they can't be used, say so and go on with the old ones."""
+        self._state = self._look()
+        try:
+            self._newest = self._read()
+        except TLSError as error:
+            _log.error("the new certificate is not used, the old one still is: %s", error)
+            self._reloaded("error")
+        else:
+            _log.info("new connections use the new certificate %s", self._config.certificate)
+            self._reloaded("ok")
+
+    async def watch(self) -> None:
+        """Reload whenever the files have changed, until cancelled.
+
+        A mounted Kubernetes Secret changes by a link to another directory, so the files are looked
+        at by what their paths lead to.
+        """
+        while True:
+            await asyncio.sleep(self._config.reload_seconds)
+            if self._look() != self._state:
+                self.reload()

@@ -1,0 +1,118 @@
+"""Upload sessions on the wire: end-4, end-5, end-6, end-11, end-13, end-14."""
+
+from aiohttp import hdrs
+from aiohttp.web import BaseRequest
+
+from auth.policy import Verb
+from registry.http.answer import Answer
+from registry.http.body import chunks
+from registry.http.call import Call
+from registry.http.limits import Limits
+from registry.service.blobs import Blob
+from registry.service.uploads import Chunk, Progress
+from registry.spec.names import RepositoryName
+from registry.spec.ranges import ContentRange, upload_range
+from registry.spec.requests import (
+    AppendUpload,
+    CancelUpload,
+    FinishUpload,
+    GetBlob,
+    GetUpload,
+    StartUpload,
+    url_for,
+)
+
+
+async def start_upload(call: Call[StartUpload]) -> Answer:
+    """Mount, take a whole blob, or open a session (end-11, end-4b, end-4a, end-4c)."""
+    asked = call.request
+    services = call.server.services
+    if asked.mount is not None:
+        blob = await services.blobs.mount(
+            asked.repository,
+            asked.mount,
+            asked.source,
+            lambda repository: call.may(Verb.PULL, repository),
+        )
+        if blob is not None:
+            return _created(asked.repository, blob)
+    uploads = services.uploads
+    if asked.digest is not None:
+        chunk = _chunk(call.http, call.server.limits)
+        blob = await uploads.upload(asked.repository, call.identity.name, asked.digest, chunk)
+        return _created(asked.repository, blob)
+    progress = await uploads.start(
+        asked.repository, call.identity.name, asked.algorithm or "sha256"
+    )
+    return _open(202, asked.repository, progress)
+
+
+async def get_upload(call: Call[GetUpload]) -> Answer:
+    """Tell how far a session is (end-13)."""
+    asked = call.request
+    progress = await call.server.services.uploads.status(
+        asked.repository, asked.session, call.identity.name
+    )
+    return _open(204, asked.repository, progress)
+
+
+async def append_upload(call: Call[AppendUpload]) -> Answer:
+    """Take a chunk (end-5)."""
+    asked = call.request
+    progress = await call.server.services.uploads.append(
+        asked.repository,
+        asked.session,
+        call.identity.name,
+        _chunk(call.http, call.server.limits),
+    )
+    return _open(202, asked.repository, progress)
+
+
+async def finish_upload(call: Call[FinishUpload]) -> Answer:
+    """Take the last chunk, if any, and close the session (end-6)."""
+    asked = call.request
+    blob = await call.server.services.uploads.finish(
+        asked.repository,
+        asked.session,
+        call.identity.name,
+        asked.digest,
+        _chunk(call.http, call.server.limits),
+    )
+    return _created(asked.repository, blob)
+
+
+async def cancel_upload(call: Call[CancelUpload]) -> Answer:
+    """Drop a session (end-14)."""
+    asked = call.request
+    await call.server.services.uploads.cancel(asked.repository, asked.session, call.identity.name)
+    return Answer(204)
+
+
+def _chunk(http: BaseRequest, limits: Limits) -> Chunk:
+    header = http.headers.get(hdrs.CONTENT_RANGE)
+    content_range = ContentRange.parse(header) if header is not None else None
+    length = http.content_length
+    if length is None and not http.body_exists:
+        length = 0
+    return Chunk(chunks(http, limits), length, content_range)
+
+
+def _open(status: int, repository: RepositoryName, progress: Progress) -> Answer:
+    return Answer(
+        status,
+        (
+            ("Location", url_for(GetUpload(repository, progress.session))),
+            ("Range", upload_range(progress.offset)),
+            ("Docker-Upload-UUID", progress.session),
+        ),
+    )
+
+
+def _created(repository: RepositoryName, blob: Blob) -> Answer:
+    return Answer(
+        201,
+        (
+            ("Location", url_for(GetBlob(repository, blob.digest, head=False))),
+            ("Docker-Content-Digest", blob.digest),
+        ),
+    )

@@ -1,0 +1,38 @@
+"""What a person is told when the registry starts, and how a first image gets into it."""
+
+from pathlib import Path
+
+from registry.config import Address, Config
+from registry.version import __version__
+
+
+def summary(config: Config, address: Address) -> str:
+    """Describe in a few lines what is served at ``address``; the first line stands for itself."""
+    server = config.server
+    scheme = "https" if config.tls.certificate else "http"
+    host = address.client_host()
+    reach = f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+    if config.storage.driver == "memory":
+        store = "memory: everything is gone when this ends"
+    else:
+        store = f"file system, {Path(config.storage.path).absolute()}"
+    metrics = (
+        f"http://{config.metrics.addr}/metrics"
+        if config.metrics.addr
+        else "off; --metrics-addr 127.0.0.1:5001 turns them on"
+    )
+    who = "that reaches this address" if server.open_to_network else "on this machine"
+    workers = "1 process" if server.workers == 1 else f"{server.workers} processes"
+    return "\n".join(
+        [
+            f"Moorage {__version__} serves {scheme}://{address}",
+            f"  store    {store}",
+            f"  workers  {workers}, {server.loop}",
+            f"  metrics  {metrics}",
+            f"  access   open, no login: anyone {who} may push, pull and delete",
+            "Push a first image (or use podman in place of docker):",
+            f"  docker tag IMAGE {reach}/first:v1",
+            f"  docker push {reach}/first:v1",
+            "",
+        ]
+    )

@@ -1,0 +1,186 @@
+"""A registry inside the test's own process: the real listener, services and stores on a thread."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from auth.policy import OpenPolicy
+from registry.config import ServerConfig, TLSConfig
+from registry.http.call import Server
+from registry.http.endpoint import Endpoint
+from registry.http.health import Health
+from registry.http.limits import Limits
+from registry.http.listener import Listener
+from registry.http.observe import RequestRecord
+from registry.service.services import Services
+from storage.filesystem import FileStore
+from storage.inprocess import InProcessCoordinator
+from storage.keys import SESSION_KEY
+from storage.memory import MemoryStore
+from tests.oracle.wire import Client
+
+Kind = Literal["memory", "filesystem"]
+
+PREFIXES = ("data/", "uploads/", "blobs/", "refs/", "catalog/", "repos/")
+"""The top directories of the storage layout."""
+
+
+class Observed:
+    """Keeps what the endpoint tells of each request."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.records: list[RequestRecord] = []
+        self.closed: list[str] = []
+        self.connections: Callable[[], int] = lambda: 0
+
+    def started(self) -> None:
+        self.running += 1
+
+    def finished(self, record: RequestRecord) -> None:
+        self.running -= 1
+        self.records.append(record)
+        del self.records[:-1000]
+
+    def connection_closed(self, reason: str) -> None:
+        self.closed.append(reason)
+        del self.closed[:-1000]
+
+    def watch_connections(self, count: Callable[[], int]) -> None:
+        self.connections = count
+
+
+class LocalRegistry:
+    """Serves a store on a free loopback port from its own thread and event loop.
+
+    `wrap` may put something around the store (faults, counters).
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        data: Path | None = None,
+        *,
+        limits: Limits | None = None,
+        config: ServerConfig | None = None,
+        allow_sparse: bool = False,
+        wrap: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.data = data
+        self.observed = Observed()
+        self._limits = limits or Limits()
+        self._config = config or ServerConfig()
+        self._allow_sparse = allow_sparse
+        self._wrap = wrap
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name=f"registry-{kind}", daemon=True
+        )
+        self.store: Any = None
+        self.address = ""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.run(self._start())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.run(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def run(self, work: Coroutine[Any, Any, Any], seconds: float = 30) -> Any:
+        """Run a coroutine on the registry's loop and give its result."""
+        future: Future[Any] = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return future.result(seconds)
+
+    def client(self, **options: Any) -> Client:
+        """Give a client of this registry."""
+        return Client(self.address, **options)
+
+    async def _start(self) -> None:
+        if self.kind == "memory":
+            store: Any = MemoryStore()
+        else:
+            assert self.data is not None
+            store = FileStore(self.data)
+        self.store = self._wrap(store) if self._wrap else store
+        services = Services.over(
+            self.store,
+            InProcessCoordinator(),
+            files=self.store if self.kind == "filesystem" and not self._wrap else None,
+            memory=16 * 1024 * 1024,
+            allow_sparse=self._allow_sparse,
+        )
+        server = Server(services, OpenPolicy(), self._limits)
+        endpoint = Endpoint(server, Health(self.store), self.observed)
+        sock = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{sock.getsockname()[1]}"
+        sock.settimeout(0)
+        self._listener = Listener(endpoint, self._config, TLSConfig(), self.observed)
+        await self._listener.start([sock])
+
+    async def _stop(self) -> None:
+        await self._listener.drain(2, asyncio.Event())
+        for task in asyncio.all_tasks():
+            if task is not asyncio.current_task():
+                task.cancel()
+        await asyncio.sleep(0)
+        if hasattr(self.store, "close"):
+            closing = self.store.close()
+            if asyncio.iscoroutine(closing):
+                await closing
+
+    def census(self) -> dict[str, object]:
+        """Give all that is kept: every key with its version, and whatever is below the surface.
+
+        Unfinished content and temporary files count too: for the file-system store each file of
+        its directory with its size.
+        """
+        found: dict[str, object] = dict(self.run(self._keys()))
+        if self.kind == "memory":
+            inner = getattr(self.store, "inner", self.store)
+            found |= {f"unfinished {key}": bytes(part) for key, part in inner._partial.items()}
+        else:
+            assert self.data is not None
+            for directory, _, files in os.walk(self.data):
+                for name in files:
+                    path = os.path.join(directory, name)  # noqa: PTH118
+                    with contextlib.suppress(FileNotFoundError):
+                        found[f"file {os.path.relpath(path, self.data)}"] = os.stat(path).st_size  # noqa: PTH116
+        # Made once for a store, by the first upload.
+        return {key: kept for key, kept in found.items() if not key.endswith(SESSION_KEY)}
+
+    async def _keys(self) -> dict[str, str]:
+        found = {}
+        for prefix in PREFIXES:
+            after = ""
+            while page := await self.store.list(prefix, after=after, limit=1000):
+                for key in page:
+                    found[key] = (await self.store.stat(key)).version
+                after = page[-1]
+        return found
+
+    def tasks(self) -> int:
+        """Count what runs on the registry's loop."""
+
+        async def count() -> int:
+            return len(asyncio.all_tasks()) - 1
+
+        return int(self.run(count()))
+
+
+@contextlib.contextmanager
+def serving(kind: Kind, directory: Path, **options: Any) -> Iterator[LocalRegistry]:
+    """Serve a new store of that kind; the file-system store lies below `directory`."""
+    data = directory / "data" if kind == "filesystem" else None
+    with LocalRegistry(kind, data, **options) as registry:
+        yield registry
