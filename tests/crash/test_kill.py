@@ -1,0 +1,155 @@
+"""`kill -9` at random moments of pushes under load: what was acknowledged is there and whole.
+
+`MOORAGE_CRASH_SECONDS` makes each test go on for longer than the few rounds of a normal run.
+"""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from tests.oracle.content import digest_of, random_bytes, with_digest
+from tests.oracle.load import Pusher, finish_uploads, pushing, verify, verify_names
+from tests.oracle.wire import Client
+
+SECONDS = float(os.environ.get("MOORAGE_CRASH_SECONDS", "0"))
+ROUNDS = 4
+CLIENTS = 4
+
+pytestmark = pytest.mark.timeout(max(120, SECONDS * 3 + 120))
+
+
+def rounds():
+    """Give numbers for a few rounds, or for as long as was asked."""
+    until = time.monotonic() + SECONDS
+    number = 0
+    while number < ROUNDS or time.monotonic() < until:
+        yield number
+        number += 1
+
+
+def check(address: str, pushers: list[Pusher]) -> None:
+    """Check all that the clients were told, through connections of their own (any worker)."""
+    errors = [error for pusher in pushers for error in pusher.errors]
+    assert not errors, errors[0]
+    with Client(address, fresh=True) as client:
+        for pusher in pushers:
+            verify(client, pusher.ledger)
+        verify_names(client)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_after_the_servers_death_all_that_was_acknowledged_is_whole(registry_server, workers):
+    """Each round: push, kill every process at once, start on the same data, compare, go on."""
+    server = registry_server("filesystem", workers=workers)
+    chance = random.Random(workers)  # noqa: S311
+    acknowledged = broken = resumed = 0
+    starts = []
+    for number in rounds():
+        with pushing(server.address, CLIENTS, number, f"r{number}-") as pushers:
+            time.sleep(chance.uniform(0.3, 1.3))
+            server.kill()
+            time.sleep(0.1)
+        began = time.monotonic()
+        server.start()
+        starts.append(time.monotonic() - began)
+        check(server.address, pushers)
+        with Client(server.address, fresh=True) as client:
+            for pusher in pushers:
+                resumed += finish_uploads(client, pusher.ledger)
+                verify(client, pusher.ledger)
+        acknowledged += sum(pusher.ledger.acknowledged for pusher in pushers)
+        broken += sum(min(pusher.ledger.broken, 1) for pusher in pushers)
+    print(
+        f"\n{workers} workers: {len(starts)} kills, {acknowledged} requests acknowledged, "
+        f"{broken} clients cut off, {resumed} uploads resumed, "
+        f"restart {max(starts):.2f} s at most"
+    )
+    assert acknowledged > 50 * len(starts)
+    assert broken > 0, "no kill met a push: this proves nothing"
+    assert resumed > 0
+
+
+def test_a_workers_death_costs_no_acknowledged_write_and_service_goes_on(registry_server):
+    """One of two workers is killed again and again; clients go on with the other."""
+    server = registry_server("filesystem", workers=2)
+    chance = random.Random(3)  # noqa: S311
+    killed = 0
+    with pushing(server.address, CLIENTS, 77) as pushers:
+        for _ in rounds():
+            time.sleep(chance.uniform(0.3, 0.8))
+            both = time.monotonic() + 40  # each death makes the supervisor wait longer
+            while len(victims := server.worker_pids()) < 2:
+                assert time.monotonic() < both, "a worker is not started anew"
+                time.sleep(0.05)
+            os.kill(chance.choice(victims), signal.SIGKILL)
+            killed += 1
+            with Client(server.address, fresh=True) as client:
+                began = time.monotonic()
+                while True:
+                    try:
+                        client.get("/v2/").expect(200)
+                        break
+                    except OSError:
+                        assert time.monotonic() - began < 5, "no worker serves"
+        time.sleep(0.5)
+    check(server.address, pushers)
+    with Client(server.address, fresh=True) as client:
+        resumed = sum(finish_uploads(client, pusher.ledger) for pusher in pushers)
+        for pusher in pushers:
+            verify(client, pusher.ledger)
+    acknowledged = sum(pusher.ledger.acknowledged for pusher in pushers)
+    print(f"\n{killed} workers killed, {acknowledged} requests acknowledged, {resumed} resumed")
+    assert acknowledged > 100
+
+
+def test_an_upload_goes_on_with_another_worker_after_its_own_was_killed(registry_server):
+    """C1: POST, PATCH and PUT on connections of their own, with a kill between any two."""
+    server = registry_server("filesystem", workers=2)
+    data = random_bytes(0, 900_000)
+    client = Client(server.address, fresh=True)
+
+    def patient(method: str, target: str, headers=(), body=None):
+        for _ in range(50):
+            try:
+                return client.request(method, target, headers, body)
+            except OSError:
+                time.sleep(0.05)
+        pytest.fail("no worker answers")
+
+    location = patient("POST", "/v2/a/b/blobs/uploads/").expect(202)["Location"]
+    for at in range(0, 900_000, 300_000):
+        os.kill(random.Random(at).choice(server.worker_pids()), signal.SIGKILL)  # noqa: S311
+        offset = 0 if at == 0 else int(patient("GET", location).expect(204)["Range"][2:]) + 1
+        assert offset == at
+        span = ("Content-Range", f"{at}-{at + 299_999}")
+        patient("PATCH", location, [span], data[at : at + 300_000]).expect(202)
+    patient("PUT", with_digest(location, digest_of(data)), body=b"").expect(201)
+    assert patient("GET", f"/v2/a/b/blobs/{digest_of(data)}").expect(200).body == data
+
+
+def test_a_kill_in_the_middle_of_a_body_leaves_nothing_half_written(registry_server):
+    """The bytes of a blob under way are never readable, whatever moment the kill comes at."""
+    server = registry_server("filesystem", workers=1)
+    for number in range(3):
+        data = random_bytes(number, 8_000_000)
+        digest = digest_of(data)
+        with Client(server.address) as client, client.connect() as connection:
+            location = client.post("/v2/a/b/blobs/uploads/").expect(202)["Location"]
+            target = with_digest(location, digest)
+            connection.send(connection.head("PUT", target, [("Content-Length", str(len(data)))]))
+            connection.send(data[: 2_000_000 * (number + 1)])
+            server.kill()
+        server.start()
+        with Client(server.address) as client:
+            client.get(f"/v2/a/b/blobs/{digest}").refused(404, "BLOB_UNKNOWN")
+            reply = client.get(location)
+            if reply.status == 404:
+                continue
+            offset = int(reply.expect(204)["Range"][2:]) + 1
+            offset = 0 if offset == 1 else offset
+            span = ("Content-Range", f"{offset}-{len(data) - 1}")
+            client.put(target, span, body=data[offset:]).expect(201)
+            assert client.get(f"/v2/a/b/blobs/{digest}").expect(200).body == data
