@@ -1,0 +1,1 @@
+"""Side-by-side benchmark: this registry, CNCF Distribution, nginx and any other registry."""
