@@ -23,6 +23,7 @@ from storage.filesystem import FileStore
 from storage.inprocess import InProcessCoordinator
 from storage.keys import SESSION_KEY
 from storage.memory import MemoryStore
+from storage.ports import NotFound
 from tests.oracle.wire import Client
 
 Kind = Literal["memory", "filesystem"]
@@ -165,7 +166,9 @@ class LocalRegistry:
             after = ""
             while page := await self.store.list(prefix, after=after, limit=1000):
                 for key in page:
-                    found[key] = (await self.store.stat(key)).version
+                    # what went between the list and the look is as if it had gone before
+                    with contextlib.suppress(NotFound):
+                        found[key] = (await self.store.stat(key)).version
                 after = page[-1]
         return found
 
