@@ -40,8 +40,8 @@ def test_what_clients_send_is_understood(text, canonical):
      "registry:users:*", "registry:catalog:pull", "repository:a/../b:pull",
      "repository:demo\n:pull", "repository:demo:pull\n", "repository\n:demo:pull",
      "repository(x:demo:pull", "repo(x)sitory:demo:pull", "repository:*:pull",
-     "repository:demo/*:pull", "repository:a:b:c:pull", "repository:host:99999999/x:pull", "repository:demo:pull\t",
-     ":::", "repository:%2e:pull", "\ufeffrepository:demo:pull"],
+     "repository:demo/*:pull", "repository:a:b:c:pull", "repository:host:99999999/x:pull",
+     "repository:demo:pull\t", ":::", "repository:%2e:pull", "\ufeffrepository:demo:pull"],
 )  # fmt: skip
 def test_what_is_unknown_or_malformed_is_dropped(text):
     """Never an error: pulp's token service fails on actions that it does not know."""
