@@ -145,8 +145,10 @@ class Disk:
         for index, (key, data) in enumerate(items):
             self._write(key, data, commit=index == last or not self.ordered)
 
-    def create(self, key: str, data: bytes, then: Sequence[tuple[str, bytes]]) -> str:
-        """As the port's ``create``. What ``AlreadyExists`` tells of is durable, too."""
+    def create(
+        self, key: str, data: bytes, then: Sequence[tuple[str, bytes]], *, durable: bool
+    ) -> str:
+        """As the port's ``create``. What ``AlreadyExists`` tells of is as durable as asked for."""
 
         def absent() -> None:
             if self._version(key) is not None:
@@ -154,15 +156,17 @@ class Disk:
 
         try:
             absent()
-            version = self._write(key, data, absent, commit=not (then and self.ordered))
+            commit = durable and not (then and self.ordered)
+            version = self._write(key, data, absent, durable=durable, commit=commit)
         except AlreadyExists:
-            with writing(key):
-                self.sync(_parent(key))
+            if durable:
+                with writing(key):
+                    self.sync(_parent(key))
             raise
         self.put_all(then)
         return version
 
-    def replace(self, key: str, data: bytes, version: str) -> str:
+    def replace(self, key: str, data: bytes, version: str, *, durable: bool) -> str:
         """As the port's ``replace``."""
 
         def unchanged() -> None:
@@ -170,7 +174,7 @@ class Disk:
                 raise PreconditionFailed(key)
 
         unchanged()
-        return self._write(key, data, unchanged)
+        return self._write(key, data, unchanged, durable=durable, commit=durable)
 
     def delete(self, key: str, *, version: str | None, durable: bool) -> None:
         """As the port's ``delete``. Directories that became empty go too."""

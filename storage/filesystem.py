@@ -84,16 +84,25 @@ class FileStore:
             check_value(key, data)
         await self._writing.run(self._disk.put_all, items)
 
-    async def create(self, key: str, data: bytes, *, then: Sequence[tuple[str, bytes]] = ()) -> str:
+    async def create(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        then: Sequence[tuple[str, bytes]] = (),
+        durable: bool = True,
+    ) -> str:
         for name, value in ((key, data), *then):
             check_key(name)
             check_value(name, value)
-        return await self._writing.run(self._disk.create, key, data, then)
+        create = partial(self._disk.create, durable=durable)
+        return await self._writing.run(create, key, data, then)
 
-    async def replace(self, key: str, data: bytes, version: str) -> str:
+    async def replace(self, key: str, data: bytes, version: str, *, durable: bool = True) -> str:
         check_key(key)
         check_value(key, data)
-        return await self._writing.run(self._disk.replace, key, data, version)
+        replace = partial(self._disk.replace, durable=durable)
+        return await self._writing.run(replace, key, data, version)
 
     async def delete(self, key: str, *, version: str | None = None, durable: bool = True) -> None:
         check_key(key)

@@ -135,19 +135,26 @@ class InstrumentedObjects:
                 check_value(key, data)
             await self._objects.put_all(items)
 
-    async def create(self, key: str, data: bytes, *, then: Sequence[tuple[str, bytes]] = ()) -> str:
+    async def create(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        then: Sequence[tuple[str, bytes]] = (),
+        durable: bool = True,
+    ) -> str:
         size = len(data) + sum(len(value) for _, value in then)
         with self._meter.measure("create", key, size):
             for name, value in ((key, data), *then):
                 check_key(name)
                 check_value(name, value)
-            return await self._objects.create(key, data, then=then)
+            return await self._objects.create(key, data, then=then, durable=durable)
 
-    async def replace(self, key: str, data: bytes, version: str) -> str:
+    async def replace(self, key: str, data: bytes, version: str, *, durable: bool = True) -> str:
         with self._meter.measure("replace", key, len(data)):
             check_key(key)
             check_value(key, data)
-            return await self._objects.replace(key, data, version)
+            return await self._objects.replace(key, data, version, durable=durable)
 
     async def delete(self, key: str, *, version: str | None = None, durable: bool = True) -> None:
         with self._meter.measure("delete", key):

@@ -70,7 +70,14 @@ class MemoryStore:
         for key, data in items:
             self._store(key, bytes(data))
 
-    async def create(self, key: str, data: bytes, *, then: Sequence[tuple[str, bytes]] = ()) -> str:
+    async def create(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        then: Sequence[tuple[str, bytes]] = (),
+        durable: bool = True,  # noqa: ARG002
+    ) -> str:
         for name, value in ((key, data), *then):
             check_key(name)
             check_value(name, value)
@@ -80,7 +87,14 @@ class MemoryStore:
         await self.put_all(then)
         return version
 
-    async def replace(self, key: str, data: bytes, version: str) -> str:
+    async def replace(
+        self,
+        key: str,
+        data: bytes,
+        version: str,
+        *,
+        durable: bool = True,  # noqa: ARG002
+    ) -> str:
         check_key(key)
         check_value(key, data)
         found = self._objects.get(key)

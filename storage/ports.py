@@ -124,15 +124,23 @@ class ObjectStore(Protocol):
         """
         ...
 
-    async def create(self, key: str, data: bytes, *, then: Sequence[tuple[str, bytes]] = ()) -> str:
+    async def create(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        then: Sequence[tuple[str, bytes]] = (),
+        durable: bool = True,
+    ) -> str:
         """Write ``data`` at ``key`` if nothing is there, in one atomic step; return its version.
 
         ``AlreadyExists`` if an object is there: of concurrent creates exactly one returns. What
-        ``then`` lists is put after it as by ``put_all``, if it was created, and else not at all.
+        ``then`` lists is put after it as by ``put_all``, if it was created, and else not at all;
+        ``durable`` speaks of ``key`` alone.
         """
         ...
 
-    async def replace(self, key: str, data: bytes, version: str) -> str:
+    async def replace(self, key: str, data: bytes, version: str, *, durable: bool = True) -> str:
         """Write ``data`` at ``key`` if its object is at ``version``, in one atomic step.
 
         Return the new version. ``PreconditionFailed`` if it is at another, or gone: of concurrent

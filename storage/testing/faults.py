@@ -177,16 +177,25 @@ class FaultyStore:
             lambda: self.inner.put_all(first),
         )
 
-    async def create(self, key: str, data: bytes, *, then: Sequence[tuple[str, bytes]] = ()) -> str:
+    async def create(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        then: Sequence[tuple[str, bytes]] = (),
+        durable: bool = True,
+    ) -> str:
         return await self.step(
             "create",
             key,
-            lambda: self.inner.create(key, data, then=then),
-            (lambda: self.inner.create(key, data)) if then else None,
+            lambda: self.inner.create(key, data, then=then, durable=durable),
+            (lambda: self.inner.create(key, data, durable=durable)) if then else None,
         )
 
-    async def replace(self, key: str, data: bytes, version: str) -> str:
-        return await self.step("replace", key, lambda: self.inner.replace(key, data, version))
+    async def replace(self, key: str, data: bytes, version: str, *, durable: bool = True) -> str:
+        return await self.step(
+            "replace", key, lambda: self.inner.replace(key, data, version, durable=durable)
+        )
 
     async def delete(self, key: str, *, version: str | None = None, durable: bool = True) -> None:
         await self.step(

@@ -15,6 +15,7 @@ from storage.ports import (
     ObjectStore,
     PreconditionFailed,
     StorageError,
+    Value,
 )
 
 INVALID_KEYS = [
@@ -220,6 +221,27 @@ class ObjectStoreContract:
             assert len(won) == 1
             assert sum(isinstance(result, AlreadyExists) for result in results) == 15
             assert (await store.get(f"a/{turn}")).data == b"%d" % won[0]
+
+    @pytest.mark.parametrize("durable", [True, False])
+    async def test_create_and_replace_mean_the_same_however_durable(
+        self,
+        store: ObjectStore,
+        durable: bool,  # noqa: FBT001
+    ) -> None:
+        version = await store.create("a/b", b"1", then=[("a/c", b"2")], durable=durable)
+        with pytest.raises(AlreadyExists):
+            await store.create("a/b", b"2", durable=durable)
+        assert await store.get("a/b") == Value(b"1", version)
+        assert (await store.get("a/c")).data == b"2"
+        newer = await store.replace("a/b", b"3", version, durable=durable)
+        with pytest.raises(PreconditionFailed):
+            await store.replace("a/b", b"4", version, durable=durable)
+        assert await store.get("a/b") == Value(b"3", newer)
+        newer = await store.replace("a/b", b"5", newer, durable=not durable)
+        assert await store.get("a/b") == Value(b"5", newer)
+        await store.delete("a/b")
+        with pytest.raises(PreconditionFailed):
+            await store.replace("a/b", b"4", newer, durable=durable)
 
     async def test_create_works_again_after_a_delete(self, store: ObjectStore) -> None:
         await store.create("a/b", b"1")

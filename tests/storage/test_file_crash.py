@@ -152,8 +152,17 @@ async def test_a_value_torn_by_power_loss_counts_as_missing(tmp_path):
     """Only those written with durable=False can be torn; they carry a hash for that."""
     store = FileStore(tmp_path / "store")
     path = tmp_path / "store/objects/a/b"
-    for tear in (lambda data: b"", lambda data: bytes(len(data)), lambda data: data[:-1]):
-        await store.put("a/b", b"x" * 5000, durable=False)
+
+    async def replaced():
+        version = await store.put("a/b", b"old")
+        await store.replace("a/b", b"x" * 5000, version, durable=False)
+
+    for write, tear in (
+        (lambda: store.put("a/b", b"x" * 5000, durable=False), lambda data: b""),
+        (lambda: store.create("a/b", b"x" * 5000, durable=False), lambda data: bytes(len(data))),
+        (replaced, lambda data: data[:-1]),
+    ):
+        await write()
         whole = path.read_bytes()
         path.write_bytes(tear(whole))
         with pytest.raises(NotFound):
@@ -162,4 +171,5 @@ async def test_a_value_torn_by_power_loss_counts_as_missing(tmp_path):
             await store.stat("a/b")
         await store.create("a/b", b"new")
         assert (await store.get("a/b")).data == b"new"
+        await store.delete("a/b")
     store.close()

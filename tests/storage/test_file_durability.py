@@ -179,6 +179,10 @@ async def test_a_write_that_need_not_be_durable_costs_no_sync(plug):
     await plug.store.put("a/b/c", b"1", durable=False)
     await plug.store.put("a/b/c", b"2", durable=False)
     await plug.store.delete("a/b/c", durable=False)
+    version = await plug.store.create("a/b/c", b"3", durable=False)
+    with pytest.raises(AlreadyExists):
+        await plug.store.create("a/b/c", b"4", durable=False)
+    await plug.store.replace("a/b/c", b"5", version, durable=False)
     assert plug.fsyncs == 0
 
 
