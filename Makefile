@@ -15,6 +15,7 @@ COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header -
 
 CLIENTS := docker=docker.io dockerd=docker.io podman=podman buildah=buildah \
 	containerd=containerd ctr=containerd skopeo=skopeo
+SERVERS := haproxy=haproxy redis-server=redis-server redis-sentinel=redis-sentinel redis-cli=redis-tools
 LOADERS := nginx=nginx-light wrk=wrk
 
 .DELETE_ON_ERROR:
@@ -46,8 +47,8 @@ lint: dev ## style, types and layers
 tools: ## build the pinned Go programs that tests and benchmarks run
 	@tools/go-tools $(TOOLS)
 
-system: ## install the container clients that tests run (root on Debian)
-	@tools/system-packages $(CLIENTS)
+system: ## install the clients and servers that tests run (root on Debian)
+	@tools/system-packages $(CLIENTS) $(SERVERS)
 
 lock: ## pin the dependencies in pyproject.toml (ARGS=--upgrade: to the newest allowed)
 	@test -x $(UV) || { $(PYTHON) -m venv .tools/uv && .tools/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }
