@@ -12,14 +12,16 @@ not known here is dropped, never an error, since a token service that refuses wh
 locks out clients that are newer than it.
 
 A *ceiling* is the same text with patterns for names: ``demo/*`` is every repository under
-``demo/``, ``*`` is every repository. Patterns are read by ``Scopes.parse_ceiling`` only: in what a
-client asks for, or a token carries, a star in a name is no name and is dropped.
+``demo/``, ``*`` is every repository, or every project. Patterns are read by
+``Scopes.parse_ceiling`` only: in what a client asks for, or a token carries, a star in a name is
+no name and is dropped.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, Self
 
+from auth.identity import Ceiling
 from registry.spec.errors import NameInvalid
 from registry.spec.names import RepositoryName
 
@@ -32,10 +34,13 @@ MAX_SCOPES: Final = 256
 ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "repository": ("pull", "push", "delete"),
     "registry": ("*",),
+    "project": ("manage",),
 }
 """The types that there are, and the actions of each, in the order in which they are written.
 
-The one scope of type ``registry`` is ``registry:catalog:*``: list the repositories.
+The one scope of type ``registry`` is ``registry:catalog:*``: list the repositories. Those of type
+``project`` are for the management API, and hold a project's name, the first part of the names of
+its repositories.
 """
 
 CATALOG: Final = "catalog"
@@ -134,9 +139,9 @@ class Scopes:
         own = self._actions.get(resource, frozenset())
         return own.union(*_above(self._actions, resource))
 
-    def permits(self, resource: Resource, action: str) -> bool:
-        """Whether ``action`` is permitted on ``resource``."""
-        return action in self.actions(resource)
+    def permits(self, kind: str, name: str, action: str) -> bool:
+        """Whether ``action`` is permitted on the resource; this makes it a ``Ceiling``."""
+        return action in self.actions(Resource(kind, name))
 
     def __or__(self, other: Self) -> Self:
         """What either permits."""
@@ -198,7 +203,15 @@ def _is_pattern(text: str) -> bool:
 
 def _resource(kind: str, name: str, is_name: _Names) -> Resource | None:
     """The resource that a type and a name mean; ``None`` for what there is not."""
-    known = (kind == "registry" and name == CATALOG) or (kind == "repository" and is_name(name))
+    match kind:
+        case "repository":
+            known = is_name(name)
+        case "project":
+            known = "/" not in name and is_name(name)
+        case "registry":
+            known = name == CATALOG
+        case _:
+            known = False
     return Resource(kind, name) if known else None
 
 
@@ -213,7 +226,7 @@ def _above(
 ) -> Iterator[frozenset[str]]:
     """Yield the actions of each pattern that stands for more than ``resource``, and for it too."""
     kind, name = resource
-    if kind != "repository" or name == "*":
+    if kind == "registry" or name == "*":
         return
     if every := given.get(Resource(kind, "*")):
         yield every
@@ -225,3 +238,5 @@ def _above(
 
 NONE: Final = Scopes({})
 """Permits nothing."""
+
+_: type[Ceiling] = Scopes

@@ -6,18 +6,25 @@ from auth.scopes import ACTIONS, Resource, Scopes
 
 _parts = st.sampled_from(["a", "b", "demo", "demo_x"])
 _names = st.lists(_parts, min_size=1, max_size=3).map("/".join)
-_actions = st.sets(st.sampled_from(ACTIONS["repository"]), min_size=1)
-_catalog = st.dictionaries(st.just(Resource("registry", "catalog")), st.just({"*"}))
+_actions = {
+    kind: st.sets(st.sampled_from(actions), min_size=1) for kind, actions in ACTIONS.items()
+}
 
 
-def _some(names: st.SearchStrategy[str]) -> st.SearchStrategy[Scopes]:
-    resources = st.builds(Resource, st.just("repository"), names)
+def _some(names: st.SearchStrategy[str], projects: st.SearchStrategy[str]) -> st.SearchStrategy:
+    def entries(kind: str, named: st.SearchStrategy[str]) -> st.SearchStrategy[dict]:
+        return st.dictionaries(
+            st.builds(Resource, st.just(kind), named), _actions[kind], max_size=3
+        )
+
     return st.builds(
-        lambda some, catalog: Scopes(some | catalog),
-        st.dictionaries(resources, _actions, max_size=4),
-        _catalog,
+        lambda *parts: Scopes(parts[0] | parts[1] | parts[2]),
+        entries("repository", names),
+        entries("project", projects),
+        entries("registry", st.just("catalog")),
     )
 
 
-scopes = _some(_names)
-ceilings = _some(st.one_of(_names, _names.map("{}/*".format), st.just("*")))
+_pattern = st.just("*")
+scopes = _some(_names, _parts)
+ceilings = _some(_names | _names.map("{}/*".format) | _pattern, _parts | _pattern)

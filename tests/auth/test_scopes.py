@@ -22,6 +22,7 @@ DEMO = Resource("repository", "demo")
         ("repository:demo:pull repository:demo:push", "repository:demo:pull,push"),
         ("repository:b:pull repository:a:pull", "repository:a:pull repository:b:pull"),
         ("registry:catalog:*", "registry:catalog:*"),
+        ("project:demo:*", "project:demo:manage"),
         ("repository:reg.example.com:5000/demo/env:pull",
          "repository:reg.example.com:5000/demo/env:pull"),
         ("  repository:demo:pull   ", "repository:demo:pull"),
@@ -37,7 +38,8 @@ def test_what_clients_send_is_understood(text, canonical):
     "text",
     ["", " ", "repository", "repository:demo", "repository:demo:", "repository::pull",
      "repository:demo:fly", "Repository:demo:pull", "repository:DEMO:pull", "image:demo:pull",
-     "registry:users:*", "registry:catalog:pull", "repository:a/../b:pull",
+     "registry:users:*", "project:demo/env:manage", "project:demo:pull", "project:a:5000/b:manage",
+     "registry:catalog:pull", "repository:a/../b:pull",
      "repository:demo\n:pull", "repository:demo:pull\n", "repository\n:demo:pull",
      "repository(x:demo:pull", "repo(x)sitory:demo:pull", "repository:*:pull",
      "repository:demo/*:pull", "repository:a:b:c:pull", "repository:host:99999999/x:pull",
@@ -60,8 +62,8 @@ def test_scopes_may_be_given_one_by_one_or_spaced():
 
 def test_a_host_with_a_port_is_part_of_the_name_and_not_the_repository():
     found = Scopes.parse("repository:reg:5000/demo:pull")
-    assert not found.permits(DEMO, "pull")
-    assert found.permits(Resource("repository", "reg:5000/demo"), "pull")
+    assert not found.permits(*DEMO, "pull")
+    assert found.permits("repository", "reg:5000/demo", "pull")
 
 
 def test_a_flood_of_scopes_is_refused():
@@ -75,14 +77,14 @@ def test_a_flood_of_scopes_is_refused():
 
 def test_a_pattern_is_a_pattern_in_a_ceiling_only():
     ceiling = Scopes.parse_ceiling("repository:demo/*:pull,push")
-    assert ceiling.permits(Resource("repository", "demo/a/b"), "push")
+    assert ceiling.permits("repository", "demo/a/b", "push")
     for foreign in ("demo", "demox", "demo-x/a", "dem", "other"):
-        assert not ceiling.permits(Resource("repository", foreign), "pull")
+        assert not ceiling.permits("repository", foreign, "pull")
     assert Scopes.from_access([("repository", "demo/*", ["pull"])]) == NONE
-    assert Scopes.parse_ceiling("repository:*:pull").permits(DEMO, "pull")
-    assert not Scopes.parse_ceiling("repository:*:pull").permits(
-        Resource("registry", "catalog"), "*"
-    )
+    assert Scopes.parse_ceiling("repository:*:pull").permits(*DEMO, "pull")
+    assert not Scopes.parse_ceiling("repository:*:pull").permits("registry", "catalog", "*")
+    assert not Scopes.parse_ceiling("repository:*:*").permits("project", "demo", "manage")
+    assert Scopes.parse_ceiling("project:*:*").permits("project", "demo", "manage")
 
 
 def test_the_access_claim_keeps_what_is_known():
@@ -147,9 +149,9 @@ def test_union_and_intersection_are_those_of_sets(one, two, three):
 @given(every, every, resources)
 def test_a_permission_is_in_the_union_and_in_the_intersection_as_in_sets(one, two, resource):
     for action in ACTIONS[resource.type]:
-        has_one, has_two = one.permits(resource, action), two.permits(resource, action)
-        assert (one | two).permits(resource, action) == (has_one or has_two)
-        assert (one & two).permits(resource, action) == (has_one and has_two)
+        has_one, has_two = one.permits(*resource, action), two.permits(*resource, action)
+        assert (one | two).permits(*resource, action) == (has_one or has_two)
+        assert (one & two).permits(*resource, action) == (has_one and has_two)
 
 
 @given(st.lists(st.text(max_size=60), max_size=5))
