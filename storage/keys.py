@@ -21,7 +21,7 @@ two characters of what follows, so that directories stay small and a scan can be
 """
 
 from registry.spec.digest import Digest
-from registry.spec.names import RepositoryName, SessionId, Tag
+from registry.spec.names import Place, SessionId, Tag
 
 CATALOG = "catalog/"
 UPLOADS = "uploads/"
@@ -43,47 +43,62 @@ def pointer(digest: Digest) -> str:
     return f"blobs/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
 
 
-def reference(digest: Digest, repository: RepositoryName) -> str:
+def reference(digest: Digest, repository: Place) -> str:
     """Reverse membership: this repository holds that blob."""
     return f"refs/{digest}/{repository}!"
 
 
-def catalog(repository: RepositoryName) -> str:
+def references(digest: Digest, tenant: str) -> str:
+    """The prefix of the reverse memberships of a project's repositories, but for its root's."""
+    return f"refs/{digest}/{tenant}/"
+
+
+def reference_place(key: str) -> Place:
+    """The inverse of ``reference``: the repository."""
+    return Place(key.split("/", 2)[2][:-1])
+
+
+def catalog(repository: Place) -> str:
     """The repository exists."""
     return f"{CATALOG}{repository}!"
 
 
-def catalog_name(key: str) -> RepositoryName:
+def catalog_place(key: str) -> Place:
     """The inverse of ``catalog``."""
-    return RepositoryName(key[len(CATALOG) : -1])
+    return Place(key[len(CATALOG) : -1])
 
 
-def blob(repository: RepositoryName, digest: Digest) -> str:
+def cataloged(tenant: str) -> str:
+    """The prefix of the catalog's entries of a project, but for its root's; of all for ``""``."""
+    return f"{CATALOG}{tenant}/" if tenant else CATALOG
+
+
+def blob(repository: Place, digest: Digest) -> str:
     """Membership of a blob in a repository."""
     return f"repos/{repository}!/blobs/{digest}"
 
 
-def manifest(repository: RepositoryName, digest: Digest) -> str:
+def manifest(repository: Place, digest: Digest) -> str:
     """A manifest's media type and exact bytes."""
     return f"repos/{repository}!/manifests/{digest}"
 
 
-def tags(repository: RepositoryName) -> str:
+def tags(repository: Place) -> str:
     """The prefix of a repository's tags."""
     return f"repos/{repository}!/tags/"
 
 
-def tag(repository: RepositoryName, name: Tag) -> str:
+def tag(repository: Place, name: Tag) -> str:
     """Where a tag points."""
     return f"repos/{repository}!/tags/{name}"
 
 
-def tagged(repository: RepositoryName, digest: Digest) -> str:
+def tagged(repository: Place, digest: Digest) -> str:
     """The prefix of the tags that may point at a manifest."""
     return f"repos/{repository}!/tagged/{digest}/"
 
 
-def referrers(repository: RepositoryName, subject: Digest) -> str:
+def referrers(repository: Place, subject: Digest) -> str:
     """The prefix of the descriptors of a subject's referrers."""
     return f"repos/{repository}!/referrers/{subject}/"
 

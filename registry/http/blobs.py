@@ -20,7 +20,7 @@ _TYPE = "application/octet-stream"
 async def get_blob(call: Call[GetBlob]) -> Answer:
     """Answer GET and HEAD of a blob, or of one range of it (end-2)."""
     blobs = call.server.services.blobs
-    blob = await blobs.find(call.request.repository, call.request.digest)
+    blob = await blobs.find(call.place, call.request.digest)
     common = (
         ("Content-Type", _TYPE),
         ("Docker-Content-Digest", blob.digest),
@@ -85,5 +85,5 @@ def _encrypted(http: BaseRequest) -> bool:
 
 async def delete_blob(call: Call[DeleteBlob]) -> Answer:
     """Take a blob out of the repository (end-10)."""
-    await call.server.services.blobs.delete(call.request.repository, call.request.digest)
+    await call.server.services.blobs.delete(call.place, call.request.digest)
     return Answer(202)

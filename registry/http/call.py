@@ -14,7 +14,7 @@ from registry.http.answer import Answer
 from registry.http.limits import Limits
 from registry.service.services import Services
 from registry.spec.conditions import Conditions
-from registry.spec.names import RepositoryName
+from registry.spec.names import Place, RepositoryName
 
 R = TypeVar("R")
 
@@ -39,11 +39,16 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[R]):
-    """One request on its way: as it came, as it was understood, and whose it is."""
+    """One request on its way: as it came, as it was understood, and whose it is.
+
+    ``place`` is where the decision that allowed it says that the repository is kept. Services know
+    repositories by their places, clients by their names: ``request.repository`` is for answers.
+    """
 
     http: BaseRequest
     request: R
     identity: Identity
+    place: Place
     server: Server
 
     def conditions(self) -> Conditions:
@@ -53,10 +58,16 @@ class Call(Generic[R]):
             return _NO_CONDITIONS
         return Conditions.parse(joined(headers, hdrs.IF_MATCH), joined(headers, hdrs.IF_NONE_MATCH))
 
-    def may(self, verb: Verb, repository: RepositoryName) -> bool:
-        """Whether the caller may do this to another repository than the request's own."""
-        decision = self.server.policy.decide(self.identity, Action(verb, repository))
-        return isinstance(decision, Allow)
+    async def readable(self, repository: RepositoryName) -> Place | None:
+        """Where another repository is kept, if the caller may pull from it, else ``None``."""
+        decision = await self.server.policy.decide(self.identity, Action(Verb.PULL, repository))
+        return decision.place if isinstance(decision, Allow) else None
+
+    async def readable_sibling(self, place: Place) -> bool:
+        """Whether the caller may pull from a repository of the same project as the request's."""
+        project = RepositoryName(getattr(self.request, "repository", "")).project
+        name = RepositoryName(project + place[len(place.tenant) :])
+        return await self.readable(name) == place
 
 
 Handler = Callable[[Call[R]], Awaitable[Answer]]

@@ -26,7 +26,7 @@ from registry.spec.errors import (
     UploadInvalid,
     encode,
 )
-from registry.spec.names import RepositoryName
+from registry.spec.names import Place, RepositoryName
 from storage.coordination import CoordinationUnavailable, LeaseHeld
 from storage.ports import AlreadyExists, PreconditionFailed
 from storage.ports import Unavailable as StoreUnavailable
@@ -122,12 +122,13 @@ class Endpoint:
         repository: RepositoryName | None = getattr(request, "repository", None)
         record.repository = str(repository or "")
         verb, handler = _ROUTES[type(request)]
+        place = Place()
         if verb is not None:
-            decision = self._server.policy.decide(ANONYMOUS, Action(verb, repository))
+            decision = await self._server.policy.decide(ANONYMOUS, Action(verb, repository))
             if isinstance(decision, Deny):
                 raise Denied(decision.reason)
-        call = Call(http, request, ANONYMOUS, self._server)
-        return await handler(call)
+            place = decision.place
+        return await handler(Call(http, request, ANONYMOUS, place, self._server))
 
 
 def _refusal(error: RegistryError, record: RequestRecord) -> Answer:

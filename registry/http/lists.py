@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 
-from auth.policy import Verb
 from registry.http.answer import Answer, next_page
 from registry.http.call import Call
 from registry.spec.pagination import Page
@@ -22,7 +21,7 @@ async def list_tags(call: Call[ListTags]) -> Answer:
     """List a repository's tags, all or a page of them (end-8)."""
     asked = call.request
     page = _bounded(asked.page, call)
-    found = await call.server.services.tags.page(asked.repository, page)
+    found = await call.server.services.tags.page(call.place, page)
     headers = [_JSON]
     if found.more and found.tags:
         following = ListTags(asked.repository, Page(page.n, found.tags[-1]))
@@ -36,9 +35,8 @@ async def list_repositories(call: Call[ListRepositories]) -> Answer:
     """List the repositories that the caller may pull from."""
     asked = call.request
     page = _bounded(asked.page, call)
-    found = await call.server.services.catalog.page(
-        page, lambda repository: call.may(Verb.PULL, repository)
-    )
+    visible = call.server.policy.visible(call.identity, page.last or "")
+    found = await call.server.services.catalog.page(page, visible)
     headers = [_JSON]
     if found.more and found.repositories:
         following = ListRepositories(Page(page.n, found.repositories[-1]))

@@ -22,9 +22,7 @@ from registry.spec.requests import (
 
 async def get_manifest(call: Call[GetManifest]) -> Answer:
     """Answer GET and HEAD of a manifest by tag or digest (end-3)."""
-    stored = await call.server.services.manifests.get(
-        call.request.repository, call.request.reference
-    )
+    stored = await call.server.services.manifests.get(call.place, call.request.reference)
     headers = [
         ("Content-Type", stored.media_type),
         ("Docker-Content-Digest", stored.digest),
@@ -47,7 +45,7 @@ async def put_manifest(call: Call[PutManifest]) -> Answer:
     asked = call.request
     http = call.http
     pushed = await call.server.services.manifests.put(
-        asked.repository,
+        call.place,
         Push(
             asked.reference,
             asked.tags,
@@ -71,9 +69,7 @@ async def put_manifest(call: Call[PutManifest]) -> Answer:
 async def delete_manifest(call: Call[DeleteManifest]) -> Answer:
     """Delete a tag, or a manifest and its tags (end-9)."""
     asked = call.request
-    await call.server.services.manifests.delete(
-        asked.repository, asked.reference, call.conditions()
-    )
+    await call.server.services.manifests.delete(call.place, asked.reference, call.conditions())
     return Answer(202)
 
 
@@ -81,7 +77,7 @@ async def list_referrers(call: Call[ListReferrers]) -> Answer:
     """List a subject's referrers as an image index (end-12)."""
     asked = call.request
     descriptors, last = await call.server.services.manifests.referrers_of(
-        asked.repository, asked.digest, asked.artifact_types, asked.page
+        call.place, asked.digest, asked.artifact_types, asked.page
     )
     headers = [("Content-Type", OCI_INDEX)]
     if asked.artifact_types:

@@ -3,13 +3,13 @@
 from aiohttp import hdrs
 from aiohttp.web import BaseRequest
 
-from auth.policy import Verb
 from registry.http.answer import Answer
 from registry.http.body import chunks
 from registry.http.call import Call
 from registry.http.limits import Limits
 from registry.service.blobs import Blob
 from registry.service.uploads import Chunk, Progress
+from registry.spec.digest import Digest
 from registry.spec.names import RepositoryName
 from registry.spec.ranges import ContentRange, upload_range
 from registry.spec.requests import (
@@ -28,30 +28,33 @@ async def start_upload(call: Call[StartUpload]) -> Answer:
     asked = call.request
     services = call.server.services
     if asked.mount is not None:
-        blob = await services.blobs.mount(
-            asked.repository,
-            asked.mount,
-            asked.source,
-            lambda repository: call.may(Verb.PULL, repository),
-        )
+        blob = await _mount(call, asked.mount)
         if blob is not None:
             return _created(asked.repository, blob)
     uploads = services.uploads
     if asked.digest is not None:
         chunk = _chunk(call.http, call.server.limits)
-        blob = await uploads.upload(asked.repository, call.identity.name, asked.digest, chunk)
+        blob = await uploads.upload(call.place, call.identity.name, asked.digest, chunk)
         return _created(asked.repository, blob)
-    progress = await uploads.start(
-        asked.repository, call.identity.name, asked.algorithm or "sha256"
-    )
+    progress = await uploads.start(call.place, call.identity.name, asked.algorithm or "sha256")
     return _open(202, asked.repository, progress)
+
+
+async def _mount(call: Call[StartUpload], digest: Digest) -> Blob | None:
+    """Take the blob from the repository that the client names, or from any of the same project."""
+    blobs = call.server.services.blobs
+    asked = call.request
+    if asked.source is None:
+        return await blobs.mount_any(call.place, digest, call.readable_sibling)
+    source = await call.readable(asked.source)
+    return None if source is None else await blobs.mount(call.place, digest, source)
 
 
 async def get_upload(call: Call[GetUpload]) -> Answer:
     """Tell how far a session is (end-13)."""
     asked = call.request
     progress = await call.server.services.uploads.status(
-        asked.repository, asked.session, call.identity.name
+        call.place, asked.session, call.identity.name
     )
     return _open(204, asked.repository, progress)
 
@@ -60,7 +63,7 @@ async def append_upload(call: Call[AppendUpload]) -> Answer:
     """Take a chunk (end-5)."""
     asked = call.request
     progress = await call.server.services.uploads.append(
-        asked.repository,
+        call.place,
         asked.session,
         call.identity.name,
         _chunk(call.http, call.server.limits),
@@ -72,7 +75,7 @@ async def finish_upload(call: Call[FinishUpload]) -> Answer:
     """Take the last chunk, if any, and close the session (end-6)."""
     asked = call.request
     blob = await call.server.services.uploads.finish(
-        asked.repository,
+        call.place,
         asked.session,
         call.identity.name,
         asked.digest,
@@ -84,7 +87,7 @@ async def finish_upload(call: Call[FinishUpload]) -> Answer:
 async def cancel_upload(call: Call[CancelUpload]) -> Answer:
     """Drop a session (end-14)."""
     asked = call.request
-    await call.server.services.uploads.cancel(asked.repository, asked.session, call.identity.name)
+    await call.server.services.uploads.cancel(call.place, asked.session, call.identity.name)
     return Answer(204)
 
 

@@ -1,14 +1,15 @@
 """Blobs: immutable content, and which repositories hold it."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
+from registry.service.presence import exists
 from registry.service.records import Pointer
 from registry.service.remembered import Remembered
 from registry.spec.digest import Digest
 from registry.spec.errors import BlobUnknown
-from registry.spec.names import RepositoryName
+from registry.spec.names import Place
 from storage import keys
 from storage.coordination import Coordinator
 from storage.ports import (
@@ -55,7 +56,7 @@ class Blobs:
         self.members: Remembered[Blob] = Remembered(coordinator, memory // 4, lambda _: 400)
         self.contents: Remembered[bytes] = Remembered(coordinator, memory * 3 // 4, len)
 
-    async def find(self, repository: RepositoryName, digest: Digest) -> Blob:
+    async def find(self, repository: Place, digest: Digest) -> Blob:
         """Return the blob, if the repository holds it; else ``BlobUnknown`` (end-2)."""
 
         async def load() -> Blob:
@@ -69,7 +70,7 @@ class Blobs:
 
         return await self.members.get(_membership(repository, digest), load)
 
-    async def holds(self, repository: RepositoryName, digest: Digest) -> bool:
+    async def holds(self, repository: Place, digest: Digest) -> bool:
         """Whether the repository holds the blob."""
         try:
             await self.find(repository, digest)
@@ -109,9 +110,7 @@ class Blobs:
             async with self._files.open_file(blob.data) as file:
                 yield file
 
-    async def publish(
-        self, repository: RepositoryName, digest: Digest, data: str, size: int
-    ) -> Blob:
+    async def publish(self, repository: Place, digest: Digest, data: str, size: int) -> Blob:
         """Name verified, durable bytes by their digest, and make the repository hold them.
 
         Pointer first, membership after it: a crash in between leaves garbage, never a dangling
@@ -130,37 +129,45 @@ class Blobs:
             await self._store.put_all(membership)
         return Blob(digest, size, data)
 
-    async def mount(
-        self,
-        repository: RepositoryName,
-        digest: Digest,
-        source: RepositoryName | None,
-        readable: Callable[[RepositoryName], bool],
-    ) -> Blob | None:
-        """Make the repository hold a blob of another one, with no byte copied (end-11).
+    async def mount(self, repository: Place, digest: Digest, source: Place) -> Blob | None:
+        """Make the repository hold a blob that ``source`` holds, with no byte copied (end-11).
 
-        ``source`` must hold it and be ``readable`` by the caller; without a ``source`` any
-        readable repository will do. ``None`` where there is none: the client uploads. What
-        repositories the caller may not read hold makes no difference to the answer.
+        ``None`` where ``source`` holds none: the client uploads it. Whether the caller may read
+        ``source`` was decided before.
         """
-        if source is not None:
-            candidates = [source]
-        else:
-            prefix = f"refs/{digest}/"
-            found = await self._store.list(prefix, limit=_MOUNT_CANDIDATES)
-            candidates = [RepositoryName(key[len(prefix) : -1]) for key in found]
-        for candidate in candidates:
-            if not readable(candidate):
-                continue
-            try:
-                blob = await self.find(candidate, digest)
-            except BlobUnknown:
-                continue
-            await self._store.put_all(_membership_of(repository, digest))
-            return blob
+        try:
+            blob = await self.find(source, digest)
+        except BlobUnknown:
+            return None
+        await self._store.put_all(_membership_of(repository, digest))
+        return blob
+
+    async def mount_any(
+        self,
+        repository: Place,
+        digest: Digest,
+        readable: Callable[[Place], Awaitable[bool]],
+    ) -> Blob | None:
+        """Mount from any repository of the same project that is ``readable`` by the caller.
+
+        What other projects hold is not even looked at, so it makes no difference to the answer
+        nor to the time that it takes; a client that knows of a repository elsewhere names it.
+        """
+        for candidate in await self._holders(repository.tenant, digest):
+            if await readable(candidate):
+                blob = await self.mount(repository, digest, candidate)
+                if blob is not None:
+                    return blob
         return None
 
-    async def delete(self, repository: RepositoryName, digest: Digest) -> None:
+    async def _holders(self, tenant: str, digest: Digest) -> list[Place]:
+        root = Place(tenant)
+        found = [root] if await exists(self._store, keys.reference(digest, root)) else []
+        prefix = keys.references(digest, tenant)
+        listed = await self._store.list(prefix, limit=_MOUNT_CANDIDATES)
+        return found + [keys.reference_place(key) for key in listed]
+
+    async def delete(self, repository: Place, digest: Digest) -> None:
         """Take the blob out of this repository (end-10). ``BlobUnknown`` if it holds none.
 
         Other repositories keep it, and its bytes stay for them.
@@ -174,12 +181,12 @@ class Blobs:
             await self._store.delete(keys.reference(digest, repository))
 
 
-def _membership_of(repository: RepositoryName, digest: Digest) -> Sequence[tuple[str, bytes]]:
+def _membership_of(repository: Place, digest: Digest) -> Sequence[tuple[str, bytes]]:
     """What makes the repository hold the blob, the reverse entry first."""
     return [(keys.reference(digest, repository), b""), (keys.blob(repository, digest), b"")]
 
 
-def _membership(repository: RepositoryName, digest: Digest) -> str:
+def _membership(repository: Place, digest: Digest) -> str:
     return f"blob/{repository}/{digest}"
 
 

@@ -1,10 +1,12 @@
 """The catalog: which repositories exist."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from auth.policy import Visible
+from registry.service.listing import every_key
 from registry.service.remembered import Remembered
-from registry.spec.names import RepositoryName
+from registry.spec.names import Place, RepositoryName
 from registry.spec.pagination import Page
 from storage import keys
 from storage.coordination import Coordinator
@@ -30,12 +32,12 @@ class Catalog:
         self._store = store
         self.known: Remembered[bool] = Remembered(coordinator, memory, lambda _: 300)
 
-    async def enter(self, repository: RepositoryName) -> None:
+    async def enter(self, repository: Place) -> None:
         """Make the repository exist. May be repeated, and by many at once."""
         if not await self.knows(repository):
             await self._store.put(keys.catalog(repository), b"")
 
-    async def knows(self, repository: RepositoryName) -> bool:
+    async def knows(self, repository: Place) -> bool:
         """Whether the repository exists, with or without content."""
 
         async def load() -> bool:
@@ -47,19 +49,28 @@ class Catalog:
         except NotFound:
             return False
 
-    async def page(self, page: Page, visible: Callable[[RepositoryName], bool]) -> CatalogPage:
-        """Return the repositories after ``page.last`` that are ``visible`` to the caller."""
+    async def page(self, page: Page, visible: AsyncIterator[Visible]) -> CatalogPage:
+        """Return the repositories after ``page.last`` that the caller may see.
+
+        Project by project in the order of ``visible``, which leaves out those before ``page.last``.
+        """
         wanted = PAGE if page.n is None else page.n
         found: list[RepositoryName] = []
-        after = f"{keys.CATALOG}{page.last}!" if page.last else ""
-        while True:
-            batch = await self._store.list(keys.CATALOG, after=after, limit=PAGE)
-            for key in batch:
-                if len(found) == wanted:
-                    return CatalogPage(found, more=True)
-                name = keys.catalog_name(key)
-                if visible(name):
+        async for project in visible:
+            async for name in self._names(project, page.last or ""):
+                if project.shows(name):
+                    if len(found) == wanted:
+                        return CatalogPage(found, more=True)
                     found.append(name)
-            if len(batch) < PAGE:
-                return CatalogPage(found, more=False)
-            after = batch[-1]
+        return CatalogPage(found, more=False)
+
+    async def _names(self, project: Visible, last: str) -> AsyncIterator[RepositoryName]:
+        """Yield the names of a project's repositories after ``last``, in byte order."""
+        if project.place and project.name > last and await self.knows(project.place):
+            yield RepositoryName(project.name)
+        rest = last.removeprefix(project.name) if last.startswith(f"{project.name}/") else ""
+        if not project.name:
+            rest = last
+        after = keys.catalog(Place(project.place + rest)) if rest else ""
+        async for key in every_key(self._store, keys.cataloged(project.place), after):
+            yield RepositoryName(project.name + keys.catalog_place(key)[len(project.place) :])

@@ -7,9 +7,11 @@ from storage.ports import ObjectStore
 _PAGE = 1000
 
 
-async def every_key(store: ObjectStore, prefix: str) -> AsyncIterator[str]:
-    """Yield every key below ``prefix`` in byte order; constant memory."""
-    after = ""
+async def every_key(store: ObjectStore, prefix: str, after: str = "") -> AsyncIterator[str]:
+    """Yield every key below ``prefix`` that sorts behind ``after``, in byte order.
+
+    Constant memory: page by page.
+    """
     while True:
         page = await store.list(prefix, after=after, limit=_PAGE)
         for key in page:

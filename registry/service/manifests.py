@@ -26,14 +26,14 @@ from registry.spec.errors import (
 )
 from registry.spec.manifest import Descriptor as Content
 from registry.spec.manifest import Manifest
-from registry.spec.names import Reference, RepositoryName, Tag
+from registry.spec.names import Place, Reference, Tag
 from registry.spec.pagination import Page
 from storage import keys
 from storage.coordination import Coordinator
 from storage.ports import ContentStore, NotFound
 
 _CHECKS = 16
-_Sizes = Callable[[RepositoryName, Digest], Awaitable[int]]
+_Sizes = Callable[[Place, Digest], Awaitable[int]]
 _INLINE = 64 * 1024
 
 
@@ -92,7 +92,7 @@ class Manifests:
             coordinator, memory, lambda stored: len(stored.data) + 300
         )
 
-    async def get(self, repository: RepositoryName, reference: Reference) -> StoredManifest:
+    async def get(self, repository: Place, reference: Reference) -> StoredManifest:
         """Return the manifest (end-3), the bytes exactly as they were pushed.
 
         ``ManifestUnknown`` if the repository has no such tag or manifest. What ``Accept`` says
@@ -103,7 +103,7 @@ class Manifests:
         record = await self._tags.resolve(repository, reference)
         return await self._find(repository, record.target)
 
-    async def put(self, repository: RepositoryName, push: Push, by: str) -> Pushed:
+    async def put(self, repository: Place, push: Push, by: str) -> Pushed:
         """Store a manifest, then point tags at it (end-7a, end-7b).
 
         Content first, names after it. ``ManifestBlobUnknown`` where the repository lacks what the
@@ -121,9 +121,7 @@ class Manifests:
             await self._point(repository, tag, target, by, manifest, push)
         return Pushed(digest, manifest.subject.digest if manifest.subject else None)
 
-    async def delete(
-        self, repository: RepositoryName, reference: Reference, conditions: Conditions
-    ) -> None:
+    async def delete(self, repository: Place, reference: Reference, conditions: Conditions) -> None:
         """Delete a tag, or a manifest with all its tags (end-9). ``ManifestUnknown`` if absent.
 
         What names the manifest goes first, so that a deletion that breaks off leaves no name
@@ -151,7 +149,7 @@ class Manifests:
 
     async def referrers_of(
         self,
-        repository: RepositoryName,
+        repository: Place,
         subject: Digest,
         artifact_types: Sequence[str],
         page: Page,
@@ -161,16 +159,16 @@ class Manifests:
         found = await self._referrers.page(repository, subject, artifact_types, page, fallback)
         return found.descriptors, found.last
 
-    async def _find(self, repository: RepositoryName, digest: Digest) -> StoredManifest:
+    async def _find(self, repository: Place, digest: Digest) -> StoredManifest:
         return await self.contents.get(
             _name(repository, digest), lambda: self._load(repository, digest)
         )
 
-    async def _load(self, repository: RepositoryName, digest: Digest) -> StoredManifest:
+    async def _load(self, repository: Place, digest: Digest) -> StoredManifest:
         try:
             value = await self._store.get(keys.manifest(repository, digest))
         except NotFound:
-            raise ManifestUnknown(repository, digest) from None
+            raise ManifestUnknown(digest) from None
         media_type, _, data = value.data.partition(b"\n")
         return StoredManifest(digest, media_type.decode(), data)
 
@@ -184,7 +182,7 @@ class Manifests:
 
         return read() if len(push.body) <= _INLINE else await asyncio.to_thread(read)
 
-    async def _check_content(self, repository: RepositoryName, manifest: Manifest) -> None:
+    async def _check_content(self, repository: Place, manifest: Manifest) -> None:
         """Refuse a manifest whose content is missing, or is not of the size that it says.
 
         Clients allocate and verify by that size: such an image could be pushed, never pulled.
@@ -217,13 +215,13 @@ class Manifests:
                     f"but it has {size}: correct the descriptor"
                 )
 
-    async def _blob_size(self, repository: RepositoryName, digest: Digest) -> int:
+    async def _blob_size(self, repository: Place, digest: Digest) -> int:
         return (await self._blobs.find(repository, digest)).size
 
-    async def _manifest_size(self, repository: RepositoryName, digest: Digest) -> int:
+    async def _manifest_size(self, repository: Place, digest: Digest) -> int:
         return len((await self._find(repository, digest)).data)
 
-    async def _check_conditions(self, repository: RepositoryName, push: Push) -> None:
+    async def _check_conditions(self, repository: Place, push: Push) -> None:
         """Refuse a swap that can't win before anything is stored; the swap itself decides."""
         current: Digest | None
         try:
@@ -237,7 +235,7 @@ class Manifests:
             raise PreconditionFailed(current)
 
     async def _store_manifest(
-        self, repository: RepositoryName, digest: Digest, manifest: Manifest, body: bytes
+        self, repository: Place, digest: Digest, manifest: Manifest, body: bytes
     ) -> None:
         await self._catalog.enter(repository)
         stored = manifest.media_type.encode() + b"\n" + body
@@ -248,7 +246,7 @@ class Manifests:
 
     async def _point(
         self,
-        repository: RepositoryName,
+        repository: Place,
         tag: Tag,
         target: Target,
         by: str,
@@ -262,7 +260,7 @@ class Manifests:
             except TargetGone:
                 await self._store_manifest(repository, target.digest, manifest, push.body)
 
-    async def _drop_tags(self, repository: RepositoryName, digest: Digest, *, gone: bool) -> bool:
+    async def _drop_tags(self, repository: Place, digest: Digest, *, gone: bool) -> bool:
         """Delete the tags that point at the manifest; return whether there were any links."""
         prefix = keys.tagged(repository, digest)
         found = False
@@ -271,9 +269,7 @@ class Manifests:
             found = True
         return found
 
-    async def _fallback(
-        self, repository: RepositoryName, subject: Digest
-    ) -> Mapping[Digest, Descriptor]:
+    async def _fallback(self, repository: Place, subject: Digest) -> Mapping[Digest, Descriptor]:
         """What clients listed under the fallback tag, as far as the repository still has it."""
         try:
             stored = await self.get(repository, fallback_tag(subject))
@@ -294,5 +290,5 @@ class Manifests:
         }
 
 
-def _name(repository: RepositoryName, digest: Digest) -> str:
+def _name(repository: Place, digest: Digest) -> str:
     return f"manifest/{repository}/{digest}"

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from registry.spec.digest import Digest
-from registry.spec.names import RepositoryName, Tag
+from registry.spec.names import Place, Tag
 from registry.spec.pagination import Page
 from storage import keys
 from storage.ports import NotFound, ObjectStore
@@ -46,19 +46,19 @@ class Referrers:
         self._store = store
 
     async def add(
-        self, repository: RepositoryName, subject: Digest, digest: Digest, descriptor: Descriptor
+        self, repository: Place, subject: Digest, digest: Digest, descriptor: Descriptor
     ) -> None:
         """Make ``digest`` a referrer of ``subject``, which need not exist. May be repeated."""
         key = keys.referrers(repository, subject) + digest
         await self._store.put(key, msgspec.json.encode(descriptor, enc_hook=str))
 
-    async def remove(self, repository: RepositoryName, subject: Digest, digest: Digest) -> None:
+    async def remove(self, repository: Place, subject: Digest, digest: Digest) -> None:
         """Take the referrer away; a missing one is no error."""
         await self._store.delete(keys.referrers(repository, subject) + digest)
 
     async def page(
         self,
-        repository: RepositoryName,
+        repository: Place,
         subject: Digest,
         artifact_types: Sequence[str],
         page: Page,
@@ -86,7 +86,7 @@ class Referrers:
 
     async def _batch(
         self,
-        repository: RepositoryName,
+        repository: Place,
         subject: Digest,
         last: str,
         fallback: Mapping[Digest, Descriptor],

@@ -6,7 +6,7 @@ import time
 from hashlib import blake2b
 
 from registry.spec.errors import UploadUnknown
-from registry.spec.names import RepositoryName, SessionId
+from registry.spec.names import Place, SessionId
 from storage import keys
 from storage.ports import AlreadyExists, NotFound, ObjectStore
 
@@ -37,13 +37,13 @@ class Sessions:
         self._store = store
         self._key: bytes | None = None
 
-    async def issue(self, repository: RepositoryName, principal: str, algorithm: str) -> SessionId:
+    async def issue(self, repository: Place, principal: str, algorithm: str) -> SessionId:
         """Return a new id for this principal in this repository."""
         random = int.from_bytes(secrets.token_bytes(_RANDOM)) & ~1 | _ALGORITHMS.index(algorithm)
         seed = random.to_bytes(_RANDOM) + int(time.time()).to_bytes(_TIME)
         return SessionId((seed + await self._prove(seed, repository, principal)).hex())
 
-    async def check(self, session: SessionId, repository: RepositoryName, principal: str) -> None:
+    async def check(self, session: SessionId, repository: Place, principal: str) -> None:
         """Raise ``UploadUnknown`` unless the id was issued for both, and is not too old."""
         data = bytes.fromhex(session)
         seed, proof = data[:-_PROOF], data[-_PROOF:]
@@ -51,7 +51,7 @@ class Sessions:
         if not hmac.compare_digest(proof, expected) or age(session) > LIFETIME:
             raise UploadUnknown(session)
 
-    async def _prove(self, seed: bytes, repository: RepositoryName, principal: str) -> bytes:
+    async def _prove(self, seed: bytes, repository: Place, principal: str) -> bytes:
         key = self._key or await self._load_key()
         text = b"%b%b\0%b" % (seed, repository.encode(), principal.encode())
         return blake2b(text, digest_size=_PROOF, key=key).digest()

@@ -13,7 +13,7 @@ from registry.service.remembered import Remembered
 from registry.spec.conditions import Conditions
 from registry.spec.digest import Digest
 from registry.spec.errors import ManifestUnknown, NameUnknown, PreconditionFailed
-from registry.spec.names import RepositoryName, Tag
+from registry.spec.names import Place, Tag
 from registry.spec.pagination import Page
 from storage import keys
 from storage.coordination import Coordinator
@@ -56,7 +56,7 @@ class Tags:
             coordinator, memory // 2, lambda names: sum(map(len, names)) + 60 * len(names)
         )
 
-    async def resolve(self, repository: RepositoryName, tag: Tag) -> TagRecord:
+    async def resolve(self, repository: Place, tag: Tag) -> TagRecord:
         """Return where the tag points, never older than the last acknowledged change (end-3).
 
         ``ManifestUnknown`` if there is no such tag.
@@ -66,23 +66,23 @@ class Tags:
             try:
                 return TagRecord.decode((await self._store.get(keys.tag(repository, tag))).data)
             except NotFound:
-                raise ManifestUnknown(repository, tag) from None
+                raise ManifestUnknown(tag) from None
 
         return await self.records.get(_name(repository, tag), load)
 
-    async def page(self, repository: RepositoryName, page: Page) -> TagPage:
+    async def page(self, repository: Place, page: Page) -> TagPage:
         """Return the tags after ``page.last``, all of them or ``page.n`` (end-8a, end-8b).
 
         ``NameUnknown`` for a repository that never was; one that has been emptied has no tags.
         """
         names = await self.lists.get(_list(repository), lambda: self._read_list(repository))
         if not names and not await self._catalog.knows(repository):
-            raise NameUnknown(repository)
+            raise NameUnknown
         return _slice(names, page)
 
     async def point(
         self,
-        repository: RepositoryName,
+        repository: Place,
         tag: Tag,
         target: Target,
         by: str,
@@ -106,7 +106,7 @@ class Tags:
             if current is not None:
                 await self._store.delete(keys.tagged(repository, current) + tag)
 
-    async def delete(self, repository: RepositoryName, tag: Tag, conditions: Conditions) -> None:
+    async def delete(self, repository: Place, tag: Tag, conditions: Conditions) -> None:
         """Delete the tag (end-9); the manifest stays.
 
         ``ManifestUnknown`` if there is no such tag, ``PreconditionFailed`` as in ``point``.
@@ -117,13 +117,11 @@ class Tags:
             if not conditions.check_write(record.target if record else None):
                 raise PreconditionFailed(record.target if record else None)
             if record is None or standing is None:
-                raise ManifestUnknown(repository, tag)
+                raise ManifestUnknown(tag)
             await self._store.delete(keys.tag(repository, tag), version=standing.version)
             await self._store.delete(keys.tagged(repository, record.target) + tag)
 
-    async def drop(
-        self, repository: RepositoryName, tag: Tag, target: Digest, *, gone: bool
-    ) -> None:
+    async def drop(self, repository: Place, tag: Tag, target: Digest, *, gone: bool) -> None:
         """Delete the tag if it points at ``target``, and the link to it. One that moved stays.
 
         With ``gone``, only if that manifest is gone: it may have been pushed again meanwhile.
@@ -137,11 +135,11 @@ class Tags:
                 await self._store.delete(keys.tag(repository, tag), version=standing.version)
             await self._store.delete(keys.tagged(repository, target) + tag)
 
-    async def _has_manifest(self, repository: RepositoryName, digest: Digest) -> bool:
+    async def _has_manifest(self, repository: Place, digest: Digest) -> bool:
         return await exists(self._store, keys.manifest(repository, digest))
 
     async def _write(
-        self, repository: RepositoryName, tag: Tag, target: Target, by: str, standing: Value | None
+        self, repository: Place, tag: Tag, target: Target, by: str, standing: Value | None
     ) -> None:
         # The link comes before the look at the manifest: a deletion that the look misses lists
         # the links later than this one was written, and so takes the tag along.
@@ -162,13 +160,13 @@ class Tags:
         else:
             await self._store.replace(keys.tag(repository, tag), record, standing.version)
 
-    async def _read(self, repository: RepositoryName, tag: Tag) -> Value | None:
+    async def _read(self, repository: Place, tag: Tag) -> Value | None:
         try:
             return await self._store.get(keys.tag(repository, tag))
         except NotFound:
             return None
 
-    async def _read_list(self, repository: RepositoryName) -> tuple[str, ...]:
+    async def _read_list(self, repository: Place) -> tuple[str, ...]:
         prefix = keys.tags(repository)
         return tuple([key[len(prefix) :] async for key in every_key(self._store, prefix)])
 
@@ -183,9 +181,9 @@ def _slice(names: tuple[str, ...], page: Page) -> TagPage:
     return TagPage(names[start:end], end < len(names))
 
 
-def _name(repository: RepositoryName, tag: str) -> str:
+def _name(repository: Place, tag: str) -> str:
     return f"tag/{repository}/{tag}"
 
 
-def _list(repository: RepositoryName) -> str:
+def _list(repository: Place) -> str:
     return f"tags/{repository}"

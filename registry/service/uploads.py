@@ -19,7 +19,7 @@ from registry.spec.errors import (
     UploadConflict,
     UploadUnknown,
 )
-from registry.spec.names import RepositoryName, SessionId
+from registry.spec.names import Place, SessionId
 from registry.spec.ranges import ContentRange
 from registry.spec.upload import Event, State, advance, check_append
 from storage import keys
@@ -82,15 +82,11 @@ class Uploads:
         self._blobs = blobs
         self._sessions = Sessions(store)
 
-    async def start(
-        self, repository: RepositoryName, principal: str, algorithm: str = "sha256"
-    ) -> Progress:
+    async def start(self, repository: Place, principal: str, algorithm: str = "sha256") -> Progress:
         """Open a session (end-4a, end-4c). Nothing is stored before its first byte comes."""
         return Progress(await self._sessions.issue(repository, principal, algorithm), 0)
 
-    async def status(
-        self, repository: RepositoryName, session: SessionId, principal: str
-    ) -> Progress:
+    async def status(self, repository: Place, session: SessionId, principal: str) -> Progress:
         """Return how many bytes are safe (end-13); ``UploadUnknown`` if there is no session."""
         await self._sessions.check(session, repository, principal)
         record = await self._load(session)
@@ -99,7 +95,7 @@ class Uploads:
         return Progress(session, record.offset)
 
     async def append(
-        self, repository: RepositoryName, session: SessionId, principal: str, chunk: Chunk
+        self, repository: Place, session: SessionId, principal: str, chunk: Chunk
     ) -> Progress:
         """Take a chunk (end-5). When it returns the bytes are durable.
 
@@ -121,7 +117,7 @@ class Uploads:
 
     async def finish(
         self,
-        repository: RepositoryName,
+        repository: Place,
         session: SessionId,
         principal: str,
         digest: Digest,
@@ -144,9 +140,7 @@ class Uploads:
                     return blob
             return await self._close(repository, session, record, digest, chunk)
 
-    async def upload(
-        self, repository: RepositoryName, principal: str, digest: Digest, chunk: Chunk
-    ) -> Blob:
+    async def upload(self, repository: Place, principal: str, digest: Digest, chunk: Chunk) -> Blob:
         """Take a whole blob in one request (end-4b). As ``start`` and ``finish`` in one."""
         session = await self._sessions.issue(repository, principal, digest.algorithm)
         try:
@@ -155,7 +149,7 @@ class Uploads:
             await _complete(self._discard(session))
             raise
 
-    async def cancel(self, repository: RepositoryName, session: SessionId, principal: str) -> None:
+    async def cancel(self, repository: Place, session: SessionId, principal: str) -> None:
         """Drop the session and its bytes (end-14). ``UploadUnknown`` if there is none."""
         await self._sessions.check(session, repository, principal)
         async with self._writing(session) as record:
@@ -185,7 +179,7 @@ class Uploads:
 
     async def _close(
         self,
-        repository: RepositoryName,
+        repository: Place,
         session: SessionId,
         record: UploadRecord,
         digest: Digest,
@@ -227,7 +221,7 @@ class Uploads:
         """Whether the session's content was finished."""
         return await exists(self._store, keys.data(session))
 
-    async def _finished(self, repository: RepositoryName, digest: Digest) -> Blob | None:
+    async def _finished(self, repository: Place, digest: Digest) -> Blob | None:
         """The blob, where an earlier answer to this finish may have been lost on its way."""
         try:
             return await self._blobs.find(repository, digest)

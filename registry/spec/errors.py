@@ -244,10 +244,10 @@ class ManifestUnknown(RegistryError):
     code = ErrorCode.MANIFEST_UNKNOWN
     status = 404
 
-    def __init__(self, repository: str, reference: str) -> None:
+    def __init__(self, reference: str) -> None:
         super().__init__(
-            f"repository {shown(repository)} has no manifest or tag {shown(reference)}: check the "
-            "name, or push it first"
+            f"this repository has no manifest or tag {shown(reference)}: check the name, or push "
+            "it first"
         )
 
 
@@ -324,10 +324,9 @@ class NameUnknown(RegistryError):
     code = ErrorCode.NAME_UNKNOWN
     status = 404
 
-    def __init__(self, repository: str) -> None:
+    def __init__(self) -> None:
         super().__init__(
-            f"there is no repository {shown(repository)} that you may read: check its name and "
-            "your login"
+            "there is no repository of this name that you may read: check the name and your login"
         )
 
 

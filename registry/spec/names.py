@@ -46,6 +46,23 @@ class RepositoryName(str):
         return self.partition("/")[0]
 
 
+class Place(str):
+    """Where a repository's content is kept: the name that it has for services and in storage keys.
+
+    No client ever names one or is shown one. It comes from a decision that allows the request
+    (`auth.policy.Allow`), so what was not allowed can't be reached. It reads like a repository's
+    name, with the project's id in the place of the project's name: a project that is made anew
+    under an old name has other places.
+    """
+
+    __slots__ = ()
+
+    @property
+    def tenant(self) -> str:
+        """The first segment: the id of the project."""
+        return self.partition("/")[0]
+
+
 class Tag(str):
     """A tag, as the specification's "Pulling manifests" defines it."""
 

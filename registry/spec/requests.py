@@ -139,7 +139,7 @@ def _manifest(method: str, name: str, text: str, query: str) -> Request:
     try:
         reference = parse_reference(text)
     except TagInvalid:
-        raise ManifestUnknown(repository, text) from None
+        raise ManifestUnknown(text) from None
     if method == "DELETE":
         return DeleteManifest(repository, reference)
     return GetManifest(repository, reference, method == "HEAD")

@@ -439,11 +439,16 @@ def test_a_blob_is_mounted_from_the_named_repository(client, repo, another):
     assert content(client, another, digest) == random_bytes(repo, 1000)
 
 
-def test_a_blob_is_mounted_from_wherever_it_is_without_a_source(client, repo, another):
+def test_without_a_source_a_blob_is_mounted_from_the_same_project(client, repo, another):
     digest = push_blob(client, repo, random_bytes(repo, 1000))
     reply = client.post(f"/v2/{another}/blobs/uploads/?mount={digest}").expect(201)
     assert reply["Location"] == f"/v2/{another}/blobs/{digest}"
     assert content(client, another, digest) == random_bytes(repo, 1000)
+
+
+def test_without_a_source_nothing_is_mounted_from_another_project(client, repo):
+    digest = push_blob(client, f"elsewhere-{repo}", random_bytes(repo, 10))
+    client.post(f"/v2/{repo}/blobs/uploads/?mount={digest}").expect(202)
 
 
 def test_a_mount_into_the_repository_that_has_the_blob_succeeds(client, repo):

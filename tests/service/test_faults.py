@@ -54,9 +54,7 @@ class Client:
         await self.step(
             "config", lambda: uploads.upload(REPOSITORY, "me", Digest.of(CONFIG), chunk(CONFIG))
         )
-        await self.step(
-            "mount", lambda: blobs.mount(OTHER, Digest.of(LAYER), REPOSITORY, lambda _: True)
-        )
+        await self.step("mount", lambda: blobs.mount(OTHER, Digest.of(LAYER), REPOSITORY))
         await self.step("v1", lambda: manifests.put(REPOSITORY, push(FIRST, V1), "me"))
         await self.step("first", lambda: manifests.put(REPOSITORY, push(FIRST, LATEST), "me"))
         await self.step("second", lambda: manifests.put(REPOSITORY, push(SECOND, LATEST), "me"))

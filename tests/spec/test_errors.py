@@ -36,12 +36,12 @@ EVERY = [
     (errors.DigestMismatch(D, E), "DIGEST_INVALID", 400, {}),
     (errors.DigestUnsupported("md5"), "DIGEST_INVALID", 400, {}),
     (errors.SizeInvalid("no"), "SIZE_INVALID", 400, {}),
-    (errors.ManifestUnknown("a", "x"), "MANIFEST_UNKNOWN", 404, {}),
+    (errors.ManifestUnknown("x"), "MANIFEST_UNKNOWN", 404, {}),
     (errors.ManifestInvalid("no", {"at": 1}), "MANIFEST_INVALID", 400, {}),
     (errors.ManifestTooLarge(4), "SIZE_INVALID", 413, {}),
     (errors.ManifestBlobUnknown([D]), "MANIFEST_BLOB_UNKNOWN", 404, {}),
     (errors.NameInvalid("A", "why"), "NAME_INVALID", 400, {}),
-    (errors.NameUnknown("a"), "NAME_UNKNOWN", 404, {}),
+    (errors.NameUnknown(), "NAME_UNKNOWN", 404, {}),
     (errors.TagInvalid("."), "MANIFEST_INVALID", 400, {}),
     (errors.TooManyTags(100), "UNSUPPORTED", 414, {}),
     (
@@ -117,7 +117,7 @@ def test_a_bug_shows_nothing_but_the_request_id():
 def test_input_in_messages_is_short_and_printable(text):
     for error in (
         errors.NameInvalid(text, "why"),
-        errors.ManifestUnknown(text, text),
+        errors.ManifestUnknown(text),
         errors.UploadUnknown(text),
         errors.DigestUnsupported(text),
         errors.TagInvalid(text),
