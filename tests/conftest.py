@@ -1,3 +1,8 @@
 """Fixtures for every test. The modules named here are in tests/fixtures."""
 
-pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.programs", "tests.fixtures.daemons"]
+pytest_plugins = [
+    "tests.fixtures.servers",
+    "tests.fixtures.programs",
+    "tests.fixtures.daemons",
+    "tests.fixtures.redis",
+]
