@@ -46,7 +46,9 @@ class FileStore:
     All disk work is done in up to ``threads`` threads, half of them for reading, so that reads do
     not queue behind writes that wait for the disk; each method is one hop. Any number of processes
     may use one directory, each with a ``FileStore`` that it made itself (not inherited by fork).
-    The file system must be local: hard links, ``rename`` and locks are relied upon.
+    The file system must be local: hard links, ``rename`` and locks are relied upon. The lease of
+    a content's writer must last as long as its process, as ``HostCoordinator``'s does: two writers
+    of one unfinished content would write into one file.
     """
 
     def __init__(self, root: Path, *, threads: int = 16) -> None:

@@ -47,7 +47,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._objects: dict[str, _Object] = {}
         self._keys: list[str] = []
-        self._partial: dict[str, bytearray] = {}
+        self._partial: dict[str, dict[str, _Piece]] = {}
         self._versions = count(1)
 
     async def get(self, key: str) -> Value:
@@ -130,15 +130,17 @@ class MemoryStore:
     @asynccontextmanager
     async def append(self, key: str, progress: str) -> AsyncIterator[ContentWriter]:
         check_key(key)
-        offset = parse_progress(key, progress)
+        offset = parse_progress(key, progress.partition(":")[0])
         if key in self._objects:
-            yield _Writer(self, key, offset, bytearray(self._objects[key].data[:offset]))
-            return
-        partial = self._partial.get(key, bytearray()) if offset else bytearray()
-        if len(partial) < offset:
-            raise NotFound(key)
-        del partial[offset:]
-        yield _Writer(self, key, offset, partial)
+            start = _Piece(None, self._objects[key].data[:offset])
+        elif offset == 0:
+            start = _Piece(None, b"")
+        else:
+            try:
+                start = self._partial[key][progress]
+            except KeyError:
+                raise NotFound(key) from None
+        yield _Writer(self, key, start)
 
     async def abandon(self, key: str, progress: str) -> None:  # noqa: ARG002
         check_key(key)
@@ -155,21 +157,24 @@ class MemoryStore:
             raise Unavailable(key, f"it has {len(data)} bytes, not {max(start, end)}")
         yield _Reader(data, start, end)
 
-    def checkpoint(self, key: str, data: bytearray) -> str:
+    def checkpoint(self, key: str, last: "_Piece") -> str:
         """Keep a writer's bytes."""
         found = self._objects.get(key)
-        if found is not None and found.data[: len(data)] != data:
+        if found is not None and found.data[: last.end] != last.whole():
             raise AlreadyExists(key)
-        if found is None and data:
-            self._partial[key] = data
-        return str(len(data)) if data else ""
+        if last.end == 0:
+            return ""
+        progress = f"{last.end}:{next(self._versions):x}"
+        if found is None:
+            self._partial.setdefault(key, {})[progress] = last
+        return progress
 
-    def finish(self, key: str, data: bytearray, *, wrote: bool) -> int:
+    def finish(self, key: str, last: "_Piece", *, wrote: bool) -> int:
         """Publish a writer's bytes; the bytes that are there already stand."""
         found = self._objects.get(key)
         if found is None:
-            self._store(key, bytes(data))
-        elif wrote and found.data != data:
+            self._store(key, last.whole())
+        elif wrote and found.data != last.whole():
             raise AlreadyExists(key)
         self._partial.pop(key, None)
         return len(self._objects[key].data)
@@ -194,34 +199,55 @@ class MemoryStore:
         return version
 
 
+class _Piece:
+    """Some bytes of unfinished content, behind those of ``before``. Never changed.
+
+    So two writers that went on from one progress (one had lost its lease) don't mix their bytes.
+    """
+
+    __slots__ = ("before", "data", "end")
+
+    def __init__(self, before: "_Piece | None", data: bytes) -> None:
+        self.before = before
+        self.data = data
+        self.end: int = (before.end if before else 0) + len(data)
+
+    def whole(self) -> bytes:
+        """The bytes up to the end of this piece."""
+        pieces: list[bytes] = []
+        piece: _Piece | None = self
+        while piece is not None:
+            pieces.append(piece.data)
+            piece = piece.before
+        return b"".join(reversed(pieces))
+
+
 class _Writer:
-    def __init__(self, store: MemoryStore, key: str, offset: int, data: bytearray) -> None:
+    def __init__(self, store: MemoryStore, key: str, start: _Piece) -> None:
         self._store = store
         self._key = key
-        self._offset = offset
-        self._data = data
+        self._last = start
         self._wrote = False
         self._finished: int | None = None
 
     @property
     def offset(self) -> int:
-        return self._offset
+        return self._last.end
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._finished is not None:
             raise ValueError(f"{self._key}: it is finished")
-        self._data += data
-        self._offset += len(data) if not isinstance(data, memoryview) else data.nbytes
+        self._last = _Piece(self._last, bytes(data))
         self._wrote = True
 
     async def checkpoint(self) -> str:
         if self._finished is not None:
             return str(self._finished)
-        return self._store.checkpoint(self._key, self._data)
+        return self._store.checkpoint(self._key, self._last)
 
     async def finish(self, *, settled: bool = True) -> int:  # noqa: ARG002 - there is no disk
         if self._finished is None:
-            self._finished = self._store.finish(self._key, self._data, wrote=self._wrote)
+            self._finished = self._store.finish(self._key, self._last, wrote=self._wrote)
         return self._finished
 
 

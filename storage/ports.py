@@ -223,7 +223,9 @@ class ContentStore(ObjectStore, Protocol):
 
         Bytes that an earlier writer wrote beyond ``progress`` are dropped. Leaving the context
         without ``checkpoint`` or ``finish`` loses what was written since the last one, no more.
-        The caller sees to it that there is one writer at a time (a lease).
+        The caller sees to it that there is one writer at a time (a lease). Where a lease can be
+        lost unnoticed (by time, on several machines), a driver keeps what two writers that went on
+        from one progress made durable apart: each finishes its own bytes, or fails.
 
         ``NotFound`` where what ``progress`` tells of is gone. Content that is finished stays as it
         is: a writer that meets it may write the same bytes again (its predecessor's answer was

@@ -24,7 +24,7 @@ from registry.spec.ranges import ContentRange
 from registry.spec.upload import Event, State, advance, check_append
 from storage import keys
 from storage.coordination import Coordinator, LeaseHeld
-from storage.ports import AlreadyExists, ContentStore, NotFound
+from storage.ports import AlreadyExists, ContentStore, NotFound, PreconditionFailed
 
 CHECKPOINT = 64 * 1024 * 1024
 """After so many bytes a session is saved, so that a crash costs the client no more than these."""
@@ -59,6 +59,18 @@ class Chunk:
             )
 
 
+@dataclass(slots=True)
+class _Standing:
+    """A session as the store has it: its record, and the version that the next save replaces.
+
+    ``lost`` once another writer has saved it meanwhile: nothing that this one does counts any more.
+    """
+
+    record: UploadRecord
+    version: str | None = None
+    lost: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a session is: the next byte's offset."""
@@ -71,8 +83,9 @@ class Uploads:
     """Opens, feeds, closes and cancels upload sessions.
 
     A session belongs to one repository and one principal; to anyone else it is unknown. One
-    request at a time writes to it. It has no record before its first bytes are safe, nor after
-    it was finished.
+    request at a time writes to it: a lease sees to that, and where a lease was lost (a process
+    frozen for longer than it lasts), the record does, which is only ever swapped for the one that
+    was loaded. A session has no record before its first bytes are safe, nor after it was finished.
     """
 
     def __init__(self, store: ContentStore, coordinator: Coordinator, blobs: Blobs) -> None:
@@ -89,30 +102,28 @@ class Uploads:
     async def status(self, repository: Place, session: SessionId, principal: str) -> Progress:
         """Return how many bytes are safe (end-13); ``UploadUnknown`` if there is no session."""
         await self._sessions.check(session, repository, principal)
-        record = await self._load(session)
-        if record.state is State.ABORTED or (record.offset == 0 and await self._stands(session)):
-            raise UploadUnknown(session)
-        return Progress(session, record.offset)
+        return Progress(session, await self._offset(session))
 
     async def append(
         self, repository: Place, session: SessionId, principal: str, chunk: Chunk
     ) -> Progress:
         """Take a chunk (end-5). When it returns the bytes are durable.
 
-        ``RangeInvalid`` where the chunk does not start at the offset; ``UploadConflict`` while
-        another request writes. When the body breaks off, what came of it is kept, and the client
-        goes on from the offset that ``status`` tells.
+        ``RangeInvalid`` where the chunk does not start at the offset; ``UploadConflict`` where
+        another request writes, or has written meanwhile. When the body breaks off, what came of it
+        is kept, and the client goes on from the offset that ``status`` tells.
         """
         await self._sessions.check(session, repository, principal)
-        async with self._writing(session) as record:
+        async with self._writing(session) as standing:
+            record = standing.record
             advance(record.state, Event.APPEND, session)
             check_append(record.offset, chunk.content_range, chunk.length)
             hasher = _hasher(record, algorithm_of(session))
             async with self._receiving(session, record, hasher) as intake:
                 try:
-                    await self._take(session, record, intake, chunk)
+                    await self._take(session, standing, intake, chunk)
                 finally:
-                    await _complete(self._checkpoint(session, record, intake))
+                    await _complete(self._checkpoint(session, standing, intake))
             return Progress(session, intake.offset)
 
     async def finish(
@@ -130,7 +141,8 @@ class Uploads:
         long as the repository holds the blob.
         """
         await self._sessions.check(session, repository, principal)
-        async with self._writing(session) as record:
+        async with self._writing(session) as standing:
+            record = standing.record
             advance(record.state, Event.FINISH, session)
             if chunk.length != 0:
                 check_append(record.offset, chunk.content_range, chunk.length)
@@ -138,25 +150,26 @@ class Uploads:
                 blob = await self._finished(repository, digest)
                 if blob is not None:
                     return blob
-            return await self._close(repository, session, record, digest, chunk)
+            return await self._close(repository, session, standing, digest, chunk)
 
     async def upload(self, repository: Place, principal: str, digest: Digest, chunk: Chunk) -> Blob:
         """Take a whole blob in one request (end-4b). As ``start`` and ``finish`` in one."""
         session = await self._sessions.issue(repository, principal, digest.algorithm)
+        standing = _Standing(UploadRecord())
         try:
-            return await self._close(repository, session, UploadRecord(), digest, chunk)
+            return await self._close(repository, session, standing, digest, chunk)
         except BaseException:
-            await _complete(self._discard(session))
+            await _complete(self._discard(session, standing))
             raise
 
     async def cancel(self, repository: Place, session: SessionId, principal: str) -> None:
         """Drop the session and its bytes (end-14). ``UploadUnknown`` if there is none."""
         await self._sessions.check(session, repository, principal)
-        async with self._writing(session) as record:
-            state = advance(record.state, Event.CANCEL, session)
-            if record.state is State.ABORTED or await self._stands(session):
+        async with self._writing(session) as standing:
+            state = advance(standing.record.state, Event.CANCEL, session)
+            if standing.record.state is State.ABORTED or await self._stands(session):
                 raise UploadUnknown(session)
-            await self._abort(session, state)
+            await self._abort(session, standing, state)
 
     async def expire(self) -> int:
         """Drop every session whose time is over; return their number.
@@ -171,9 +184,9 @@ class Uploads:
                 continue
             with suppress(LeaseHeld):
                 async with self._coordinator.hold(_lease(session)):
-                    record = await self._load(session)
-                    if record.state is State.ABORTED or age(session) > LIFETIME:
-                        await self._discard(session)
+                    standing = await self._load(session)
+                    if standing.record.state is State.ABORTED or age(session) > LIFETIME:
+                        await self._discard(session, standing)
                         dropped += 1
         return dropped
 
@@ -181,23 +194,25 @@ class Uploads:
         self,
         repository: Place,
         session: SessionId,
-        record: UploadRecord,
+        standing: _Standing,
         digest: Digest,
         chunk: Chunk,
     ) -> Blob:
-        hasher = _hasher(record, digest.algorithm)
-        async with self._receiving(session, record, hasher) as intake:
+        hasher = _hasher(standing.record, digest.algorithm)
+        async with self._receiving(session, standing.record, hasher) as intake:
             try:
-                await self._take(session, record, intake, chunk)
+                await self._take(session, standing, intake, chunk)
             except BaseException:
-                await _complete(self._checkpoint(session, record, intake))
+                await _complete(self._checkpoint(session, standing, intake))
                 raise
             actual, size = await self._verify(session, intake, digest)
         if actual != digest:
-            await self._abort(session, advance(State.FINISHING, Event.MISMATCH, session))
+            state = advance(State.FINISHING, Event.MISMATCH, session)
+            await self._abort(session, standing, state)
             raise DigestMismatch(digest, actual)
         blob = await self._blobs.publish(repository, digest, keys.data(session), size)
-        if record.offset or size >= CHECKPOINT:
+        if standing.version is not None:
+            # Whoever else wrote to the session: it is over, and its content can't change any more.
             await self._store.delete(keys.upload(session), durable=False)
         return blob
 
@@ -251,46 +266,75 @@ class Uploads:
             raise UploadUnknown(session) from None
 
     async def _take(
-        self, session: SessionId, record: UploadRecord, intake: Intake, chunk: Chunk
+        self, session: SessionId, standing: _Standing, intake: Intake, chunk: Chunk
     ) -> None:
         await intake.take(
-            chunk.checked(record.offset), lambda: self._checkpoint(session, record, intake)
+            chunk.checked(standing.record.offset),
+            lambda: self._checkpoint(session, standing, intake),
         )
 
-    async def _checkpoint(self, session: SessionId, record: UploadRecord, intake: Intake) -> None:
-        if intake.offset == record.offset:
+    async def _checkpoint(self, session: SessionId, standing: _Standing, intake: Intake) -> None:
+        if standing.lost or intake.offset == standing.record.offset:
             return
         progress = await intake.checkpoint()
-        await self._save(session, UploadRecord(intake.offset, progress, intake.hashed()))
+        record = UploadRecord(intake.offset, progress, intake.hashed())
+        await self._save(session, standing, record)
 
     @asynccontextmanager
-    async def _writing(self, session: SessionId) -> AsyncIterator[UploadRecord]:
+    async def _writing(self, session: SessionId) -> AsyncIterator[_Standing]:
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(self._coordinator.hold(_lease(session)))
             except LeaseHeld:
-                raise UploadConflict((await self._load(session)).offset) from None
+                raise UploadConflict((await self._load(session)).record.offset) from None
             yield await self._load(session)
 
-    async def _load(self, session: SessionId) -> UploadRecord:
+    async def _offset(self, session: SessionId) -> int:
+        """How many bytes are safe; ``UploadUnknown`` where the session is over."""
+        record = (await self._load(session)).record
+        if record.state is State.ABORTED or (record.offset == 0 and await self._stands(session)):
+            raise UploadUnknown(session)
+        return record.offset
+
+    async def _load(self, session: SessionId) -> _Standing:
         try:
             value = await self._store.get(keys.upload(session))
         except NotFound:
             if age(session) > OPENING:
                 raise UploadUnknown(session) from None
-            return UploadRecord()
-        return UploadRecord.decode(value.data)
+            return _Standing(UploadRecord())
+        return _Standing(UploadRecord.decode(value.data), value.version)
 
-    async def _save(self, session: SessionId, record: UploadRecord) -> None:
-        await self._store.put(keys.upload(session), record.encode(), durable=False)
+    async def _save(self, session: SessionId, standing: _Standing, record: UploadRecord) -> None:
+        """Swap the session's record for ``record``; ``UploadConflict`` where it has moved on.
 
-    async def _abort(self, session: SessionId, state: State) -> None:
-        """Free the bytes; what remains says that the session is over, until it can't be opened."""
-        await self._store.abandon(keys.data(session), "")
-        await self._save(session, UploadRecord(state=state))
+        A record that is there already is this one, saved by a call whose answer was lost.
+        """
+        key, data = keys.upload(session), record.encode()
+        try:
+            if standing.version is None:
+                version = await self._store.create(key, data, durable=False)
+            else:
+                version = await self._store.replace(key, data, standing.version, durable=False)
+        except (AlreadyExists, PreconditionFailed):
+            found = await self._load(session)
+            if found.record != record or found.version is None:
+                standing.lost = True
+                raise UploadConflict(await self._offset(session)) from None
+            version = found.version
+        standing.record, standing.version = record, version
 
-    async def _discard(self, session: SessionId) -> None:
-        await self._store.abandon(keys.data(session), "")
+    async def _abort(self, session: SessionId, standing: _Standing, state: State) -> None:
+        """End the session, then free its bytes; its record stays until its id can't be used.
+
+        In this order: what another writer has recorded meanwhile is not freed.
+        """
+        progress = standing.record.progress
+        await self._save(session, standing, UploadRecord(progress=progress, state=state))
+        await self._store.abandon(keys.data(session), progress)
+
+    async def _discard(self, session: SessionId, standing: _Standing) -> None:
+        await self._store.abandon(keys.data(session), standing.record.progress)
         await self._store.delete(keys.upload(session), durable=False)
 
 
