@@ -1,46 +1,32 @@
-"""The one place that decides what a caller may do."""
+"""The one place that decides what a caller may do.
 
+Every request of the registry's API asks here, the token service before it grants a scope, the
+management API, and background work. ``auth.judgement`` is the pure core; this adds the facts.
+"""
+
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
-from auth.identity import Identity
+from auth.access import Access, Directory
+from auth.identity import Identity, Kind
+from auth.judgement import Action, Allow, Decision, Deny, Why, judge
+from auth.roles import Verb
 from registry.spec.names import Place, RepositoryName
 
-
-class Verb(StrEnum):
-    """What can be done to a repository. ``CATALOG`` is about the registry as a whole."""
-
-    PULL = "pull"
-    PUSH = "push"
-    DELETE = "delete"
-    CATALOG = "catalog"
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """A verb, and the repository it is done to (``None`` for the registry as a whole)."""
-
-    verb: Verb
-    repository: RepositoryName | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Allow:
-    """A rule allows it. ``place`` is where the repository is kept, empty where none was named."""
-
-    place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class Deny:
-    """No rule allows it. ``reason`` may be shown to the caller."""
-
-    reason: str
-
-
-Decision = Allow | Deny
+__all__ = [
+    "Action",
+    "Allow",
+    "Decision",
+    "Deny",
+    "OpenPolicy",
+    "Policy",
+    "ProjectPolicy",
+    "Verb",
+    "Visible",
+    "Why",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +49,7 @@ class Policy(Protocol):
         """Say whether ``identity`` may do ``action``; what no rule allows is denied."""
         ...
 
-    def visible(self, identity: Identity, after: str) -> AsyncIterator[Visible]:
+    def visible(self, identity: Identity, after: str, address: str = "") -> AsyncIterator[Visible]:
         """Yield the projects of which the caller may see repositories, in the order of their names.
 
         ``after`` is the name of a repository: projects that sort before its own are left out.
@@ -81,9 +67,77 @@ class OpenPolicy:
         """Allow it."""
         return Allow(Place(action.repository or ""))
 
-    async def visible(self, identity: Identity, after: str) -> AsyncIterator[Visible]:  # noqa: ARG002
+    async def visible(
+        self,
+        identity: Identity,  # noqa: ARG002
+        after: str,  # noqa: ARG002
+        address: str = "",  # noqa: ARG002
+    ) -> AsyncIterator[Visible]:
         """Yield everything."""
         yield Visible("", Place(), lambda _: True)
 
 
-_: type[Policy] = OpenPolicy
+class ProjectPolicy:
+    """Decides by projects, members, visibility and shares, as the directory knows them now."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        *,
+        users_create: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``users_create``: every user may create projects. ``clock`` gives Unix seconds."""
+        self._directory = directory
+        self._users_create = users_create
+        self._clock = clock
+
+    async def decide(self, identity: Identity, action: Action) -> Decision:
+        """Say whether ``identity`` may do ``action``, from the facts as of the last change."""
+        if action.verb is Verb.PURGE:
+            return await self._purge(identity, action)
+        return judge(
+            identity,
+            action,
+            await self.facts(identity, action),
+            self._clock(),
+            users_create=self._users_create,
+        )
+
+    async def facts(self, identity: Identity, action: Action) -> Access:
+        """Return the facts that ``decide`` uses."""
+        project = action.concerns
+        if project:
+            return await self._directory.access(identity, project)
+        return Access(await self._directory.standing(identity))
+
+    async def visible(
+        self, identity: Identity, after: str, address: str = ""
+    ) -> AsyncIterator[Visible]:
+        """Yield the projects of which the caller may see repositories, as far as it is known."""
+        first = after.partition("/")[0]
+        for project in await self._directory.projects(identity):
+            if project < first:
+                continue
+            access = await self._directory.access(identity, project)
+            if access.tenant is not None:
+                shows = _lister(identity, access, self._clock(), address)
+                yield Visible(project, Place(access.tenant.id), shows)
+
+    async def _purge(self, identity: Identity, action: Action) -> Decision:
+        if identity.kind is Kind.SYSTEM and await self._directory.removed(action.project):
+            return Allow(Place(action.project))
+        return Deny("only what a removed project left is purged, by the registry itself")
+
+
+def _lister(
+    identity: Identity, access: Access, now: float, address: str
+) -> Callable[[RepositoryName], bool]:
+    def shows(repository: RepositoryName) -> bool:
+        action = Action(Verb.LIST, repository, address=address)
+        return isinstance(judge(identity, action, access, now), Allow)
+
+    return shows
+
+
+_: tuple[type[Policy], ...] = (OpenPolicy, ProjectPolicy)
