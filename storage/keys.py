@@ -5,6 +5,7 @@
     data/<aa>/<upload>                       the bytes of one upload, appended in place, never moved
     uploads/<session>                        the upload session's record, once it holds bytes
     secrets/sessions                         the key that session ids are proved with
+    secrets/tokens/<number>                  a key that access tokens are signed with
     blobs/<alg>/<aa>/<hex>                   pointer: which data key holds the blob, its size
     refs/<alg>:<hex>/<repository>!           the repository holds the blob (reverse membership)
     catalog/<repository>!                    the repository exists
@@ -26,6 +27,12 @@ from registry.spec.names import Place, SessionId, Tag
 CATALOG = "catalog/"
 UPLOADS = "uploads/"
 SESSION_KEY = "secrets/sessions"
+SIGNING_KEYS = "secrets/tokens/"
+
+
+def signing_key(number: int) -> str:
+    """A key that access tokens are signed with; numbers list in their order."""
+    return f"{SIGNING_KEYS}{number:010}"
 
 
 def data(session: SessionId) -> str:
