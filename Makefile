@@ -20,13 +20,17 @@ LOADERS := nginx=nginx-light wrk=wrk
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve test bench lint conformance tools system lock clean distclean dev
+.PHONY: help serve cluster test bench lint conformance tools system lock clean distclean dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.runtime ## start the registry (ADDR=host:port, DATA=directory, WORKERS=n, ARGS=…)
 	@exec $(BIN)/moorage serve --addr $(ADDR) --data $(DATA) --workers $(WORKERS) $(ARGS)
+
+cluster: dev tools ## start three replicas, HAProxy, MinIO, Redis and Sentinel (Ctrl-C stops them)
+	@tools/system-packages $(SERVERS)
+	@exec $(BIN)/python -m cluster $(ARGS)
 
 test: dev system tools ## everything that proves the project (ARGS= goes to pytest)
 	$(BIN)/pytest -v -ra --durations=15 $(ARGS)

@@ -167,9 +167,14 @@ def free_port() -> int:
 
 def is_ready(address: str) -> bool:
     """Tell whether `GET /readyz` on `address` (host:port) answers 200 within 2 seconds."""
+    return answers(address, "/readyz")
+
+
+def answers(address: str, path: str) -> bool:
+    """Tell whether `GET` of `path` on `address` (host:port) answers 200 within 2 seconds."""
     connection = http.client.HTTPConnection(address, timeout=2)
     try:
-        connection.request("GET", "/readyz")
+        connection.request("GET", path)
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False

@@ -5,4 +5,5 @@ pytest_plugins = [
     "tests.fixtures.programs",
     "tests.fixtures.daemons",
     "tests.fixtures.redis",
+    "tests.fixtures.clusters",
 ]
