@@ -8,7 +8,7 @@ changes are one.
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from itertools import count
@@ -39,6 +39,7 @@ from storage._root import (
 from storage.ports import (
     AlreadyExists,
     InvalidKey,
+    Items,
     NotFound,
     PreconditionFailed,
     Stat,
@@ -135,31 +136,30 @@ class Disk:
         """As the port's ``put``."""
         return self._write(key, data, durable=durable, commit=durable)
 
-    def put_all(self, items: Sequence[tuple[str, bytes]]) -> None:
-        """As the port's ``put_all``.
+    def put_all(self, items: Items, *, settled: bool = True) -> None:
+        """As the port's ``put_all``, of all steps' items one after the other.
 
         On a file system that ``orders_renames``, the names appear in order and one ``fsync``
         commits them all; elsewhere each directory is synced before the next name appears.
         """
-        last = len(items) - 1
+        last = len(items) - 1 if settled else None
         for index, (key, data) in enumerate(items):
             self._write(key, data, commit=index == last or not self.ordered)
 
-    def create(
-        self, key: str, data: bytes, then: Sequence[tuple[str, bytes]], *, durable: bool
-    ) -> str:
+    def create(self, key: str, data: bytes, *, beside: Items, then: Items, durable: bool) -> str:
         """As the port's ``create``. What ``AlreadyExists`` tells of is as durable as asked for."""
 
         def absent() -> None:
             if self._version(key) is not None:
                 raise AlreadyExists(key)
 
+        self.put_all(beside, settled=False)
         try:
             absent()
-            commit = durable and not (then and self.ordered)
+            commit = (durable or bool(beside)) and not (then and self.ordered)
             version = self._write(key, data, absent, durable=durable, commit=commit)
         except AlreadyExists:
-            if durable:
+            if durable or beside:
                 with writing(key):
                     self.sync(_parent(key))
             raise

@@ -2,7 +2,7 @@
 
 import re
 
-from storage.ports import MAX_KEY, MAX_VALUE, InvalidKey
+from storage.ports import MAX_KEY, MAX_VALUE, InvalidKey, Items
 
 _SEGMENT = r"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._:=!-]{1,255}"
 _KEY = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*").fullmatch
@@ -25,6 +25,14 @@ def check_value(key: str, data: bytes) -> None:
     """Raise ``ValueError`` if ``data`` is larger than one value may be."""
     if len(data) > MAX_VALUE:
         raise ValueError(f"{key}: {len(data)} bytes are too many for one value; append them")
+
+
+def check_items(*steps: Items) -> None:
+    """Raise ``InvalidKey`` or ``ValueError`` unless each item of each step can be written."""
+    for items in steps:
+        for key, data in items:
+            check_key(key)
+            check_value(key, data)
 
 
 def check_range(key: str, start: int, end: int | None) -> None:

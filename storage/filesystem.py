@@ -21,7 +21,14 @@ from storage import _content
 from storage._content import FileReader, FileWriter
 from storage._disk import Disk
 from storage._files import reading
-from storage._grammar import check_key, check_prefix, check_range, check_value, parse_progress
+from storage._grammar import (
+    check_items,
+    check_key,
+    check_prefix,
+    check_range,
+    check_value,
+    parse_progress,
+)
 from storage._listing import Listings
 from storage._root import DirectoryRefused
 from storage._threads import Threads
@@ -30,6 +37,7 @@ from storage.ports import (
     ContentStore,
     ContentWriter,
     FileContent,
+    Items,
     OpenFile,
     Stat,
     Unavailable,
@@ -80,25 +88,23 @@ class FileStore:
         check_value(key, data)
         return await self._writing.run(partial(self._disk.put, durable=durable), key, data)
 
-    async def put_all(self, items: Sequence[tuple[str, bytes]]) -> None:
-        for key, data in items:
-            check_key(key)
-            check_value(key, data)
-        await self._writing.run(self._disk.put_all, items)
+    async def put_all(self, *steps: Items, settled: bool = True) -> None:
+        check_items(*steps)
+        items = [item for step in steps for item in step]
+        await self._writing.run(partial(self._disk.put_all, settled=settled), items)
 
     async def create(
         self,
         key: str,
         data: bytes,
         *,
-        then: Sequence[tuple[str, bytes]] = (),
+        beside: Items = (),
+        then: Items = (),
         durable: bool = True,
     ) -> str:
-        for name, value in ((key, data), *then):
-            check_key(name)
-            check_value(name, value)
-        create = partial(self._disk.create, durable=durable)
-        return await self._writing.run(create, key, data, then)
+        check_items([(key, data)], beside, then)
+        create = partial(self._disk.create, beside=beside, then=then, durable=durable)
+        return await self._writing.run(create, key, data)
 
     async def replace(self, key: str, data: bytes, version: str, *, durable: bool = True) -> str:
         check_key(key)

@@ -9,10 +9,11 @@ content is not in files.
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from itertools import chain
 from time import perf_counter
 from typing import Protocol, TypeVar, cast
 
-from storage._grammar import check_key, check_prefix, check_range, check_value
+from storage._grammar import check_items, check_key, check_prefix, check_range, check_value
 from storage.ports import (
     AlreadyExists,
     ContentReader,
@@ -20,6 +21,7 @@ from storage.ports import (
     ContentWriter,
     FileContent,
     InvalidKey,
+    Items,
     NotFound,
     ObjectStore,
     OpenFile,
@@ -101,6 +103,10 @@ def _message(error: Exception) -> str:
     return text.removeprefix(f"{error.key}: ") if isinstance(error, StorageError) else text
 
 
+def _size(items: Items) -> int:
+    return sum(len(data) for _, data in items)
+
+
 class InstrumentedObjects:
     """An ``ObjectStore`` over another."""
 
@@ -127,28 +133,25 @@ class InstrumentedObjects:
             check_value(key, data)
             return await self._objects.put(key, data, durable=durable)
 
-    async def put_all(self, items: Sequence[tuple[str, bytes]]) -> None:
-        size = sum(len(data) for _, data in items)
-        with self._meter.measure("put_all", " ".join(key for key, _ in items), size):
-            for key, data in items:
-                check_key(key)
-                check_value(key, data)
-            await self._objects.put_all(items)
+    async def put_all(self, *steps: Items, settled: bool = True) -> None:
+        items = list(chain(*steps))
+        with self._meter.measure("put_all", " ".join(key for key, _ in items), _size(items)):
+            check_items(items)
+            await self._objects.put_all(*steps, settled=settled)
 
     async def create(
         self,
         key: str,
         data: bytes,
         *,
-        then: Sequence[tuple[str, bytes]] = (),
+        beside: Items = (),
+        then: Items = (),
         durable: bool = True,
     ) -> str:
-        size = len(data) + sum(len(value) for _, value in then)
-        with self._meter.measure("create", key, size):
-            for name, value in ((key, data), *then):
-                check_key(name)
-                check_value(name, value)
-            return await self._objects.create(key, data, then=then, durable=durable)
+        items = [(key, data), *beside, *then]
+        with self._meter.measure("create", key, _size(items)):
+            check_items(items)
+            return await self._objects.create(key, data, beside=beside, then=then, durable=durable)
 
     async def replace(self, key: str, data: bytes, version: str, *, durable: bool = True) -> str:
         with self._meter.measure("replace", key, len(data)):

@@ -5,16 +5,24 @@
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from itertools import count
+from itertools import chain, count
 from time import time
 from typing import final
 
-from storage._grammar import check_key, check_prefix, check_range, check_value, parse_progress
+from storage._grammar import (
+    check_items,
+    check_key,
+    check_prefix,
+    check_range,
+    check_value,
+    parse_progress,
+)
 from storage.ports import (
     AlreadyExists,
     ContentReader,
     ContentStore,
     ContentWriter,
+    Items,
     NotFound,
     PreconditionFailed,
     Stat,
@@ -63,11 +71,9 @@ class MemoryStore:
         check_value(key, data)
         return self._store(key, bytes(data))
 
-    async def put_all(self, items: Sequence[tuple[str, bytes]]) -> None:
-        for key, data in items:
-            check_key(key)
-            check_value(key, data)
-        for key, data in items:
+    async def put_all(self, *steps: Items, settled: bool = True) -> None:  # noqa: ARG002
+        check_items(*steps)
+        for key, data in chain(*steps):
             self._store(key, bytes(data))
 
     async def create(
@@ -75,12 +81,12 @@ class MemoryStore:
         key: str,
         data: bytes,
         *,
-        then: Sequence[tuple[str, bytes]] = (),
+        beside: Items = (),
+        then: Items = (),
         durable: bool = True,  # noqa: ARG002
     ) -> str:
-        for name, value in ((key, data), *then):
-            check_key(name)
-            check_value(name, value)
+        check_items([(key, data)], beside, then)
+        await self.put_all(beside)
         if key in self._objects:
             raise AlreadyExists(key)
         version = self._store(key, bytes(data))

@@ -89,6 +89,10 @@ class Value:
     version: str
 
 
+Items = Sequence[tuple[str, bytes]]
+"""Keys and what to write at them."""
+
+
 class ObjectStore(Protocol):
     """Small whole values: records, manifests, links. Every method may raise ``Unavailable``.
 
@@ -116,11 +120,16 @@ class ObjectStore(Protocol):
         """
         ...
 
-    async def put_all(self, items: Sequence[tuple[str, bytes]]) -> None:
-        """Put each ``(key, data)`` in this order, durably.
+    async def put_all(self, *steps: Items, settled: bool = True) -> None:
+        """Put the items of each step, step by step, durably.
 
-        After a crash a later one is there only if all earlier ones are. Not atomic as a whole:
-        others see them one by one. On an error some may have been written.
+        A step begins when the one before it is done, and after a crash something of it is there
+        only if all of the one before is. The items of one step are put at once or in any order; no
+        key is in a step twice. Not atomic as a whole: others see items one by one. On an error
+        some may have been written, and none is still being written when it is raised.
+
+        With ``settled=False`` a crash of the machine may take the last of them away, in this
+        order, unless a durable write of this process follows: enough where one will.
         """
         ...
 
@@ -129,14 +138,16 @@ class ObjectStore(Protocol):
         key: str,
         data: bytes,
         *,
-        then: Sequence[tuple[str, bytes]] = (),
+        beside: Items = (),
+        then: Items = (),
         durable: bool = True,
     ) -> str:
         """Write ``data`` at ``key`` if nothing is there, in one atomic step; return its version.
 
-        ``AlreadyExists`` if an object is there: of concurrent creates exactly one returns. What
-        ``then`` lists is put after it as by ``put_all``, if it was created, and else not at all;
-        ``durable`` speaks of ``key`` alone.
+        ``AlreadyExists`` if an object is there: of concurrent creates exactly one returns.
+        ``beside`` is put at once with it or in any order, whether something is there or not;
+        ``then`` is put as a step after both, if it was created, and else not at all. ``durable``
+        speaks of ``key`` alone.
         """
         ...
 

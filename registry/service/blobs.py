@@ -1,6 +1,6 @@
 """Blobs: immutable content, and which repositories hold it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -117,10 +117,13 @@ class Blobs:
         name. May be repeated. Where the digest has bytes already those stay, whoever was first,
         and the new ones are dropped.
         """
-        membership = _membership_of(repository, digest)
+        reference = [(keys.reference(digest, repository), b"")]
+        membership = [(keys.blob(repository, digest), b"")]
         pointer = Pointer(data, size).encode()
         try:
-            await self._store.create(keys.pointer(digest), pointer, then=membership)
+            await self._store.create(
+                keys.pointer(digest), pointer, beside=reference, then=membership
+            )
         except AlreadyExists:
             standing = Pointer.decode((await self._store.get(keys.pointer(digest))).data)
             if standing.data != data:
@@ -139,7 +142,9 @@ class Blobs:
             blob = await self.find(source, digest)
         except BlobUnknown:
             return None
-        await self._store.put_all(_membership_of(repository, digest))
+        await self._store.put_all(
+            [(keys.reference(digest, repository), b"")], [(keys.blob(repository, digest), b"")]
+        )
         return blob
 
     async def mount_any(
@@ -179,11 +184,6 @@ class Blobs:
                 raise BlobUnknown(digest) from None
             await self._store.delete(keys.blob(repository, digest))
             await self._store.delete(keys.reference(digest, repository))
-
-
-def _membership_of(repository: Place, digest: Digest) -> Sequence[tuple[str, bytes]]:
-    """What makes the repository hold the blob, the reverse entry first."""
-    return [(keys.reference(digest, repository), b""), (keys.blob(repository, digest), b"")]
 
 
 def _membership(repository: Place, digest: Digest) -> str:

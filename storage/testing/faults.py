@@ -12,6 +12,7 @@ from storage.ports import (
     ContentStore,
     ContentWriter,
     FileContent,
+    Items,
     OpenFile,
     Stat,
     Unavailable,
@@ -60,6 +61,11 @@ class _Fault:
         return self.left == 0
 
 
+def _half(steps: Sequence[Items]) -> list[Items]:
+    """The first half of the steps; of a single one, every other item, the first not among them."""
+    return [steps[0][1::2]] if len(steps) == 1 else list(steps[: len(steps) // 2])
+
+
 def _unavailable(key: str) -> BaseException:
     return Unavailable(key, "a fault that the test asked for")
 
@@ -82,8 +88,9 @@ class FaultyStore:
                 break
 
     ``when`` tells what a failing call does first: nothing (``"before"``), all of it
-    (``"after"``: the answer is lost), or, for ``put_all`` and ``write``, the first half
-    (``"half"``; all other calls: nothing).
+    (``"after"``: the answer is lost), or a part (``"half"``): of ``put_all`` and ``write`` about
+    half, of ``create`` what is ``beside`` it, or the creation without ``then``; of all other calls
+    nothing.
     """
 
     def __init__(self, inner: ContentStore) -> None:
@@ -168,13 +175,12 @@ class FaultyStore:
     async def put(self, key: str, data: bytes, *, durable: bool = True) -> str:
         return await self.step("put", key, lambda: self.inner.put(key, data, durable=durable))
 
-    async def put_all(self, items: Sequence[tuple[str, bytes]]) -> None:
-        first = items[: len(items) // 2]
+    async def put_all(self, *steps: Items, settled: bool = True) -> None:
         await self.step(
             "put_all",
-            " ".join(key for key, _ in items),
-            lambda: self.inner.put_all(items),
-            lambda: self.inner.put_all(first),
+            " ".join(key for items in steps for key, _ in items),
+            lambda: self.inner.put_all(*steps, settled=settled),
+            lambda: self.inner.put_all(*_half(steps)),
         )
 
     async def create(
@@ -182,14 +188,21 @@ class FaultyStore:
         key: str,
         data: bytes,
         *,
-        then: Sequence[tuple[str, bytes]] = (),
+        beside: Items = (),
+        then: Items = (),
         durable: bool = True,
     ) -> str:
+        async def half() -> None:
+            if beside:
+                await self.inner.put_all(beside)
+            elif then:
+                await self.inner.create(key, data, durable=durable)
+
         return await self.step(
             "create",
             key,
-            lambda: self.inner.create(key, data, then=then, durable=durable),
-            (lambda: self.inner.create(key, data, durable=durable)) if then else None,
+            lambda: self.inner.create(key, data, beside=beside, then=then, durable=durable),
+            half,
         )
 
     async def replace(self, key: str, data: bytes, version: str, *, durable: bool = True) -> str:

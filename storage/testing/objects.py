@@ -110,7 +110,11 @@ class ObjectStoreContract:
         with pytest.raises(ValueError, match="a/b"):
             await store.replace("a/b", large, "1")
         with pytest.raises(ValueError, match="a/b"):
-            await store.put_all([("a/a", b""), ("a/b", large)])
+            await store.put_all([("a/a", b"")], [("a/b", large)])
+        with pytest.raises(ValueError, match="a/b"):
+            await store.create("a/a", b"", beside=[("a/b", large)])
+        with pytest.raises(ValueError, match="a/b"):
+            await store.create("a/a", b"", then=[("a/b", large)])
         assert list(await store.list("a/")) == []
 
     # put
@@ -183,18 +187,72 @@ class ObjectStoreContract:
             await store.create("a/b", b"2", then=[("a/c", b"2")])
         assert list(await store.list("a/")) == ["a/b"]
 
+    @pytest.mark.parametrize("durable", [True, False])
+    async def test_create_puts_what_is_beside_it_whether_it_won_or_lost(
+        self,
+        store: ObjectStore,
+        durable: bool,  # noqa: FBT001
+    ) -> None:
+        beside, then = [("a/c", b"2"), ("x/y", b"")], [("a/d", b"3")]
+        await store.create("a/b", b"1", beside=beside, then=then, durable=durable)
+        assert list(await store.list("a/")) == ["a/b", "a/c", "a/d"]
+        assert [(key, (await store.get(key)).data) for key, _ in beside] == beside
+        await store.put("a/b", b"other", durable=durable)
+        await store.delete("a/d")
+        later = [("a/c", b"4"), ("x/z", b"")]
+        with pytest.raises(AlreadyExists):
+            await store.create("a/b", b"1", beside=later, then=then, durable=durable)
+        assert [(key, (await store.get(key)).data) for key, _ in later] == later
+        assert list(await store.list("a/")) == ["a/b", "a/c"]
+        assert (await store.get("a/b")).data == b"other"
+
     # put_all
 
-    async def test_put_all_puts_each_item(self, store: ObjectStore) -> None:
-        items = [("a/b", b"1"), ("c/d/e", b""), ("a/c", b"3")]
-        await store.put_all(items)
-        assert [(key, (await store.get(key)).data) for key, _ in items] == items
+    @pytest.mark.parametrize("settled", [True, False])
+    async def test_put_all_puts_each_item_of_each_step(
+        self,
+        store: ObjectStore,
+        settled: bool,  # noqa: FBT001
+    ) -> None:
+        items = [("a/b", b"1"), ("c/d/e", b""), ("a/c", b"3"), ("c/d/f", b"x" * 5000)]
+        for steps in ([items], [[item] for item in items], [items[:2], [], items[2:]]):
+            await store.put_all(*steps, settled=settled)
+            assert [(key, (await store.get(key)).data) for key, _ in items] == items
+            for key, _ in items:
+                await store.delete(key)
 
-    async def test_put_all_works_in_order(self, store: ObjectStore) -> None:
-        await store.put_all([("a/b", b"1"), ("a/b", b"2"), ("a/b", b"3")])
+    async def test_the_steps_of_put_all_come_in_order(self, store: ObjectStore) -> None:
+        await store.put_all([("a/b", b"1")], [("a/b", b"2"), ("a/c", b"1")], [("a/b", b"3")])
         assert (await store.get("a/b")).data == b"3"
 
+    async def test_a_later_step_is_never_seen_without_the_one_before(
+        self, store: ObjectStore
+    ) -> None:
+        writing = True
+
+        async def write() -> None:
+            nonlocal writing
+            for number in range(20):
+                first = [(f"a/{number}/{part}", b"") for part in range(3)]
+                await store.put_all(first, [(f"b/{number}", b"")])
+            writing = False
+
+        async def look() -> None:
+            while writing:
+                for key in await store.list("b/"):
+                    assert len(await store.list(f"a/{key[2:]}/")) == 3
+                await asyncio.sleep(0)
+
+        await asyncio.gather(write(), look())
+
+    async def test_many_items_may_be_in_one_step(self, store: ObjectStore) -> None:
+        items = [(f"a/{number:03}", b"%d" % number) for number in range(200)]
+        await store.put_all(items)
+        assert list(await store.list("a/")) == [key for key, _ in items]
+        assert (await store.get("a/199")).data == b"199"
+
     async def test_put_all_of_nothing_does_nothing(self, store: ObjectStore) -> None:
+        await store.put_all()
         await store.put_all([])
 
     # create
@@ -438,7 +496,10 @@ class ObjectStoreContract:
             store.stat(key),
             store.put(key, b""),
             store.put_all([("fine/fine", b""), (key, b"")]),
+            store.put_all([("fine/fine", b"")], [(key, b"")]),
             store.create(key, b""),
+            store.create("fine/fine", b"", beside=[(key, b"")]),
+            store.create("fine/fine", b"", then=[(key, b"")]),
             store.replace(key, b"", "1"),
             store.delete(key),
         ]

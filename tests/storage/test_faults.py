@@ -77,12 +77,20 @@ async def test_a_fault_before_has_no_effect_and_one_after_has_all():
     assert (await store.get("a/b")).data == b"1"
 
 
-async def test_half_of_put_all_and_of_write_is_done():
+async def test_half_of_put_all_of_create_and_of_write_is_done():
     store = FaultyStore(MemoryStore())
     store.fail(method="put_all", when="half")
     with pytest.raises(Unavailable):
-        await store.put_all([("a/b", b"1"), ("a/c", b"2")])
+        await store.put_all([("a/b", b"1")], [("a/c", b"2")])
     assert list(await store.list("a/")) == ["a/b"]
+    store.fail(method="put_all", when="half")
+    with pytest.raises(Unavailable):
+        await store.put_all([("b/b", b"1"), ("b/c", b"2")])
+    assert list(await store.list("b/")) == ["b/c"]
+    store.fail(method="create", when="half")
+    with pytest.raises(Unavailable):
+        await store.create("c/b", b"1", beside=[("c/c", b"")], then=[("c/d", b"")])
+    assert list(await store.list("c/")) == ["c/c"]
     async with store.append("x/y", "") as writer:
         store.fail(method="write", when="half")
         with pytest.raises(Unavailable):

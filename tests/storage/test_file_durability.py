@@ -98,7 +98,28 @@ async def test_writes_are_synced_before_they_return(plug, data):
 
 
 async def test_items_of_put_all_become_durable_in_order(plug):
-    await plug.store.put_all([("a/b/c", b"1"), ("d/e/f", b""), ("a/b/d", b"2"), ("g/h", b"")])
+    items = [("a/b/c", b"1"), ("d/e/f", b""), ("a/b/d", b"2"), ("g/h", b"")]
+    await plug.store.put_all(items)
+    plug.safe()
+    await plug.store.put_all(*([item] for item in items))
+    plug.safe()
+
+
+async def test_items_that_need_not_be_settled_are_when_a_durable_write_follows(plug):
+    await plug.store.put_all([("a/b/c", b""), ("d/e/f", b"")], [("a/b/d", b"2")], settled=False)
+    assert plug.fsyncs == 1 if plug.ordered else plug.fsyncs >= 6
+    await plug.store.create("g/h", b"1")
+    plug.safe()
+
+
+async def test_what_is_beside_a_create_becomes_durable_with_it(plug):
+    for durable in (True, False):
+        await plug.store.create(f"a/b/{durable}", b"1", beside=[("d/e/f", b"")], durable=durable)
+        assert [change for change in plug.unsynced if change[1] == "f"] == []
+        with pytest.raises(AlreadyExists):
+            await plug.store.create(f"a/b/{durable}", b"", beside=[("d/g", b"")], durable=durable)
+        assert [change for change in plug.unsynced if change[1] == "g"] == []
+    await plug.store.create("a/b/c", b"1", beside=[("d/e/f", b"")], then=[("a/c/d", b"")])
     plug.safe()
 
 
