@@ -136,6 +136,6 @@ def _refusal(error: RegistryError, record: RequestRecord) -> Answer:
     headers = [
         ("Content-Type", "application/json"),
         ("X-Request-Id", record.request_id),
-        *error.headers.items(),
+        *error.lines(),
     ]
     return Answer(error.status, headers, encode(error))

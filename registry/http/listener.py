@@ -60,7 +60,7 @@ def _raw(error: RegistryError) -> bytes:
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
         "Connection: close",
-        *(f"{name}: {value}" for name, value in error.headers.items()),
+        *(f"{name}: {value}" for name, value in error.lines()),
     ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
@@ -254,7 +254,7 @@ class _Connection(RequestHandler):
             self._account(request, error)
         answer = Answer(
             error.status,
-            (("Content-Type", "application/json"), *error.headers.items()),
+            (("Content-Type", "application/json"), *error.lines()),
             encode(error),
         )
         answer.force_close()

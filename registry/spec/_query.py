@@ -27,14 +27,27 @@ def read_query(text: str) -> Parameters:
     Raises Unsupported above the limits, and for text that is not ASCII or not UTF-8 once its
     percent signs are resolved (RFC 3986 §2): it could not be written into a `Link` again.
     """
+    if len(text) > MAX_QUERY:
+        raise Unsupported(f"the query is too long: it may have {MAX_QUERY} characters")
+    return _read(text, Unsupported)
+
+
+def read_form(text: str, error: Callable[[str], RegistryError]) -> Parameters:
+    """Read a form (`application/x-www-form-urlencoded`), where a plus sign is a space.
+
+    Raises `error` with a message where `read_query` raises Unsupported. The length is the caller's
+    business.
+    """
+    return _read(text.replace("+", " "), error)
+
+
+def _read(text: str, error: Callable[[str], RegistryError]) -> Parameters:
     if not text:
         return {}
     if not text.isascii():
-        raise Unsupported(f"the query {shown(text)} is not ASCII: percent-encode it")
-    if len(text) > MAX_QUERY or text.count("&") >= MAX_PARAMETERS:
-        raise Unsupported(
-            f"the query is too long: at most {MAX_PARAMETERS} parameters and {MAX_QUERY} characters"
-        )
+        raise error(f"the parameters {shown(text)} are not ASCII: percent-encode them")
+    if text.count("&") >= MAX_PARAMETERS:
+        raise error(f"there are too many parameters: {MAX_PARAMETERS} at most")
     parameters: dict[str, list[str]] = {}
     for part in text.split("&"):
         key, _, value = part.partition("=")
@@ -43,7 +56,7 @@ def read_query(text: str) -> Parameters:
                 unquote(value, errors="strict")
             )
         except UnicodeDecodeError:
-            raise Unsupported(f"query parameter {shown(part)} is not UTF-8") from None
+            raise error(f"the parameter {shown(key)} is not UTF-8") from None
     return parameters
 
 

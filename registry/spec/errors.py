@@ -56,10 +56,12 @@ class RegistryError(Exception):
 
     Subclasses fix `code` and `status`, so the two can never disagree. `message` is for a
     person; `detail` is any JSON value; `headers` are sent with the answer.
+    `oauth` is the error's name for clients of the token service (RFC 6749 §5.2).
     """
 
     code: ClassVar[ErrorCode]
     status: ClassVar[int]
+    oauth: str = ""
 
     def __init__(
         self,
@@ -72,6 +74,10 @@ class RegistryError(Exception):
         self.message = message
         self.detail = detail
         self.headers: Mapping[str, str] = headers or {}
+
+    def lines(self) -> Iterable[tuple[str, str]]:
+        """Give the header lines that are sent with the answer."""
+        return self.headers.items()
 
     def entries(self) -> list[dict[str, object]]:
         """Give the entries that this error puts into the body's `errors` list."""
@@ -88,10 +94,14 @@ def _entry(code: ErrorCode, message: str, detail: object | None) -> dict[str, ob
 def encode(error: RegistryError, *more: RegistryError) -> bytes:
     """Encode the JSON body of a refusal: `{"errors": [{"code", "message", "detail"?}]}`.
 
-    The only encoder of that document (spec, "Error Codes"). At most `MAX_ENTRIES` entries.
+    The only encoder of that document (spec, "Error Codes"). At most `MAX_ENTRIES` entries. The
+    token service's clients find their own two fields beside it (RFC 6749 §5.2).
     """
     entries = [entry for each in (error, *more) for entry in each.entries()]
-    return msgspec.json.encode({"errors": entries[:MAX_ENTRIES]})
+    body: dict[str, object] = {"errors": entries[:MAX_ENTRIES]}
+    if error.oauth:
+        body |= {"error": error.oauth, "error_description": error.message}
+    return msgspec.json.encode(body)
 
 
 class BlobUnknown(RegistryError):
@@ -358,13 +368,43 @@ class TooManyTags(RegistryError):
 
 
 class Unauthorized(RegistryError):
-    """No credentials, or none that are good; `challenge` is the `WWW-Authenticate` value."""
+    """No credentials, or none that are good enough.
+
+    Each of `challenges` is the value of a `WWW-Authenticate` line of its own.
+    """
 
     code = ErrorCode.UNAUTHORIZED
     status = 401
 
-    def __init__(self, challenge: str, message: str = "authentication required: log in") -> None:
-        super().__init__(message, headers={"WWW-Authenticate": challenge})
+    def __init__(
+        self, challenges: Sequence[str], message: str = "authentication required: log in"
+    ) -> None:
+        super().__init__(message)
+        self.challenges = tuple(challenges)
+
+    def lines(self) -> Iterable[tuple[str, str]]:
+        """Give one line for each challenge: containers/image can't read two in one."""
+        return [("WWW-Authenticate", each) for each in self.challenges]
+
+
+class LoginRefused(Unauthorized):
+    """Credentials that the token service does not take.
+
+    401 for GET and POST: containerd gives up on 403, and tries the other verb on 401.
+    """
+
+    oauth = "invalid_grant"
+
+
+class TokenRequestInvalid(RegistryError):
+    """A request to the token service that is malformed, or asks for what it does not do."""
+
+    code = ErrorCode.UNSUPPORTED
+    status = 400
+
+    def __init__(self, message: str, oauth: str = "invalid_request") -> None:
+        super().__init__(message)
+        self.oauth = oauth
 
 
 class Denied(RegistryError):

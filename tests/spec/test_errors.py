@@ -45,11 +45,13 @@ EVERY = [
     (errors.TagInvalid("."), "MANIFEST_INVALID", 400, {}),
     (errors.TooManyTags(100), "UNSUPPORTED", 414, {}),
     (
-        errors.Unauthorized('Bearer realm="/token"'),
+        errors.Unauthorized(['Bearer realm="/token"']),
         "UNAUTHORIZED",
         401,
         {"WWW-Authenticate": 'Bearer realm="/token"'},
     ),
+    (errors.LoginRefused(["Basic"]), "UNAUTHORIZED", 401, {"WWW-Authenticate": "Basic"}),
+    (errors.TokenRequestInvalid("no"), "UNSUPPORTED", 400, {}),
     (errors.Denied("no"), "DENIED", 403, {}),
     (errors.PreconditionFailed(D), "DENIED", 412, {"ETag": f'"{D}"'}),
     (errors.PreconditionFailed(None), "DENIED", 412, {}),
@@ -67,7 +69,7 @@ EVERY = [
 
 @pytest.mark.parametrize(("error", "code", "status", "headers"), EVERY)
 def test_each_error_has_its_code_status_and_headers(error, code, status, headers):
-    assert (error.code, error.status, dict(error.headers)) == (code, status, headers)
+    assert (error.code, error.status, dict(error.lines())) == (code, status, headers)
     assert errors.STATUSES[type(error).__name__] == (code, status)
     assert str(error) == error.message
     (entry,) = json.loads(encode(error))["errors"]
@@ -92,6 +94,19 @@ def test_an_error_body_has_only_the_specified_fields():
     first, second = body["errors"]
     assert (first["code"], first["detail"]) == ("BLOB_UNKNOWN", {"digest": D})
     assert second == {"code": "DENIED", "message": "no"}
+
+
+def test_the_token_services_clients_find_the_fields_of_oauth_too():
+    body = json.loads(encode(errors.TokenRequestInvalid("no", "unsupported_grant_type")))
+    assert body.pop("errors") == [{"code": "UNSUPPORTED", "message": "no"}]
+    assert body == {"error": "unsupported_grant_type", "error_description": "no"}
+    assert json.loads(encode(errors.LoginRefused([])))["error"] == "invalid_grant"
+
+
+def test_each_challenge_has_a_line_of_its_own():
+    """containers/image can't read two challenges in one header."""
+    lines = errors.Unauthorized(["Bearer a", "Basic b"]).lines()
+    assert list(lines) == [("WWW-Authenticate", "Bearer a"), ("WWW-Authenticate", "Basic b")]
 
 
 def test_each_missing_blob_has_its_own_entry():
