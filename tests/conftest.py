@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.fixtures.daemons",
     "tests.fixtures.redis",
     "tests.fixtures.clusters",
+    "tests.fixtures.stores",
 ]

@@ -1,0 +1,112 @@
+"""What the store honours, found out by trying, on objects that nobody else knows of.
+
+Stores differ in what they make of a condition or a checksum that they do not know: they ignore it.
+So each is tried where it must be refused. What is tried is below ``~probe/`` with a random name,
+so that many replicas may start at once, and is deleted again.
+"""
+
+import asyncio
+import logging
+import secrets
+from typing import Final
+
+from storage._s3_bucket import Abilities, Bucket, Checksum, ConditionFailed, Refused
+from storage.ports import NotFound, Unavailable
+
+_log = logging.getLogger("moorage.storage")
+
+PREFIX: Final = "~probe/"
+
+_ALL: Final = Abilities(create=True, replace=True, delete=True, complete=True)
+_WRONG: Final = "00000000000000000000000000000000"
+_SUMS: Final[tuple[tuple[Checksum, dict[str, str]], ...]] = (
+    ("crc32", {"x-amz-checksum-crc32": "AAAAAA=="}),
+    ("md5", {"Content-MD5": "AAAAAAAAAAAAAAAAAAAAAA=="}),
+)
+
+
+async def probe(bucket: Bucket) -> Abilities:
+    """Return what the store does. ``Unavailable`` where it can't be used at all.
+
+    Some twenty requests, at most five after one another.
+    """
+    place = f"{PREFIX}{secrets.token_hex(8)}"
+    bucket.honours = _ALL  # so that conditions are sent
+    try:
+        await bucket.get(f"{place}/missing")
+    except NotFound:
+        pass
+    except Refused as error:
+        raise Unavailable(f"bucket {bucket.name}", f"it can't be used: {error}") from error
+    writes, completes, sums, order = await asyncio.gather(
+        _writes(bucket, f"{place}/writes"),
+        _completes(bucket, f"{place}/completes"),
+        _sums(bucket, f"{place}/sums"),
+        _order(bucket, f"{place}/order/"),
+    )
+    create, replace, delete = writes
+    return Abilities(
+        create=create,
+        replace=replace,
+        delete=delete,
+        complete=completes,
+        checksum=sums,
+        sorted=order,
+    )
+
+
+async def _writes(bucket: Bucket, key: str) -> tuple[bool, bool, bool]:
+    try:
+        version = await bucket.put(key, [b"1"])
+        create = not await _took(bucket.put(key, [b"2"], absent=True))
+        replace = not await _took(bucket.put(key, [b"3"], version=_WRONG))
+        # some refuse the wrong version, but take any where there is no object
+        replace = replace and not await _took(bucket.put(f"{key}-gone", [b"4"], version=version))
+        delete = not await _took(bucket.delete(key, version=_WRONG))
+    finally:
+        await asyncio.gather(bucket.delete(key), bucket.delete(f"{key}-gone"))
+    return create, replace, delete
+
+
+async def _completes(bucket: Bucket, key: str) -> bool:
+    await bucket.put(key, [b"1"])
+    upload = await bucket.begin(key, "")
+    try:
+        part = await bucket.put_part(key, upload, 1, [b"2"], {})
+        return not await _took(bucket.complete(key, upload, [part]))
+    finally:
+        await bucket.abort(key, upload)
+        await bucket.delete(key)
+
+
+async def _sums(bucket: Bucket, key: str) -> Checksum:
+    upload = await bucket.begin(key, "")
+    try:
+        for name, wrong in _SUMS:
+            if not await _took(bucket.put_part(key, upload, 1, [b"1"], wrong)):
+                return name
+    finally:
+        await bucket.abort(key, upload)
+    return ""
+
+
+async def _order(bucket: Bucket, prefix: str) -> bool:
+    keys = [f"{prefix}a!", f"{prefix}a/b"]
+    await asyncio.gather(*(bucket.put(key, [b""]) for key in keys))
+    try:
+        return list((await bucket.page(prefix)).keys) == keys
+    finally:
+        await asyncio.gather(*(bucket.delete(key) for key in keys))
+
+
+async def _took(write: object) -> bool:
+    """Whether the store took a write that it should have refused."""
+    try:
+        await write  # type: ignore[misc]
+    except ConditionFailed:
+        return False
+    except Refused as error:
+        if error.status in (400, 501):
+            return False
+        raise
+    return True

@@ -1,0 +1,129 @@
+"""Reading an object in pieces, and going on where a connection broke."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Final, final
+
+import aiohttp
+
+from storage._s3_bucket import Bucket
+from storage._s3_xml import error_code
+from storage.ports import NotFound, Unavailable
+
+_log = logging.getLogger("moorage.storage")
+
+PIECE: Final = 256 * 1024
+"""Bytes that a reader yields at a time, at most."""
+
+_TRIES: Final = 4
+"""How often in a row a download may break, or fail to begin, without bringing a byte."""
+
+
+@final
+class S3Reader:
+    """As the port's ``ContentReader``. ``begin`` before anything else, ``close`` at the end."""
+
+    def __init__(self, bucket: Bucket, key: str, start: int, end: int | None) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._position = start
+        self._wanted = end
+        self._size = 0
+        self._end = 0
+        self._version = ""
+        self._response: aiohttp.ClientResponse | None = None
+        self._stack = AsyncExitStack()
+
+    @property
+    def size(self) -> int:
+        """The size of the whole object in bytes."""
+        return self._size
+
+    async def begin(self) -> None:
+        """Open the object. ``NotFound`` if there is none, ``Unavailable`` if it is too short."""
+        if self._wanted is not None and self._position == self._wanted:
+            stat = (await self._bucket.head(self._key)).stat
+            self._size, self._end, self._version = stat.size, self._wanted, stat.version
+        else:
+            await self._connect()
+            self._end = self._size if self._wanted is None else self._wanted
+        if not self._position <= self._end <= self._size:
+            await self.close()
+            last = max(self._position, self._end)
+            raise Unavailable(self._key, f"it has {self._size} bytes, not {last}")
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._stack.aclose()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the bytes of the range in pieces of at most ``PIECE``."""
+        fruitless = 0
+        while self._position < self._end:
+            try:
+                data = await self._read()
+            except (aiohttp.ClientError, OSError) as error:
+                fruitless += 1
+                if fruitless >= _TRIES:
+                    raise Unavailable(self._key, f"the download broke off: {error}") from error
+                _log.debug("read %s goes on at %d: %s", self._key, self._position, error)
+                await self.close()
+                self._response = None
+                continue
+            fruitless = 0
+            self._position += len(data)
+            yield data
+
+    async def _read(self) -> bytes:
+        if self._response is None:
+            await self._connect()
+        assert self._response is not None  # noqa: S101  _connect saw to it
+        wanted = min(PIECE, self._end - self._position)
+        data = await self._response.content.read(wanted)
+        if not data:
+            raise aiohttp.ClientPayloadError("it ended early")
+        return data
+
+    async def _connect(self) -> None:
+        """Ask for what is left. The first time tells size and version, which then must stay."""
+        for left in reversed(range(_TRIES)):
+            try:
+                await self._ask()
+            except (aiohttp.ClientError, OSError) as error:
+                await self.close()
+                if not left:
+                    raise Unavailable(self._key, f"the store does not answer: {error}") from error
+            else:
+                return
+
+    async def _ask(self) -> None:
+        context = self._bucket.stream(self._key, self._position, self._wanted, self._version)
+        response = await self._stack.enter_async_context(context)
+        if response.status in (200, 206):
+            self._take(response)
+            return
+        body = await response.read()
+        if response.status == 416:
+            self._size = (await self._bucket.head(self._key)).stat.size
+            return
+        if response.status == 404 and not self._version:
+            raise NotFound(self._key)
+        if response.status in (404, 412):
+            raise Unavailable(self._key, "it was deleted or changed while it was read")
+        code, message = error_code(body)
+        if response.status >= 500 or response.status == 429:
+            raise aiohttp.ClientPayloadError(f"{response.status} {code}")
+        raise Unavailable(self._key, f"the store refused: {response.status} {code} {message}")
+
+    def _take(self, response: aiohttp.ClientResponse) -> None:
+        headers = response.headers
+        if response.status == 206:
+            size = int(headers["Content-Range"].rpartition("/")[2])
+        elif self._position:
+            raise Unavailable(self._key, "the store sends no ranges")
+        else:
+            size = int(headers["Content-Length"])
+        self._size = size
+        self._version = headers.get("ETag", "").strip('"')
+        self._response = response

@@ -1,0 +1,278 @@
+"""HTTP to one bucket: connections, time-outs, repetitions.
+
+Requests are made here and not by aiobotocore's client, which takes four to five times the
+processor time for each (see the decision on it); credentials and signatures are botocore's.
+"""
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Final, TypeVar, cast, final
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from yarl import URL
+
+from storage._s3_settings import S3Settings, escaped
+from storage._s3_sign import Signer, query_string
+from storage._s3_xml import error_code
+from storage.ports import Unavailable
+
+T = TypeVar("T")
+U = TypeVar("U")
+_log = logging.getLogger("moorage.storage")
+
+_TRIES: Final = 6
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 5.0
+_BUSY: Final = frozenset({429, 500, 502, 503, 504})
+_BUSY_CODES: Final = frozenset(
+    {
+        "SlowDown",
+        "RequestTimeout",
+        "OperationAborted",
+        "ConditionalRequestConflict",
+        "InternalError",
+    }
+)
+_STRIDE: Final = 256 * 1024
+_READ_AHEAD: Final = 256 * 1024
+
+
+class CallObserver:
+    """Told of each request to the store. Must not raise, and must be quick."""
+
+    def __call__(self, operation: str, outcome: str, seconds: float) -> None:
+        """``outcome``: the status's class (``2xx``…), or ``error`` where no answer came."""
+
+
+@final
+class Body(aiohttp.payload.Payload):
+    """Pieces of a request's body, sent without joining them; may be sent more than once."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        super().__init__(None, content_type="application/octet-stream")
+        self.pieces = pieces
+        self._size = sum(map(len, pieces))
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002
+        """No text; only asked for where a body is shown."""
+        return f"{self._size} bytes"
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Send all of it, waiting for the store where it does not keep up."""
+        for piece in self.pieces:
+            with memoryview(piece) as view:
+                for start in range(0, len(view), _STRIDE):
+                    await writer.write(view[start : start + _STRIDE])
+
+    async def write_with_length(
+        self,
+        writer: AbstractStreamWriter,
+        content_length: int | None,  # noqa: ARG002
+    ) -> None:
+        """As ``write``: the length is that of the pieces."""
+        await self.write(writer)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request. ``signed``: the signature covers the body too."""
+
+    operation: str
+    method: str
+    key: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Sequence[bytes] = ()
+    signed: bool = False
+    seconds: float | None = None
+    """For the call, instead of what is set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer. ``repeated``: an earlier try may have taken effect too."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    repeated: bool
+
+    @property
+    def code(self) -> str:
+        """The error's code, where it has one (answers to HEAD have none)."""
+        return error_code(self.body)[0]
+
+
+@final
+class Wire:
+    """Sends requests for keys of one bucket."""
+
+    def __init__(self, settings: S3Settings, signer: Signer, observe: Callable[..., None]) -> None:
+        """Use ``open`` before anything else."""
+        self.bucket = settings.bucket
+        self.prefix = settings.prefix
+        self._settings = settings
+        self._signer = signer
+        self._observe = observe
+        self._base = settings.base_url(signer.region)
+        self._bucket = settings.base_url(signer.region).removesuffix(escaped(settings.prefix))
+        self._public = settings.base_url(signer.region, settings.public_endpoint)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the pool of connections; none is opened yet."""
+        settings = self._settings
+        context: ssl.SSLContext | bool = True
+        if self._base.startswith("https:"):
+            context = await asyncio.to_thread(_trusting, settings.ca_file)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=settings.connections, keepalive_timeout=20, ttl_dns_cache=30, ssl=context
+            ),
+            timeout=aiohttp.ClientTimeout(
+                sock_connect=settings.connect_seconds, sock_read=settings.read_seconds
+            ),
+            headers={"Accept-Encoding": "identity", "User-Agent": "moorage"},
+            skip_auto_headers={"Content-Type"},
+            auto_decompress=False,
+            read_bufsize=_READ_AHEAD,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        # It would repeat a PUT whose answer was lost, and not tell: see ``Answer.repeated``.
+        self._session._retry_connection = False  # noqa: SLF001
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def call(self, request: Request) -> Answer:
+        """Make a request until it is answered, and return the answer, whatever its status.
+
+        Overload, time-outs and broken connections are tried again, with pauses that grow;
+        ``Unavailable`` when the tries or the time are used up.
+        """
+        seconds = request.seconds or self._settings.total_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._tries(request)
+        except TimeoutError:
+            raise Unavailable(request.key, f"no answer from the store in {seconds:g} s") from None
+
+    @asynccontextmanager
+    async def stream(self, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
+        """GET something large: the answer's body is left to the caller. One try."""
+        async with await self._send(request) as response:
+            yield response
+
+    async def presign(self, key: str, query: dict[str, str], seconds: int) -> str:
+        """A URL for one GET of the key, at the public endpoint."""
+        return await self._signer.presign(self._public + escaped(key), query, seconds)
+
+    async def _tries(self, request: Request) -> Answer:
+        pause = _FIRST_PAUSE
+        repeated = False
+        for left in reversed(range(_TRIES)):
+            try:
+                async with await self._send(request) as response:
+                    body = await response.read()
+                    answer = Answer(response.status, response.headers, body, repeated)
+                if not _busy(answer):
+                    return answer
+                why = f"{answer.status} {answer.code}".strip()
+                # what the store says of pauses, within reason
+                wanted = answer.headers.get("Retry-After", "")
+                pause = max(pause, float(wanted)) if wanted.isdecimal() else pause
+            except (aiohttp.ClientError, OSError) as error:
+                why = str(error) or type(error).__name__
+            repeated = True
+            if left:
+                _log.debug("%s %s is tried again: %s", request.operation, request.key, why)
+                await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  no secret
+                pause = min(2 * pause, _LONGEST_PAUSE)
+        raise Unavailable(request.key, f"the store does not answer: {why}")
+
+    async def _send(self, request: Request) -> Any:
+        assert self._session is not None  # noqa: S101  open() was forgotten
+        base = self._base if request.key else self._bucket
+        url = base + escaped(request.key)
+        if request.query:
+            url += "?" + query_string(dict(request.query))
+        headers = await self._signer.sign(
+            request.method,
+            url,
+            dict(request.headers),
+            b"".join(request.body) if request.signed else None,
+        )
+        began = perf_counter()
+        outcome = "error"
+        try:
+            response = await self._session.request(
+                request.method,
+                URL(url, encoded=True),
+                headers=headers,
+                data=_payload(request.body, request.method),
+                allow_redirects=False,
+            )
+            outcome = f"{response.status // 100}xx"
+        finally:
+            self._observe(request.operation, outcome, perf_counter() - began)
+        return response
+
+
+def _payload(pieces: Sequence[bytes], method: str) -> Body | bytes | None:
+    if method not in ("PUT", "POST"):
+        return None
+    if sum(map(len, pieces)) <= _STRIDE:
+        return b"".join(pieces)
+    return Body(pieces)
+
+
+def _busy(answer: Answer) -> bool:
+    if answer.status in _BUSY:
+        return True
+    return answer.status in (400, 409) and answer.code in _BUSY_CODES
+
+
+def _trusting(ca_file: str) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=ca_file or None)
+
+
+async def unbroken(step: Coroutine[Any, Any, T]) -> T:
+    """Run a write to its end though its task is cancelled: nothing of it happens later."""
+    task = asyncio.ensure_future(step)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError:
+                continue
+        if not task.cancelled():
+            task.exception()
+        raise
+
+
+async def all_of(steps: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run steps at a time; all have ended when an error of one is raised, or it is cancelled."""
+    if len(steps) == 1:
+        return [await steps[0]]
+    found = await asyncio.gather(*steps, return_exceptions=True)
+    for each in found:
+        if isinstance(each, BaseException):
+            raise each
+    return [each for each in found if not isinstance(each, BaseException)]
+
+
+async def both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U]) -> tuple[T, U]:
+    """``all_of`` for two steps with results of two kinds."""
+    first, second = await all_of([one, other])
+    return cast("tuple[T, U]", (first, second))

@@ -1,0 +1,75 @@
+"""The few XML documents of S3 that the driver reads and writes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from xml.etree import ElementTree as ET  # the documents come from the operator's own store
+from xml.sax.saxutils import escape
+
+
+class BadDocument(Exception):
+    """The store answered something that is not the document it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing: keys, common prefixes, and what to go on with, if anything."""
+
+    keys: Sequence[str]
+    prefixes: Sequence[str]
+    next: str
+
+
+def error_code(body: bytes) -> tuple[str, str]:
+    """The code and message of an error; empty where the body is none."""
+    try:
+        root = _root(body)
+    except BadDocument:
+        return "", ""
+    return _text(root, "Code"), _text(root, "Message")
+
+
+def page(body: bytes) -> Page:
+    """Read the answer to ListObjectsV2."""
+    root = _root(body)
+    truncated = _text(root, "IsTruncated") == "true"
+    return Page(
+        [_text(each, "Key") for each in _each(root, "Contents")],
+        [_text(each, "Prefix") for each in _each(root, "CommonPrefixes")],
+        _text(root, "NextContinuationToken") if truncated else "",
+    )
+
+
+def upload_id(body: bytes) -> str:
+    """Read the answer to CreateMultipartUpload."""
+    found = _text(_root(body), "UploadId")
+    if not found:
+        raise BadDocument("a multipart upload without an id")
+    return found
+
+
+def completion(parts: Sequence[tuple[str, str]]) -> bytes:
+    """Write what CompleteMultipartUpload sends: each part's ETag and CRC32, if it has one."""
+    lines = ['<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">']
+    for number, (etag, crc) in enumerate(parts, 1):
+        checksum = f"<ChecksumCRC32>{escape(crc)}</ChecksumCRC32>" if crc else ""
+        lines.append(
+            f"<Part><ETag>&quot;{escape(etag)}&quot;</ETag>{checksum}"
+            f"<PartNumber>{number}</PartNumber></Part>"
+        )
+    lines.append("</CompleteMultipartUpload>")
+    return "".join(lines).encode()
+
+
+def _root(body: bytes) -> ET.Element:
+    try:
+        return ET.fromstring(body)  # noqa: S314  see above; expat bounds what entities may grow to
+    except ET.ParseError as error:
+        raise BadDocument(f"no XML: {error}") from error
+
+
+def _each(root: ET.Element, name: str) -> Iterator[ET.Element]:
+    return (each for each in root if each.tag.rpartition("}")[2] == name)
+
+
+def _text(root: ET.Element, name: str) -> str:
+    return next((each.text or "" for each in _each(root, name)), "")
