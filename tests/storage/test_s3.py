@@ -1,10 +1,12 @@
 """The S3 driver keeps the contract, over MinIO and over SeaweedFS."""
 
+import dataclasses
+
 import pytest
 
 from storage.s3 import MIN_PART, PartPlan
 from storage.testing import ContentStoreContract
-from tests.fixtures.stores import empty, s3_store, settings_of
+from tests.fixtures.stores import s3_store, settings_of
 
 PARTS = PartPlan(first=MIN_PART)
 
@@ -19,10 +21,13 @@ class TestMinIO(ContentStoreContract):
 
 
 class TestSeaweedFS(ContentStoreContract):
-    """One bucket for all, emptied each time: each new one takes volumes of its own."""
+    """In a bucket for all, each below a prefix of its own: a bucket takes volumes there."""
 
     @pytest.fixture
-    async def store(self, seaweedfs):
-        async with s3_store(settings_of(seaweedfs, bucket="contract", parts=PARTS)) as store:
+    async def store(self, seaweedfs, request):
+        settings = settings_of(seaweedfs, parts=PARTS)
+        if "grammars_edge" not in request.node.name:  # the longest key leaves room for none
+            prefix = f"{settings.bucket}/"
+            settings = dataclasses.replace(settings, bucket="contract", prefix=prefix)
+        async with s3_store(settings) as store:
             yield store
-            await empty(store)
