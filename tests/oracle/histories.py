@@ -10,9 +10,14 @@ An operation whose answer never came (`response` is None) may have taken effect 
 or never.
 """
 
+import functools
+import heapq
+import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import operator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Kind = Literal["read", "put", "delete"]
@@ -62,7 +67,7 @@ class Operation:
 
 
 class TooHardError(Exception):
-    """The search was given up: too many operations overlap, or have no answer."""
+    """The search was given up: too many operations overlap."""
 
 
 def is_linearizable(
@@ -70,38 +75,213 @@ def is_linearizable(
 ) -> bool:
     """Tell whether there is such an order of the operations on one tag.
 
-    TooHardError after so many `steps`: each operation without an answer doubles the work.
+    TooHardError after so many `steps`. Thousands of operations are no work as long as only tens of
+    them overlap, whether or not some have no answer.
     """
-    # A read without an answer says nothing and changes nothing.
-    told = [each for each in history if each.kind != "read" or each.response is not None]
-    operations = sorted(told, key=lambda each: each.invoked)
-    ends = [math.inf if each.response is None else each.response for each in operations]
-    answered = sum(1 << number for number, end in enumerate(ends) if end < math.inf)
-    tried: set[tuple[int, str | None]] = set()
-    stack: list[tuple[int, int, str | None]] = [(0, 0, initial)]
-    while stack:
-        done, first, state = stack.pop()
-        if done & answered == answered:
-            return True
-        while done >> first & 1:
-            first += 1
-        # Whatever comes next began before the first answer among those that are left.
+    return not unexplained(history, initial, steps=steps)
+
+
+def unexplained(
+    history: Sequence[Operation], initial: str | None = None, *, steps: int = 2_000_000
+) -> list[Operation]:
+    """Give the operations at which every order fails; none if there is one that does not."""
+    answered, lost = _with_deadlines(history, initial)
+    return _Search(answered, _useful(lost, _observed(history)), steps).run(initial)
+
+
+def _useful(lost: Sequence[Operation], seen: set[str | None]) -> list[Operation]:
+    """Keep what could explain an answer, in the form in which it does.
+
+    A deletion matters only where something is there. A put of which nobody ever saw anything
+    matters only where nothing is: no answer tells its value from the one that it replaces.
+    """
+    found = []
+    for each in lost:
+        if each.kind == "delete":
+            if each.expected != "absent":
+                found.append(replace(each, value=None, expected=each.expected or "present"))
+        elif each.value not in seen:
+            if each.expected in (None, "absent"):
+                found.append(replace(each, value="?", expected="absent"))
+        else:
+            found.append(each)
+    return found
+
+
+def _observed(history: Sequence[Operation]) -> set[str | None]:
+    """Give the values that answers tell of: read, named by a refusal, or swapped for another."""
+    told = [each for each in history if each.response is not None]
+    found = {each.value for each in told if each.kind == "read"}
+    found |= {each.seen for each in told if each.outcome == "refused"}
+    # A condition matters also where its outcome is not known.
+    return found | {each.expected for each in history}
+
+
+def _with_deadlines(
+    history: Sequence[Operation], initial: str | None
+) -> tuple[list[Operation], list[Operation]]:
+    """Split into what happened at a bounded time and what may have happened at any time, or not.
+
+    A put without an answer, the only one of its value, happened if that value was seen, and before
+    whoever saw it had its answer: as if it had been answered then. Reads without an answer say
+    nothing.
+    """
+    puts = Counter(each.value for each in history if each.kind == "put")
+    deadlines: dict[str | None, float] = {}
+    for each in history:
+        if each.response is None:
+            continue
+        seen = each.value if each.kind == "read" else each.seen
+        if each.kind != "read" and each.outcome == "ok":
+            seen = each.expected
+        deadlines[seen] = min(each.response, deadlines.get(seen, math.inf))
+    answered, lost = [], []
+    for each in history:
+        if each.response is not None:
+            answered.append(each)
+        elif each.kind == "put" and puts[each.value] == 1 and each.value != initial:
+            late = deadlines.get(each.value)
+            if late is None:
+                lost.append(each)
+            else:
+                answered.append(replace(each, response=late, outcome="ok"))
+        elif each.kind != "read":
+            lost.append(each)
+    return answered, lost
+
+
+_Place = tuple[int, int, str | None]
+"""The first operation that is left, which of those from it on took effect (bits), the register."""
+
+_Level = dict[_Place, list[int]]
+"""What can be reached, and with which of the operations without an answer (bits)."""
+
+
+class _Search:
+    """Level by level: all that the first so many answers can have led to.
+
+    Three things keep a level small. An operation that may come next and changes nothing comes next:
+    in any order that has it later it could as well be here. Operations without an answer that do
+    the same are used in the order in which they were invoked: any order with another one of them is
+    one with this one. And of two ways to the same place, the one that used more of them is dropped,
+    not counting those whose condition can never hold again: it has less left to explain the rest.
+    """
+
+    def __init__(
+        self, answered: Sequence[Operation], lost: Sequence[Operation], steps: int
+    ) -> None:
+        self._answered = sorted(answered, key=lambda each: each.invoked)
+        self._steps = steps
+        alike: dict[tuple[str, str | None, str | None], list[tuple[int, Operation]]] = {}
+        for number, each in enumerate(sorted(lost, key=lambda each: each.invoked)):
+            alike.setdefault((each.kind, each.value, each.expected), []).append((1 << number, each))
+        # By their condition: few of them could do anything to what the register holds.
+        self._lost: dict[str | None, list[list[tuple[int, Operation]]]] = {}
+        for (_, _, expected), some in alike.items():
+            self._lost.setdefault(expected, []).append(some)
+        self._over = self._find_over(lost)
+
+    def run(self, initial: str | None) -> list[Operation]:
+        """Give the operations that could not be placed, none if all could."""
+        level: _Level = {(0, 0, initial): [0]}
+        left: list[int] = []
+        for _ in self._answered:
+            above: _Level = {}
+            number = itertools.count()
+            # Those that used few come first: what they lead to need not be looked at twice.
+            queue = [
+                (used.bit_count(), next(number), used, place)
+                for place in level
+                for used in level[place]
+            ]
+            heapq.heapify(queue)
+            while queue:
+                _, _, used, place = heapq.heappop(queue)
+                left, horizon = self._pending(place)
+                self._answer(above, place, used, left)
+                for more, beside in self._without_answer(place, used, horizon):
+                    if _is_new(level, beside, more):
+                        heapq.heappush(queue, (more.bit_count(), next(number), more, beside))
+            self._steps -= sum(map(len, level.values()))
+            if self._steps < 0:
+                raise TooHardError(f"{len(self._answered)} operations overlap too much")
+            if not above:
+                return [self._answered[number] for number in left]
+            level = above
+        return []
+
+    def _pending(self, place: _Place) -> tuple[list[int], float]:
+        """Give what may come next: whatever began before the first answer among what is left."""
+        first, done, _ = place
         horizon = math.inf
-        candidates = []
-        for number in range(first, len(operations)):
-            if operations[number].invoked > horizon:
+        found = []
+        for number in range(first, len(self._answered)):
+            each = self._answered[number]
+            if each.invoked > horizon:
                 break
-            if not done >> number & 1:
-                candidates.append(number)
-                horizon = min(horizon, ends[number])
-        for number in candidates:
-            if operations[number].invoked > horizon:
-                continue
-            possible, after = operations[number].apply(state)
-            key = (done | 1 << number, after)
-            if possible and key not in tried:
-                if len(tried) == steps:
-                    raise TooHardError(f"gave up on {len(operations)} operations")
-                tried.add(key)
-                stack.append((key[0], first, after))
-    return False
+            if not done >> (number - first) & 1:
+                assert each.response is not None
+                found.append(number)
+                horizon = min(horizon, each.response)
+        return found, horizon
+
+    def _answer(self, above: _Level, place: _Place, used: int, pending: Sequence[int]) -> None:
+        """Note where one of the pending operations leads."""
+        first, done, state = place
+        found = []
+        for number in pending:
+            possible, after = self._answered[number].apply(state)
+            if possible and after == state:
+                found = [(number, after)]
+                break
+            if possible:
+                found.append((number, after))
+        for number, after in found:
+            start, rest = first, done | 1 << (number - first)
+            while rest & 1:
+                start, rest = start + 1, rest >> 1
+            over = self._over[start] & ~self._bits(self._lost.get(after, ()))
+            _is_new(above, (start, rest, after), used & ~over)
+
+    def _without_answer(
+        self, place: _Place, used: int, horizon: float
+    ) -> Iterator[tuple[int, _Place]]:
+        """Give where an operation may lead of which it is not known whether it took effect."""
+        first, done, state = place
+        for expected in (None, "absent" if state is None else "present", state or ""):
+            for alike in self._lost.get(expected, ()):
+                for bit, each in alike:
+                    if used & bit:
+                        continue
+                    _, after = each.apply(state)
+                    if each.invoked <= horizon and after != state:
+                        yield used | bit, (first, done, after)
+                    break
+
+    def _find_over(self, lost: Sequence[Operation]) -> list[int]:
+        """Give, by number of the first that is left, what can't be used unless it can now (bits).
+
+        That is what expects a value which only operations before that one could have put.
+        """
+        last = {each.value: at for at, each in enumerate(self._answered) if each.kind == "put"}
+        last |= {each.value: len(self._answered) for each in lost if each.kind == "put"}
+        ends = [0] * (len(self._answered) + 1)
+        for expected, kinds in self._lost.items():
+            if expected not in (None, "absent", "present"):
+                at = min(last.get(expected, -1) + 1, len(self._answered))
+                ends[at] |= self._bits(kinds)
+        return list(itertools.accumulate(ends, operator.or_))
+
+    @staticmethod
+    def _bits(kinds: Sequence[Sequence[tuple[int, Operation]]]) -> int:
+        return functools.reduce(operator.or_, (bit for alike in kinds for bit, _ in alike), 0)
+
+
+def _is_new(level: _Level, place: _Place, used: int) -> bool:
+    """Note that a place can be reached; tell whether it could not, having used less."""
+    before = level.setdefault(place, [])
+    if any(other & ~used == 0 for other in before):
+        return False
+    before[:] = [other for other in before if used & ~other != 0]
+    before.append(used)
+    return True
