@@ -1,4 +1,4 @@
-"""The composition root: the only module that names concrete classes, and runs them."""
+"""The composition root: with ``backend``, all that names concrete classes; and runs them."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ import logging
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from auth.policy import OpenPolicy
+from registry.backend import Backend, opened
 from registry.config import Config
 from registry.http.accesslog import AccessLog
 from registry.http.call import Server
@@ -33,21 +34,13 @@ from registry.service.services import Services
 from registry.service.uploads import Uploads
 from registry.supervisor import CANNOT_START, FAILED, OK
 from registry.version import __version__
-from storage.coordination import CoordinationUnavailable, Coordinator
-from storage.filesystem import FileStore
-from storage.inprocess import InProcessCoordinator
-from storage.instrumented import instrument
-from storage.memory import MemoryStore
-from storage.ports import ContentStore, FileContent, StorageError
-from storage.shared import HostCoordinator
+from storage.coordination import CoordinationUnavailable
+from storage.ports import StorageError
 
 _log = logging.getLogger("moorage")
 
 _SPARE_FILES = 128
 _HOUR = 3600.0
-
-COORDINATION = "coordination"
-"""The directory within the store where its processes meet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,37 +118,6 @@ def _raise_file_limit(config: Config) -> None:
         )
 
 
-@dataclass(slots=True)
-class Parts:
-    """What a process is made of."""
-
-    store: ContentStore
-    coordinator: Coordinator
-    files: FileContent | None
-
-
-@contextlib.asynccontextmanager
-async def _storage(config: Config, metrics: Metrics) -> AsyncIterator[Parts]:
-    """Open the store and its coordinator."""
-    driver = config.storage.driver
-
-    def observe(operation: str, outcome: str, seconds: float, size: int) -> None:  # noqa: ARG001
-        metrics.storage_operation(driver, operation, outcome, seconds)
-
-    if driver == "memory":
-        yield Parts(instrument(MemoryStore(), observe), InProcessCoordinator(), None)
-        return
-    root = Path(config.storage.path)
-    files = FileStore(root)
-    try:
-        # One directory may be served by several processes: workers, and an old registry that
-        # drains while its successor starts.
-        store = instrument(files, observe)
-        yield Parts(store, HostCoordinator(root / COORDINATION), store)
-    finally:
-        files.close()
-
-
 async def _serve(
     config: Config, process: Process, sink: Sink, events: Writer[bytes], *, text: bool
 ) -> int:
@@ -169,10 +131,10 @@ async def _serve(
         certificate = (
             Certificate(config.tls, metrics.tls_reloaded) if config.tls.certificate else None
         )
-        async with _storage(config, metrics) as parts:
+        async with opened(config, metrics) as backend:
             signals = _Signals(process, [sink, access_sink], certificate)
             await _run(
-                config, process, parts, RequestObserver(metrics, access), certificate, signals
+                config, process, backend, RequestObserver(metrics, access), certificate, signals
             )
     finally:
         if access is not None:
@@ -214,21 +176,21 @@ class _Signals:
 async def _run(
     config: Config,
     process: Process,
-    parts: Parts,
+    backend: Backend,
     observer: RequestObserver,
     certificate: Certificate | None,
     signals: _Signals,
 ) -> None:
     limits = msgspec.structs.asdict(config.limits)
     services = Services.over(
-        parts.store,
-        parts.coordinator,
-        files=parts.files,
+        backend.store,
+        backend.coordinator,
+        files=backend.files,
         memory=config.cache.bytes,
         allow_sparse=limits.pop("allow_sparse"),
     )
     _watch_caches(observer.metrics, services)
-    health = Health(parts.store)
+    health = Health(backend.store)
     endpoint = Endpoint(Server(services, OpenPolicy(), Limits(**limits)), health, observer)
     listener = Listener(endpoint, config.server, config.tls, observer, certificate=certificate)
     scrapes = MetricsServer(observer.metrics, process.metrics_directory)

@@ -14,6 +14,8 @@ def summary(config: Config, address: Address) -> str:
     reach = f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
     if config.storage.driver == "memory":
         store = "memory: everything is gone when this ends"
+    elif config.storage.driver == "s3":
+        store = f"S3, bucket {config.s3.bucket} at {config.s3.endpoint or 'Amazon'}"
     else:
         store = f"file system, {Path(config.storage.path).absolute()}"
     metrics = (

@@ -97,6 +97,12 @@ class Bucket:
         self.honours = Abilities()
         self._locks = NamedLocks()
 
+    async def make(self) -> None:
+        """Make the bucket itself; one that is there is as good."""
+        answer = await self.wire.call(Request("make", "PUT", "", signed=True))
+        if answer.status >= 300 and answer.status != 409:
+            _refuse(Request("make", "PUT", f"bucket {self.name}"), answer)
+
     async def get(self, key: str) -> Value:
         """The whole object. ``NotFound`` if there is none."""
         answer = await self._call(Request("get", "GET", key))

@@ -69,16 +69,23 @@ class S3Store:
 
     @classmethod
     async def opened(
-        cls, settings: S3Settings, observe: Callable[[str, str, float], None] = _ignore
+        cls,
+        settings: S3Settings,
+        observe: Callable[[str, str, float], None] = _ignore,
+        *,
+        create: bool = False,
     ) -> Self:
         """Connect, and find out what the store honours. ``Unavailable`` if it can't be used.
 
         ``observe`` is told of each request: operation, outcome (``2xx``…, ``error``), seconds.
+        With ``create`` the bucket is made if it is missing.
         """
         wire = Wire(settings, await signer(settings), observe)
         await wire.open()
         try:
             bucket = Bucket(wire)
+            if create:
+                await bucket.make()
             bucket.honours = await probe(bucket)
         except BaseException:
             await wire.close()

@@ -1,12 +1,14 @@
 """Configuration: typed sections, and one loader that merges files, environment and flags."""
 
-from registry.config.load import ConfigError, Setting, load, schema, settings, show
+from registry.config.checks import ConfigError
+from registry.config.load import Setting, load, schema, settings, show
 from registry.config.sections import (
     CacheConfig,
     Config,
     LimitsConfig,
     LogConfig,
     MetricsConfig,
+    S3Config,
     ServerConfig,
     StorageConfig,
     TLSConfig,
@@ -21,6 +23,7 @@ __all__ = [
     "LimitsConfig",
     "LogConfig",
     "MetricsConfig",
+    "S3Config",
     "Secret",
     "ServerConfig",
     "Setting",

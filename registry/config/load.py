@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from registry.config.checks import ConfigError, check
 from registry.config.sections import Config
 from registry.config.values import Address, Secret, decode, encode
 
@@ -26,10 +27,6 @@ PREFIX: Final = "MOORAGE__"
 _Table = dict[str, Any]
 _PATH: Final = re.compile(r"^(?P<message>.*) - at `(?P<path>\$.*)`$", re.DOTALL)
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<key>.*)`", re.DOTALL)
-
-
-class ConfigError(Exception):
-    """The configuration can't be used. The message says where, what, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +109,7 @@ def load(
         section, _, key = name.partition(".")
         merged.setdefault(section, {})[key] = value
     config = _convert(merged, "configuration")
-    if bool(config.tls.certificate) != bool(config.tls.key):
-        raise ConfigError("configuration: $.tls: certificate and key must be given together")
+    check(config)
     return config
 
 

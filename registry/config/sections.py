@@ -77,12 +77,85 @@ class StorageConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Where content is kept."""
 
     driver: Annotated[
-        Literal["filesystem", "memory"],
-        Meta(description="filesystem keeps content; memory forgets it at the end."),
+        Literal["filesystem", "s3", "memory"],
+        Meta(description="filesystem and s3 keep content; memory forgets it at the end."),
     ] = "filesystem"
     path: Annotated[
         str, Meta(min_length=1, description="Directory of the file-system store; made if missing.")
     ] = ".data"
+
+
+class S3Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The bucket that content is kept in, where ``storage.driver`` is ``s3``."""
+
+    bucket: Annotated[
+        str,
+        Meta(
+            pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?\Z",
+            description="Name of the bucket. It must exist.",
+        ),
+    ] = ""
+    create_bucket: Annotated[
+        bool, Meta(description="Make the bucket if it is missing: for tests and trials.")
+    ] = False
+    endpoint: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^/?#@\s]+)?\Z",
+            description="URL of the store, https://host:port; empty: Amazon's of the region.",
+        ),
+    ] = ""
+    region: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z0-9-]{0,64}\Z",
+            description="Region that requests are signed for; empty: AWS_REGION, or us-east-1.",
+        ),
+    ] = ""
+    prefix: Annotated[
+        str,
+        Meta(
+            max_length=200,
+            pattern=r"^([A-Za-z0-9._=-]+/)*\Z",
+            description="What every key in the bucket begins with; ends with a slash.",
+        ),
+    ] = ""
+    addressing: Annotated[
+        Literal["auto", "path", "virtual"],
+        Meta(description="Where the bucket's name stands: in the path, or in the host's name."),
+    ] = "auto"
+    access_key: Annotated[
+        Secret, Meta(description="Access key; without one, botocore looks for credentials.")
+    ] = field(default_factory=Secret)
+    secret_key: Annotated[Secret, Meta(description="Secret key of the access key.")] = field(
+        default_factory=Secret
+    )
+    session_token: Annotated[
+        Secret, Meta(description="Session token, where the keys are temporary ones.")
+    ] = field(default_factory=Secret)
+    ca_file: Annotated[
+        str, Meta(description="PEM file of authorities to trust; empty: the system's.")
+    ] = ""
+    connections: Annotated[
+        int, Meta(ge=4, le=4096, description="Connections to the store that a worker may open.")
+    ] = 64
+    connect_seconds: Annotated[
+        Seconds, Meta(description="Time in which a connection to the store must stand.")
+    ] = 3.0
+    read_seconds: Annotated[
+        Seconds, Meta(description="Time in which the store must send its next byte.")
+    ] = 20.0
+    total_seconds: Annotated[
+        Seconds, Meta(description="Time for one call, all repetitions included; then 503.")
+    ] = 60.0
+    part_bytes: Annotated[
+        int,
+        # not imported from the driver, which the supervisor of workers does not load
+        Meta(ge=5 << 20, le=64 << 20, description="Size of the first parts of content."),
+    ] = 8 * 1024 * 1024
+    parts_in_flight: Annotated[
+        int, Meta(ge=1, le=16, description="Parts of one upload that are sent at a time.")
+    ] = 2
 
 
 class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -149,6 +222,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     server: ServerConfig = field(default_factory=ServerConfig)
     tls: TLSConfig = field(default_factory=TLSConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
+    s3: S3Config = field(default_factory=S3Config)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)

@@ -10,7 +10,7 @@ import platform
 import resource
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client.core import (
@@ -88,6 +88,8 @@ class Metrics:
         self._finished = 0
         self._requests: dict[tuple[str, str, int], _Cell] = {}
         self._storage: dict[tuple[str, str, str], _Cell] = {}
+        self._s3: dict[tuple[str, str], _Cell] = {}
+        self._s3_honours: dict[str, bool] = {}
         self._closed: dict[str, int] = dict.fromkeys(("limit", "head_timeout", "malformed"), 0)
         self._reloads: dict[str, int] = dict.fromkeys(("ok", "error"), 0)
         self._caches: dict[str, Callable[[], tuple[int, int]]] = {}
@@ -127,6 +129,17 @@ class Metrics:
         cell.seconds += seconds
         cell.buckets[bisect_left(BOUNDS, seconds)] += 1
 
+    def s3_request(self, operation: str, outcome: str, seconds: float) -> None:
+        """Count one request to S3, repetitions too; the two texts are from closed lists."""
+        cell = self._s3.setdefault((operation, outcome), _Cell())
+        cell.count += 1
+        cell.seconds += seconds
+        cell.buckets[bisect_left(BOUNDS, seconds)] += 1
+
+    def s3_honours(self, honours: Mapping[str, object]) -> None:
+        """Take note of what the store was seen to honour: name and whether."""
+        self._s3_honours = {name: bool(value) for name, value in honours.items()}
+
     def connection_closed(self, reason: str) -> None:
         """Count a connection that was closed on a client: limit, head_timeout or malformed."""
         self._closed[reason] += 1
@@ -151,6 +164,7 @@ class Metrics:
         """Build all families from what was counted."""
         yield from self._collect_requests()
         yield from self._collect_storage()
+        yield from self._collect_s3()
         yield from self._collect_connections()
         yield from self._collect_caches()
         yield from self._collect_process()
@@ -210,6 +224,28 @@ class Metrics:
         for labels, cell in totals.items():
             duration.add_metric(labels, cell.histogram(), cell.seconds)
         yield from (operations, duration)
+
+    def _collect_s3(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "moorage_s3_requests", "Requests to S3.", labels=["operation", "outcome"]
+        )
+        duration = HistogramMetricFamily(
+            "moorage_s3_request_duration_seconds",
+            "Time from a request to S3 to the head of its answer.",
+            labels=["operation"],
+        )
+        totals: dict[str, _Cell] = {}
+        for (operation, outcome), cell in list(self._s3.items()):
+            requests.add_metric([operation, outcome], cell.count)
+            totals.setdefault(operation, _Cell()).add(cell)
+        for operation, cell in totals.items():
+            duration.add_metric([operation], cell.histogram(), cell.seconds)
+        honours = GaugeMetricFamily(
+            "moorage_s3_honours", "Whether the store honours it.", labels=["ability"]
+        )
+        for name, value in self._s3_honours.items():
+            honours.add_metric([name], value)
+        yield from (requests, duration, honours)
 
     def _collect_connections(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(

@@ -1,0 +1,112 @@
+"""The composition root's part that opens what is kept and what is shared: store, coordinator."""
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from registry.config import Config
+from registry.http.metrics import Metrics
+from storage.coordination import Coordinator
+from storage.filesystem import FileStore
+from storage.inprocess import InProcessCoordinator
+from storage.instrumented import instrument
+from storage.memory import MemoryStore
+from storage.ports import ContentStore, FileContent
+from storage.shared import HostCoordinator
+
+if TYPE_CHECKING:
+    from storage.s3 import S3Settings
+
+_log = logging.getLogger("moorage")
+
+COORDINATION = "coordination"
+"""The directory within the file-system store where its processes meet."""
+
+
+@dataclass(slots=True)
+class Backend:
+    """What the services of a process stand on."""
+
+    store: ContentStore
+    coordinator: Coordinator
+    files: FileContent | None = None
+    """The store again, where its content is local files."""
+
+
+@contextlib.asynccontextmanager
+async def opened(config: Config, metrics: Metrics) -> AsyncIterator[Backend]:
+    """Open the store and the coordinator that the configuration names."""
+    driver = config.storage.driver
+
+    def observe(operation: str, outcome: str, seconds: float, size: int) -> None:  # noqa: ARG001
+        metrics.storage_operation(driver, operation, outcome, seconds)
+
+    if driver == "memory":
+        yield Backend(instrument(MemoryStore(), observe), InProcessCoordinator())
+        return
+    if driver == "s3":
+        async with _bucket(config, metrics) as bucket:
+            # One process only, which the configuration has been checked for.
+            yield Backend(instrument(bucket, observe), InProcessCoordinator())
+        return
+    root = Path(config.storage.path)
+    files = FileStore(root)
+    try:
+        # One directory may be served by several processes: workers, and an old registry that
+        # drains while its successor starts.
+        store = instrument(files, observe)
+        yield Backend(store, HostCoordinator(root / COORDINATION), store)
+    finally:
+        files.close()
+
+
+@contextlib.asynccontextmanager
+async def _bucket(config: Config, metrics: Metrics) -> AsyncIterator[ContentStore]:
+    from storage.s3 import S3Store  # noqa: PLC0415  botocore takes 0.3 s: only where it is used
+
+    settings = s3_settings(config)
+    store = await S3Store.opened(settings, metrics.s3_request, create=config.s3.create_bucket)
+    try:
+        honours = dataclasses.asdict(store.honours)
+        metrics.s3_honours(honours)
+        _log.info(
+            "S3 bucket %s at %s honours: %s",
+            settings.bucket,
+            settings.endpoint or "Amazon",
+            ", ".join(f"{name} {value or 'no'}" for name, value in honours.items()),
+        )
+        if not store.conditional:
+            _log.warning(
+                "the store does not honour conditions on writes: only one process may serve "
+                "this bucket, and nothing else may write it"
+            )
+        yield store
+    finally:
+        await store.close()
+
+
+def s3_settings(config: Config) -> "S3Settings":
+    """Return what the driver is told."""
+    from storage.s3 import PartPlan, S3Settings  # noqa: PLC0415  as above
+
+    s3 = config.s3
+    return S3Settings(
+        bucket=s3.bucket,
+        endpoint=s3.endpoint,
+        region=s3.region,
+        prefix=s3.prefix,
+        addressing=s3.addressing,
+        access_key=s3.access_key.reveal(),
+        secret_key=s3.secret_key.reveal(),
+        session_token=s3.session_token.reveal(),
+        ca_file=s3.ca_file,
+        connections=s3.connections,
+        connect_seconds=s3.connect_seconds,
+        read_seconds=s3.read_seconds,
+        total_seconds=s3.total_seconds,
+        parts=PartPlan(s3.part_bytes, s3.parts_in_flight),
+    )
