@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, final
 
-Store = Literal["memory", "filesystem"]
+Store = Literal["memory", "filesystem", "s3"]
 
 _PREFIX = "MOORAGE__"
 _ROOT = Path(__file__).resolve().parent.parent
@@ -30,7 +30,8 @@ class RegistryProcess:
     It does not outlive the process that started it, even if that is killed.
 
     With `store="filesystem"` the content lies in `data`, which outlives the process: after `kill`
-    or `stop`, `start` again serves the same content on the same address. What the server prints
+    or `stop`, `start` again serves the same content on the same address. With `store="s3"` the
+    `settings` name the bucket (see `conformance.stores`). What the server prints
     goes to the file `log` (appended to on each start). `settings` are by the names of their
     environment variables without the prefix (`LIMITS__ALLOW_SPARSE`); those that the caller's own
     environment has do not reach the server.
@@ -52,7 +53,7 @@ class RegistryProcess:
         self.url = f"http://{self.address}"
         self.data = data
         self.log = log
-        place = ["--memory"] if data is None else ["--data", str(data)]
+        place = {"memory": ["--memory"], "filesystem": ["--data", str(data)], "s3": []}[store]
         self._command = [sys.executable, "-m", "registry", "serve", "--addr", self.address]
         self._command += [*place, "--workers", str(workers), *arguments]
         self._environment = {

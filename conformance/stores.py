@@ -75,6 +75,17 @@ class StoreProcess:
             raise ServerFailedError(f"{self.kind} is not running")
         return self._process.pid
 
+    def settings(self, bucket: str) -> dict[str, str]:
+        """Settings of a registry over a bucket here, made if it is missing: see RegistryProcess."""
+        return {
+            "STORAGE__DRIVER": "s3",
+            "S3__ENDPOINT": self.endpoint,
+            "S3__BUCKET": bucket,
+            "S3__CREATE_BUCKET": "true",
+            "S3__ACCESS_KEY": ACCESS_KEY,
+            "S3__SECRET_KEY": SECRET_KEY,
+        }
+
     def start(self, timeout: float = 60) -> None:
         """Start and wait until it answers; ServerFailedError after `timeout` seconds."""
         credentials = {
