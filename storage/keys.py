@@ -6,6 +6,9 @@
     uploads/<session>                        the upload session's record, once it holds bytes
     secrets/sessions                         the key that session ids are proved with
     secrets/tokens/<number>                  a key that access tokens are signed with
+    coordination/installation                tells this store from all others; random, made once
+    coordination/terms/<number>.<primary>    which Redis counts: the one with the highest number
+    coordination/alone/<process>.<number>    the process changes things without Redis
     blobs/<alg>/<aa>/<hex>                   pointer: which data key holds the blob, its size
     refs/<alg>:<hex>/<repository>!           the repository holds the blob (reverse membership)
     catalog/<repository>!                    the repository exists
@@ -28,6 +31,10 @@ CATALOG = "catalog/"
 UPLOADS = "uploads/"
 SESSION_KEY = "secrets/sessions"
 SIGNING_KEYS = "secrets/tokens/"
+INSTALLATION = "coordination/installation"
+NOTICES = "coordination/"
+TERMS = "coordination/terms/"
+ALONE = "coordination/alone/"
 
 
 def signing_key(number: int) -> str:
@@ -113,3 +120,13 @@ def referrers(repository: Place, subject: Digest) -> str:
 def last_segment(key: str) -> str:
     """The part of a key behind its last ``/``: the tag of a tag key, the digest of a referrer's."""
     return key[key.rindex("/") + 1 :]
+
+
+def term(number: int, primary: str) -> str:
+    """The notice that a primary counts from now on; the keys sort as the numbers do."""
+    return f"{TERMS}{number:012}.{primary}"
+
+
+def alone(process: str, number: int) -> str:
+    """A sign of life of a process that changes things without Redis."""
+    return f"{ALONE}{process}.{number:012}"
