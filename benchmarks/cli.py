@@ -14,9 +14,11 @@ from benchmarks.figures import Results
 from benchmarks.report import Report, Row, machine_facts
 from benchmarks.sides import Side, StartError
 from benchmarks.works import WORKS, Setting, Work
+from conformance.server import ServerFailedError
+from conformance.stores import StoreProcess
 
 _HERE = Path(__file__).resolve().parent
-_BUILT_IN: dict[str, Callable[[Path], Side]] = {
+_BUILT_IN: dict[str, Callable[[Path, StoreProcess | None], Side]] = {
     "moorage": sides.moorage,
     "distribution": sides.distribution,
     "nginx": sides.nginx,
@@ -32,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 tempfile.TemporaryDirectory(prefix="moorage-bench-", dir=options.work_dir)
             )
             report = _run(options, Path(folder), stack)
-    except (StartError, memory.DiskError, ValueError) as error:
+    except (StartError, ServerFailedError, memory.DiskError, ValueError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -50,9 +52,12 @@ def _run(options: argparse.Namespace, folder: Path, stack: ExitStack) -> Report:
     if with_memory:
         largest = 4 * GIBIBYTE if options.memory_heavy else size
         memory.check_disk(folder, largest, len(options.side) + len(options.peer))
+    bucket = None
+    if options.store == "s3":
+        bucket = stack.enter_context(StoreProcess("minio", _sub(folder, "store")))
     started: list[Side] = []
     for name in options.side:
-        started.append(_BUILT_IN[name](_sub(folder, name)))
+        started.append(_BUILT_IN[name](_sub(folder, name), bucket))
         stack.callback(started[-1].stop)
     started += [sides.peer(text) for text in options.peer]
     run.tell("sides: " + ", ".join(f"{side.name} {side.version}" for side in started))
@@ -98,6 +103,7 @@ def _report(
         **machine_facts(setting.source.path.parent),
         "rounds": f"{options.rounds}; layers of {_size(setting.source.size)}, "
         f"wrk -t1 -c{wrk.CONNECTIONS} for {setting.load_seconds:g} s",
+        "store": "one MinIO" if options.store == "s3" else "files",
     }
     names = [side.name for side in started]
     reference = "distribution" if "distribution" in names else names[-1]
@@ -134,6 +140,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--quick", action="store_true", help="one short round, 64 MiB layers, no memory work")
     add(
+        "--store",
+        choices=["filesystem", "s3"],
+        default="filesystem",
+        help="where the registries keep content: each in files of its own, or each in a bucket of "
+        "one MinIO, which is started for them",
+    )
+    add(
         "--side",
         action="append",
         choices=list(_BUILT_IN),
@@ -161,7 +174,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     options.rounds = options.rounds or (1 if quick else 5)
     options.layer_size = options.layer_size or (64 if quick else 1024)
     options.seconds = options.seconds or (1.0 if quick else 5.0)
-    options.side = options.side or list(_BUILT_IN)
+    without = {"nginx"} if options.store == "s3" else set()
+    options.side = options.side or [name for name in _BUILT_IN if name not in without]
     return options
 
 

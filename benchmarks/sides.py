@@ -9,12 +9,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import processes
 from benchmarks.content import Blob, Image, Layer
 from benchmarks.wire import Endpoint
+from conformance.stores import ACCESS_KEY, SECRET_KEY, StoreProcess
 
 ROOT = Path(__file__).resolve().parent.parent
 DISTRIBUTION = ROOT / ".tools" / "bin" / "registry"
@@ -33,8 +35,7 @@ storage:
     enabled: true
   cache:
     blobdescriptor: inmemory
-  filesystem:
-    rootdirectory: {data}
+{driver}
   maintenance:
     uploadpurging:
       enabled: false
@@ -45,6 +46,23 @@ http:
   headers:
     X-Content-Type-Options: [nosniff]
 """
+
+_DISTRIBUTION_FILES = """\
+  filesystem:
+    rootdirectory: {data}"""
+
+# Redirects off, so that the bytes of a pull come from the registry on both sides.
+_DISTRIBUTION_S3 = """\
+  redirect:
+    disable: true
+  s3:
+    bucket: {bucket}
+    region: us-east-1
+    regionendpoint: {endpoint}
+    accesskey: {access_key}
+    secretkey: {secret_key}
+    forcepathstyle: true
+    secure: false"""
 
 _NGINX_CONFIG = """\
 {user}
@@ -149,31 +167,53 @@ class _Limited:
         return data
 
 
-def moorage(work: Path, *, workers: int = WORKERS) -> Side:
-    """This registry as `make serve` starts it: a file-system store and two workers."""
-    endpoint, data = Endpoint("127.0.0.1", _free_port()), _folder(work, "data")
-    command = [sys.executable, "-m", "registry", "serve", "--workers", str(workers)]
-    command += ["--addr", f"{endpoint.host}:{endpoint.port}", "--data", str(data)]
+def moorage(work: Path, bucket: StoreProcess | None = None) -> Side:
+    """This registry as `make serve` starts it: a file-system store and two workers.
+
+    Over S3 it has one worker: several would need a coordinator.
+    """
+    endpoint = Endpoint("127.0.0.1", _free_port())
+    command = [sys.executable, "-m", "registry", "serve"]
+    command += ["--addr", f"{endpoint.host}:{endpoint.port}"]
     side = Side(
         "moorage", endpoint, _output([sys.executable, "-m", "registry", "version"]).split()[-1]
     )
+    if bucket is not None:
+        settings = {f"MOORAGE__{key}": text for key, text in bucket.settings("moorage").items()}
+        return _start(side, command, work, None, ready="/readyz", environment=settings)
+    data = _folder(work, "data")
+    command += ["--workers", str(WORKERS), "--data", str(data)]
     return _start(side, command, work, data, ready="/readyz")
 
 
-def distribution(work: Path, program: Path = DISTRIBUTION) -> Side:
-    """CNCF Distribution with the file-system driver and the descriptor cache that it ships."""
+def distribution(
+    work: Path, bucket: StoreProcess | None = None, program: Path = DISTRIBUTION
+) -> Side:
+    """CNCF Distribution with the descriptor cache that it ships."""
     if not program.exists():
         raise StartError(f"{program.name} is not built in {program.parent}: run `make tools`")
-    endpoint, data = Endpoint("127.0.0.1", _free_port()), _folder(work, "data")
+    endpoint = Endpoint("127.0.0.1", _free_port())
+    if bucket is None:
+        data = _folder(work, "data")
+        driver = _DISTRIBUTION_FILES.format(data=data)
+    else:
+        data = None
+        bucket.make_bucket("distribution")
+        driver = _DISTRIBUTION_S3.format(
+            bucket="distribution",
+            endpoint=bucket.endpoint,
+            access_key=ACCESS_KEY,
+            secret_key=SECRET_KEY,
+        )
     config = work / "config.yml"
     config.write_text(
-        _DISTRIBUTION_CONFIG.format(data=data, host=endpoint.host, port=endpoint.port)
+        _DISTRIBUTION_CONFIG.format(driver=driver, host=endpoint.host, port=endpoint.port)
     )
     side = Side("distribution", endpoint, _output([str(program), "--version"]).split()[-1])
     return _start(side, [str(program), "serve", str(config)], work, data, ready="/v2/")
 
 
-def nginx(work: Path) -> Side:
+def nginx(work: Path, _bucket: StoreProcess | None = None) -> Side:
     """nginx with two workers that sends files: what no registry can be faster than."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if not program:
@@ -202,9 +242,17 @@ def peer(text: str) -> Side:
     return side
 
 
-def _start(side: Side, command: list[str], work: Path, data: Path, *, ready: str) -> Side:
+def _start(
+    side: Side,
+    command: list[str],
+    work: Path,
+    data: Path | None,
+    *,
+    ready: str,
+    environment: Mapping[str, str] | None = None,
+) -> Side:
     side.data, side.log = data, work / "output.log"
-    environment = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
+    environment = {**os.environ, "OTEL_TRACES_EXPORTER": "none", **(environment or {})}
     with side.log.open("wb") as log:
         side.process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment

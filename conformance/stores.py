@@ -1,5 +1,6 @@
 """Object stores that speak S3, as processes of their own: MinIO and SeaweedFS."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -15,6 +16,7 @@ from types import TracebackType
 from typing import Literal, Self, final
 
 from conformance.server import ServerFailedError, free_port, watch
+from storage.s3 import S3Settings, S3Store
 
 Kind = Literal["minio", "seaweedfs"]
 
@@ -85,6 +87,18 @@ class StoreProcess:
             "S3__ACCESS_KEY": ACCESS_KEY,
             "S3__SECRET_KEY": SECRET_KEY,
         }
+
+    def make_bucket(self, name: str) -> None:
+        """Make a bucket, if it is missing."""
+
+        async def make() -> None:
+            settings = S3Settings(
+                bucket=name, endpoint=self.endpoint, access_key=ACCESS_KEY, secret_key=SECRET_KEY
+            )
+            store = await S3Store.opened(settings, create=True)
+            await store.close()
+
+        asyncio.run(make())
 
     def start(self, timeout: float = 60) -> None:
         """Start and wait until it answers; ServerFailedError after `timeout` seconds."""

@@ -7,22 +7,32 @@ import pytest
 
 from benchmarks import cli, processes, sides, wrk
 from benchmarks.works import WORKS
+from tests.fixtures.programs import require_program
 
 WORK = [w.name for w in WORKS if wrk.available() or not w.needs_wrk]
 
 
 @pytest.mark.timeout(90)
+@pytest.mark.parametrize("store", ["filesystem", "s3"])
 def test_run_writes_a_figure_for_each_work(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    store: str,
 ):
+    if store == "s3":
+        require_program("minio")
     started: list[sides.Side] = []
-    monkeypatch.setitem(
-        cli._BUILT_IN, "moorage", lambda work: started.append(sides.moorage(work)) or started[-1]
-    )
+
+    def moorage(work, bucket):
+        started.append(sides.moorage(work, bucket))
+        return started[-1]
+
+    monkeypatch.setitem(cli._BUILT_IN, "moorage", moorage)
     only = [text for name in [*WORK, "memory"] for text in ("--only", name)]
     folders = ["--work-dir", str(tmp_path), "--results", str(tmp_path / "results")]
     size = ["--quick", "--layer-size", "2", "--seconds", "1"]
-    status = cli.main([*size, *only, *folders, "--side", "moorage"])
+    status = cli.main([*size, *only, *folders, "--side", "moorage", "--store", store])
     shown = capsys.readouterr()
     assert status == 0, shown.err
     data = json.loads((tmp_path / "results" / "latest.json").read_text())
@@ -37,7 +47,7 @@ def test_run_writes_a_figure_for_each_work(
 
 def test_missing_side_says_what_to_do(tmp_path: Path):
     with pytest.raises(sides.StartError, match="make tools"):
-        sides.distribution(tmp_path, tmp_path / "absent")
+        sides.distribution(tmp_path, program=tmp_path / "absent")
 
 
 @pytest.mark.parametrize("text", ["http://127.0.0.1:5000", "name=", "=http://127.0.0.1"])
