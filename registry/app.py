@@ -188,6 +188,7 @@ async def _run(
         files=backend.files,
         memory=config.cache.bytes,
         allow_sparse=limits.pop("allow_sparse"),
+        redirects=backend.redirects,
     )
     _watch_caches(observer.metrics, services)
     health = Health(backend.store)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from registry.config import Config
 from registry.http.metrics import Metrics
+from registry.service.redirects import Redirects
 from storage.coordination import Coordinator
 from storage.filesystem import FileStore
 from storage.inprocess import InProcessCoordinator
@@ -19,7 +20,7 @@ from storage.ports import ContentStore, FileContent
 from storage.shared import HostCoordinator
 
 if TYPE_CHECKING:
-    from storage.s3 import S3Settings
+    from storage.s3 import S3Settings, S3Store
 
 _log = logging.getLogger("moorage")
 
@@ -36,6 +37,8 @@ class Backend:
     files: FileContent | None = None
     """The store again, where its content is local files."""
 
+    redirects: Redirects | None = None
+
 
 @contextlib.asynccontextmanager
 async def opened(config: Config, metrics: Metrics) -> AsyncIterator[Backend]:
@@ -50,22 +53,24 @@ async def opened(config: Config, metrics: Metrics) -> AsyncIterator[Backend]:
         return
     if driver == "s3":
         async with _bucket(config, metrics) as bucket:
+            store = instrument(bucket, observe)
+            redirects = Redirects(store, config.s3.redirect_seconds) if config.s3.redirect else None
             # One process only, which the configuration has been checked for.
-            yield Backend(instrument(bucket, observe), InProcessCoordinator())
+            yield Backend(store, InProcessCoordinator(), redirects=redirects)
         return
     root = Path(config.storage.path)
     files = FileStore(root)
     try:
         # One directory may be served by several processes: workers, and an old registry that
         # drains while its successor starts.
-        store = instrument(files, observe)
-        yield Backend(store, HostCoordinator(root / COORDINATION), store)
+        local = instrument(files, observe)
+        yield Backend(local, HostCoordinator(root / COORDINATION), local)
     finally:
         files.close()
 
 
 @contextlib.asynccontextmanager
-async def _bucket(config: Config, metrics: Metrics) -> AsyncIterator[ContentStore]:
+async def _bucket(config: Config, metrics: Metrics) -> AsyncIterator["S3Store"]:
     from storage.s3 import S3Store  # noqa: PLC0415  botocore takes 0.3 s: only where it is used
 
     settings = s3_settings(config)
@@ -109,4 +114,5 @@ def s3_settings(config: Config) -> "S3Settings":
         read_seconds=s3.read_seconds,
         total_seconds=s3.total_seconds,
         parts=PartPlan(s3.part_bytes, s3.parts_in_flight),
+        public_endpoint=s3.public_endpoint,
     )

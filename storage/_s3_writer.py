@@ -141,20 +141,27 @@ class S3Writer:
 
     async def _begin(self) -> bool:
         """Begin the multipart upload; ``False`` if finished content was found instead."""
+        if await self._look():
+            return False
+        self._token = new_token()
+        await self._parts.begin(self._token)
+        return True
+
+    async def _look(self) -> bool:
+        """Before anything is stored: whether there is finished content. Then compare with it."""
         start = self._offset - self._buffered
-        standing = await Standing.find(self._bucket, self._key, start)
-        if standing is None:
-            self._token = new_token()
-            await self._parts.begin(self._token)
-            return True
-        self._standing = standing
+        self._standing = await Standing.find(self._bucket, self._key, start)
+        if self._standing is None:
+            return False
         for piece in self._take():
-            await standing.compare(piece)
-        return False
+            await self._standing.compare(piece)
+        return True
 
     async def _save(self) -> None:
         if self._buffered >= MIN_PART:
             await self._send()
+        elif self._standing is None and not (self._saved.offset or self._parts.upload):
+            await self._look()
         if self._standing is not None:
             self._saved = Progress(1, self._offset)
             return

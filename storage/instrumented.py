@@ -1,13 +1,13 @@
 """A decorator for any driver: checks keys, times every operation, names it in its errors.
 
 It gives what the inner driver gives and no more: ``instrument`` returns an object without
-``append`` and ``open`` over a driver that has no content, and without ``open_file`` over one whose
-content is not in files.
+``append`` and ``open`` over a driver that has no content, without ``open_file`` over one whose
+content is not in files, and without ``presign`` over one that serves nobody itself.
 """
 # ruff: noqa: D102 - what each method does is said once, in the port
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from itertools import chain
 from time import perf_counter
@@ -26,6 +26,7 @@ from storage.ports import (
     ObjectStore,
     OpenFile,
     PreconditionFailed,
+    PresignedStore,
     Stat,
     StorageError,
     Unavailable,
@@ -52,7 +53,11 @@ def instrument(store: Store, observe: Observer) -> Store:
     """Return ``store`` with ``observe`` told of its operations, and the same capabilities."""
     kind: type[InstrumentedObjects] = InstrumentedObjects
     if hasattr(store, "append"):
-        kind = InstrumentedFiles if hasattr(store, "open_file") else InstrumentedContent
+        kind = InstrumentedContent
+    if hasattr(store, "open_file"):
+        kind = InstrumentedFiles
+    if hasattr(store, "presign"):
+        kind = InstrumentedPresigned
     return cast("Store", kind(store, observe))
 
 
@@ -223,6 +228,20 @@ class InstrumentedFiles(InstrumentedContent):
             yield file
 
 
+class InstrumentedPresigned(InstrumentedContent):
+    """A ``ContentStore`` with ``PresignedStore`` over another."""
+
+    def __init__(self, inner: ContentStore, observe: Observer) -> None:
+        """Tell ``observe`` of each operation on ``inner``, which must have ``presign``."""
+        super().__init__(inner, observe)
+        self._presigned = cast("PresignedStore", inner)
+
+    async def presign(self, key: str, *, seconds: int, headers: Mapping[str, str]) -> str:
+        with self._meter.measure("presign", key):
+            check_key(key)
+            return await self._presigned.presign(key, seconds=seconds, headers=headers)
+
+
 class _Writer:
     def __init__(self, inner: ContentWriter, key: str, meter: _Meter) -> None:
         self._inner = inner
@@ -270,3 +289,4 @@ class _Reader:
 
 _contents: type[ContentStore] = InstrumentedContent
 _files: type[FileContent] = InstrumentedFiles
+_presigned: type[PresignedStore] = InstrumentedPresigned

@@ -11,7 +11,7 @@ directory of another (``a/b`` and ``a/b/c`` never both exist): ``storage.keys`` 
 a driver may rely on it.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -275,5 +275,18 @@ class FileContent(Protocol):
         """Open the finished content at ``key``; ``NotFound`` if there is none.
 
         The descriptor belongs to the context and is closed with it.
+        """
+        ...
+
+
+class PresignedStore(Protocol):
+    """Content that the store itself serves to whoever has a URL for it."""
+
+    async def presign(self, key: str, *, seconds: int, headers: Mapping[str, str]) -> str:
+        """Return a URL that anyone may GET, whole or by ranges, for the next ``seconds``.
+
+        The answer will have ``headers`` (names as in HTTP; those that S3 lets a URL set:
+        Content-Type, Content-Disposition, Cache-Control and the like). Whether there is anything
+        at ``key`` is not looked at. Nobody else is asked; the URL can't be taken back.
         """
         ...

@@ -37,6 +37,7 @@ from storage.ports import (
     Items,
     NotFound,
     PreconditionFailed,
+    PresignedStore,
     Stat,
     Unavailable,
     Value,
@@ -242,3 +243,4 @@ class S3Store:
 
 
 _contents: type[ContentStore] = S3Store
+_presigned: type[PresignedStore] = S3Store

@@ -1,5 +1,7 @@
 """What must hold between settings, once all of them are known."""
 
+from urllib.parse import urlsplit
+
 from registry.config.sections import Config
 
 
@@ -23,11 +25,33 @@ def _check_s3(config: Config) -> None:
         raise _error("s3", "access_key and secret_key must be given together")
     if s3.session_token and not s3.access_key:
         raise _error("s3.session_token", "it belongs to an access_key, and none is given")
+    if s3.redirect:
+        _check_redirect(config)
     if config.server.workers > 1 and not coordinated(config):
         raise _error(
             "server.workers",
             f"{config.server.workers} processes on S3 would not know of each other's writes; "
             "set it to 1",
+        )
+
+
+def _check_redirect(config: Config) -> None:
+    """Refuse to send clients where they would take their credentials along.
+
+    Go's HTTP client, and so docker, containerd and most others, forwards ``Authorization`` on a
+    redirect to the same host or to one below it (moby/moby#50065). The store would learn the
+    token, and S3 refuses a request that has both a presigned URL and a token.
+    """
+    s3, registry = config.s3, config.server.public_host.lower()
+    host = urlsplit(s3.public_endpoint or s3.endpoint).hostname or "amazonaws.com"
+    if s3.addressing == "virtual":
+        host = f"{s3.bucket}.{host}"
+    if registry and (host == registry or host.endswith(f".{registry}")):
+        raise _error(
+            "s3.redirect",
+            f"clients would send their credentials along to {host}, because it is, or is below, "
+            f"the registry's own host name {registry} (server.public_host); give the store "
+            "another name in s3.public_endpoint, or turn redirects off",
         )
 
 

@@ -25,6 +25,13 @@ class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         bool,
         Meta(description="Serve without login on an address that other machines can reach."),
     ] = False
+    public_host: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9.-]{0,253}\Z",
+            description="Host name under which clients reach the registry; empty: not known.",
+        ),
+    ] = ""
     workers: Annotated[
         int, Meta(ge=1, le=256, description="Processes that serve the port; one for each core.")
     ] = 1
@@ -156,6 +163,19 @@ class S3Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     parts_in_flight: Annotated[
         int, Meta(ge=1, le=16, description="Parts of one upload that are sent at a time.")
     ] = 2
+    redirect: Annotated[
+        bool, Meta(description="Send clients to the store for large blobs, by presigned URLs.")
+    ] = False
+    redirect_seconds: Annotated[
+        int, Meta(ge=10, le=604_800, description="Time for which a presigned URL is good.")
+    ] = 600
+    public_endpoint: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^/?#@\s]+)?\Z",
+            description="URL of the store as clients reach it; empty: as the endpoint.",
+        ),
+    ] = ""
 
 
 class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -16,6 +16,9 @@ from registry.spec.requests import DeleteBlob, GetBlob
 
 _TYPE = "application/octet-stream"
 
+REDIRECT = "Moorage-Redirect"
+"""With ``never`` in this header of a request, the bytes come from the registry itself."""
+
 
 async def get_blob(call: Call[GetBlob]) -> Answer:
     """Answer GET and HEAD of a blob, or of one range of it (end-2)."""
@@ -34,6 +37,10 @@ async def get_blob(call: Call[GetBlob]) -> Answer:
     if conditions.not_modified(blob.digest):
         return Answer(304, common)
     wanted = _ranges(call, blob)
+    target = await _elsewhere(call, blob, ranged=wanted is not None)
+    if target is not None:
+        kept = ("Docker-Content-Digest", blob.digest)
+        return Answer(307, (kept, ("Location", target), ("Cache-Control", "no-store")))
     if wanted is None:
         return await _send(call, blob, 0, blob.size, 200, common)
     part = wanted[0]
@@ -55,6 +62,22 @@ def _ranges(call: Call[GetBlob], blob: Blob) -> Sequence[ByteRange] | None:
         return None
     wanted = parse_range(header, blob.size)
     return wanted if wanted is not None and len(wanted) == 1 else None
+
+
+async def _elsewhere(call: Call[GetBlob], blob: Blob, *, ranged: bool) -> str | None:
+    """Where the client is sent for the bytes, if anywhere.
+
+    Never for HEAD, nor where a small answer is as quick as a redirect; nor where the store would
+    answer otherwise than we do: to several ranges, and to If-Range, since its ETag is another.
+    """
+    redirects, headers = call.server.services.redirects, call.http.headers
+    if redirects is None or call.request.head or blob.size <= SMALL:
+        return None
+    if headers.get(REDIRECT, "").strip().lower() == "never" or not redirects.apply_to(call.place):
+        return None
+    if hdrs.IF_RANGE in headers or (hdrs.RANGE in headers and not ranged):
+        return None
+    return await redirects.url(blob)
 
 
 async def _send(

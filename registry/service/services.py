@@ -6,6 +6,7 @@ from typing import Self
 from registry.service.blobs import Blobs
 from registry.service.catalog import Catalog
 from registry.service.manifests import Manifests
+from registry.service.redirects import Redirects
 from registry.service.referrers import Referrers
 from registry.service.tags import Tags
 from registry.service.uploads import Uploads
@@ -22,6 +23,8 @@ class Services:
     manifests: Manifests
     tags: Tags
     catalog: Catalog
+    redirects: Redirects | None = None
+    """Where clients may be sent to the store for large blobs."""
 
     @classmethod
     def over(
@@ -32,6 +35,7 @@ class Services:
         files: FileContent | None,
         memory: int,
         allow_sparse: bool = False,
+        redirects: Redirects | None = None,
     ) -> Self:
         """Build them; together they remember up to ``memory`` bytes of the store.
 
@@ -50,4 +54,4 @@ class Services:
             memory=memory * 7 // 20,
             allow_sparse=allow_sparse,
         )
-        return cls(blobs, Uploads(store, coordinator, blobs), manifests, tags, catalog)
+        return cls(blobs, Uploads(store, coordinator, blobs), manifests, tags, catalog, redirects)

@@ -3,6 +3,7 @@
 
 import asyncio
 import time
+from typing import ClassVar
 
 import pytest
 
@@ -52,6 +53,9 @@ def _brief(key: str) -> str:
 
 class ObjectStoreContract:
     """Subclass it with a fixture ``store``: a driver with nothing in it."""
+
+    turns: ClassVar[int] = 5
+    """How often writers compete for a key."""
 
     @pytest.fixture
     async def store(self) -> ObjectStore:
@@ -272,7 +276,7 @@ class ObjectStoreContract:
             assert (await store.get("a/b")).data == first
 
     async def test_of_concurrent_creates_exactly_one_returns(self, store: ObjectStore) -> None:
-        for turn in range(5):
+        for turn in range(self.turns):
             tasks = [store.create(f"a/{turn}", b"%d" % number) for number in range(16)]
             results = await asyncio.gather(*tasks, return_exceptions=True)
             won = [number for number, result in enumerate(results) if isinstance(result, str)]
@@ -333,7 +337,7 @@ class ObjectStoreContract:
 
     async def test_of_concurrent_replaces_exactly_one_returns(self, store: ObjectStore) -> None:
         version = await store.create("a/b", b"start")
-        for _ in range(5):
+        for _ in range(self.turns):
             tasks = [store.replace("a/b", b"%d" % number, version) for number in range(16)]
             results = await asyncio.gather(*tasks, return_exceptions=True)
             won = [number for number, result in enumerate(results) if isinstance(result, str)]

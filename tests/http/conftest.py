@@ -10,16 +10,20 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.fixtures.stores import settings_of
 from tests.oracle.local import LocalRegistry, serving
 from tests.oracle.wire import Client
 
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session", params=["memory", "filesystem"])
+@pytest.fixture(scope="session", params=["memory", "filesystem", "s3"])
 def registry(request, tmp_path_factory) -> Iterator[LocalRegistry]:
     """A registry over each kind of store."""
-    with serving(request.param, tmp_path_factory.mktemp("registry")) as local:
+    options = {}
+    if request.param == "s3":
+        options["s3"] = settings_of(request.getfixturevalue("minio"))
+    with serving(request.param, tmp_path_factory.mktemp("registry"), **options) as local:
         yield local
 
 

@@ -18,15 +18,17 @@ from registry.http.health import Health
 from registry.http.limits import Limits
 from registry.http.listener import Listener
 from registry.http.observe import RequestRecord
+from registry.service.redirects import Redirects
 from registry.service.services import Services
 from storage.filesystem import FileStore
 from storage.inprocess import InProcessCoordinator
 from storage.keys import SESSION_KEY
 from storage.memory import MemoryStore
 from storage.ports import NotFound
+from storage.s3 import S3Settings, S3Store
 from tests.oracle.wire import Client
 
-Kind = Literal["memory", "filesystem"]
+Kind = Literal["memory", "filesystem", "s3"]
 
 PREFIXES = ("data/", "uploads/", "blobs/", "refs/", "catalog/", "repos/")
 """The top directories of the storage layout."""
@@ -72,6 +74,8 @@ class LocalRegistry:
         config: ServerConfig | None = None,
         allow_sparse: bool = False,
         wrap: Callable[[Any], Any] | None = None,
+        s3: S3Settings | None = None,
+        redirects: Callable[[Any], Redirects] | None = None,
     ) -> None:
         self.kind = kind
         self.data = data
@@ -80,6 +84,8 @@ class LocalRegistry:
         self._config = config or ServerConfig()
         self._allow_sparse = allow_sparse
         self._wrap = wrap
+        self._s3 = s3
+        self._redirects = redirects
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name=f"registry-{kind}", daemon=True
@@ -110,6 +116,9 @@ class LocalRegistry:
     async def _start(self) -> None:
         if self.kind == "memory":
             store: Any = MemoryStore()
+        elif self.kind == "s3":
+            assert self._s3 is not None
+            store = await S3Store.opened(self._s3, create=True)
         else:
             assert self.data is not None
             store = FileStore(self.data)
@@ -120,6 +129,7 @@ class LocalRegistry:
             files=self.store if self.kind == "filesystem" and not self._wrap else None,
             memory=16 * 1024 * 1024,
             allow_sparse=self._allow_sparse,
+            redirects=self._redirects(store) if self._redirects else None,
         )
         server = Server(services, OpenPolicy(), self._limits)
         endpoint = Endpoint(server, Health(self.store), self.observed)
@@ -144,19 +154,21 @@ class LocalRegistry:
         """Give all that is kept: every key with its version, and whatever is below the surface.
 
         Unfinished content and temporary files count too: for the file-system store each file of
-        its directory with its size.
+        its directory with its size, for S3 each object that no port knows of.
         """
         found: dict[str, object] = dict(self.run(self._keys()))
         if self.kind == "memory":
             inner = getattr(self.store, "inner", self.store)
             found |= {f"unfinished {key}": bytes(part) for key, part in inner._partial.items()}
-        else:
+        elif self.kind == "filesystem":
             assert self.data is not None
             for directory, _, files in os.walk(self.data):
                 for name in files:
                     path = os.path.join(directory, name)  # noqa: PTH118
                     with contextlib.suppress(FileNotFoundError):
                         found[f"file {os.path.relpath(path, self.data)}"] = os.stat(path).st_size  # noqa: PTH116
+        elif self.kind == "s3":
+            found |= dict.fromkeys(self.run(self.store._bucket.page("~")).keys, "")
         # Made once for a store, by the first upload.
         return {key: kept for key, kept in found.items() if not key.endswith(SESSION_KEY)}
 

@@ -24,6 +24,8 @@ class TestMinIO(ContentStoreContract):
 class TestSeaweedFS(ContentStoreContract):
     """In a bucket for all, each below a prefix of its own: a bucket takes volumes there."""
 
+    turns = 1  # who waits for a key there looks again each second
+
     @pytest.fixture
     async def store(self, seaweedfs, request):
         settings = settings_of(seaweedfs, parts=PARTS)
