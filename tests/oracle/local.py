@@ -159,7 +159,7 @@ class LocalRegistry:
         found: dict[str, object] = dict(self.run(self._keys()))
         if self.kind == "memory":
             inner = getattr(self.store, "inner", self.store)
-            found |= {f"unfinished {key}": bytes(part) for key, part in inner._partial.items()}
+            found |= {f"unfinished {key}": set(part) for key, part in inner._partial.items()}
         elif self.kind == "filesystem":
             assert self.data is not None
             for directory, _, files in os.walk(self.data):
