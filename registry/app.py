@@ -19,6 +19,7 @@ from auth.policy import OpenPolicy
 from registry.backend import Backend, opened
 from registry.config import Config
 from registry.http.accesslog import AccessLog
+from registry.http.api import RegistryApi
 from registry.http.call import Server
 from registry.http.endpoint import Endpoint
 from registry.http.health import Health
@@ -192,7 +193,8 @@ async def _run(
     )
     _watch_caches(observer.metrics, services)
     health = Health(backend.store)
-    endpoint = Endpoint(Server(services, OpenPolicy(), Limits(**limits)), health, observer)
+    api = RegistryApi(Server(services, OpenPolicy(), Limits(**limits)))
+    endpoint = Endpoint([health, api], observer)
     listener = Listener(endpoint, config.server, config.tls, observer, certificate=certificate)
     scrapes = MetricsServer(observer.metrics, process.metrics_directory)
     background: list[asyncio.Task[Any]] = []

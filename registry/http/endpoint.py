@@ -1,32 +1,27 @@
-"""Every request's way: understand it, decide on it, handle it, account for it."""
+"""Every request's way: find the room that answers it, tell of what went wrong, account for it."""
 
 import itertools
 import logging
 import secrets
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Protocol
 
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import BaseRequest, StreamResponse
 from aiohttp.web_exceptions import HTTPException
 
 from auth.identity import ANONYMOUS
-from auth.policy import Action, Deny, Verb
-from registry.http import blobs, lists, manifests, uploads
 from registry.http.answer import Answer
-from registry.http.call import Call, Handler, Server
-from registry.http.health import Health
 from registry.http.observe import Observer, RequestRecord
-from registry.spec import requests as spec
 from registry.spec.errors import (
-    Denied,
     Internal,
     RegistryError,
+    RouteUnknown,
     Unavailable,
     UploadInvalid,
     encode,
 )
-from registry.spec.names import Place, RepositoryName
 from storage.coordination import CoordinationUnavailable, LeaseHeld
 from storage.ports import AlreadyExists, PreconditionFailed
 from storage.ports import Unavailable as StoreUnavailable
@@ -36,32 +31,25 @@ _log = logging.getLogger("moorage.http")
 CLIENT_GONE = 499
 """What the access log says where the client left before its answer."""
 
-_ROUTES: dict[type, tuple[Verb | None, Handler[Any]]] = {
-    spec.Ping: (None, lists.ping),
-    spec.GetBlob: (Verb.PULL, blobs.get_blob),
-    spec.DeleteBlob: (Verb.DELETE, blobs.delete_blob),
-    spec.StartUpload: (Verb.PUSH, uploads.start_upload),
-    spec.GetUpload: (Verb.PUSH, uploads.get_upload),
-    spec.AppendUpload: (Verb.PUSH, uploads.append_upload),
-    spec.FinishUpload: (Verb.PUSH, uploads.finish_upload),
-    # Clients cancel what they began with the right to push only (containers/image does).
-    spec.CancelUpload: (Verb.PUSH, uploads.cancel_upload),
-    spec.GetManifest: (Verb.PULL, manifests.get_manifest),
-    spec.PutManifest: (Verb.PUSH, manifests.put_manifest),
-    spec.DeleteManifest: (Verb.DELETE, manifests.delete_manifest),
-    spec.ListReferrers: (Verb.PULL, manifests.list_referrers),
-    spec.ListTags: (Verb.PULL, lists.list_tags),
-    spec.ListRepositories: (Verb.CATALOG, lists.list_repositories),
-}
+
+class Room(Protocol):
+    """Answers some of the paths."""
+
+    async def answer(self, http: BaseRequest, record: RequestRecord) -> Answer | None:
+        """The answer, or ``None`` where the path is another's.
+
+        It fills in what it finds out: ``action``, ``repository``, ``principal``. What it raises of
+        ``RegistryError`` is the client's answer.
+        """
+        ...
 
 
 class Endpoint:
     """Answers all requests of one process."""
 
-    def __init__(self, server: Server, health: Health, observer: Observer) -> None:
-        """Serve ``server``'s services; tell ``observer`` of each request once."""
-        self._server = server
-        self._health = health
+    def __init__(self, rooms: Sequence[Room], observer: Observer) -> None:
+        """Ask ``rooms`` in order; tell ``observer`` of each request once."""
+        self._rooms = rooms
         self._observer = observer
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
@@ -94,9 +82,11 @@ class Endpoint:
 
     async def _answer(self, http: BaseRequest, record: RequestRecord) -> Answer:
         try:
-            answer = await self._health.answer(http, record.path)
-            if answer is None:
-                answer = await self._dispatch(http, record)
+            for room in self._rooms:
+                answer = await room.answer(http, record)
+                if answer is not None:
+                    return answer
+            raise RouteUnknown  # noqa: TRY301
         except RegistryError as error:
             return _refusal(error, record)
         except (StoreUnavailable, CoordinationUnavailable) as error:
@@ -113,22 +103,6 @@ class Endpoint:
         except Exception:  # noqa: BLE001 -- a defect is answered and logged, whatever it is
             _log.exception("request %s failed", record.request_id)
             return _refusal(Internal(record.request_id), record)
-        return answer
-
-    async def _dispatch(self, http: BaseRequest, record: RequestRecord) -> Answer:
-        request = spec.parse(record.method, record.path, record.query)
-        record.action = request.action
-        record.upload = str(getattr(request, "session", ""))[:16]
-        repository: RepositoryName | None = getattr(request, "repository", None)
-        record.repository = str(repository or "")
-        verb, handler = _ROUTES[type(request)]
-        place = Place()
-        if verb is not None:
-            decision = await self._server.policy.decide(ANONYMOUS, Action(verb, repository))
-            if isinstance(decision, Deny):
-                raise Denied(decision.reason)
-            place = decision.place
-        return await handler(Call(http, request, ANONYMOUS, place, self._server))
 
 
 def _refusal(error: RegistryError, record: RequestRecord) -> Answer:

@@ -5,6 +5,7 @@ import asyncio
 from aiohttp.web import BaseRequest
 
 from registry.http.answer import Answer
+from registry.http.observe import RequestRecord
 from storage import keys
 from storage.ports import NotFound, ObjectStore, StorageError
 
@@ -23,14 +24,11 @@ class Health:
         self._seconds = seconds
         self.draining = False
 
-    async def answer(self, request: BaseRequest, path: str) -> Answer | None:
-        """The answer to a path outside the API, or ``None`` if it is not one of these.
-
-        ``/`` is what load balancers and Consul ask when nobody told them better.
-        """
-        if path not in ("/", "/healthz", "/readyz") or request.method not in ("GET", "HEAD"):
+    async def answer(self, http: BaseRequest, record: RequestRecord) -> Answer | None:
+        """See ``Room``. ``/`` is what load balancers and Consul ask by default."""
+        if record.path not in ("/", "/healthz", "/readyz") or http.method not in ("GET", "HEAD"):
             return None
-        why = await self._not_ready() if path == "/readyz" else ""
+        why = await self._not_ready() if record.path == "/readyz" else ""
         if why:
             return Answer(503, (_TEXT, ("Retry-After", "5")), f"{why}\n".encode())
         return Answer(200, (_TEXT,), b"ok\n")

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 
 from auth.policy import OpenPolicy
 from registry.config import ServerConfig, TLSConfig
+from registry.http.api import RegistryApi
 from registry.http.call import Server
 from registry.http.endpoint import Endpoint
 from registry.http.health import Health
@@ -132,7 +133,7 @@ class LocalRegistry:
             redirects=self._redirects(store) if self._redirects else None,
         )
         server = Server(services, OpenPolicy(), self._limits)
-        endpoint = Endpoint(server, Health(self.store), self.observed)
+        endpoint = Endpoint([Health(self.store), RegistryApi(server)], self.observed)
         sock = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{sock.getsockname()[1]}"
         sock.settimeout(0)
