@@ -1,5 +1,6 @@
 """Configuration: typed sections, and one loader that merges files, environment and flags."""
 
+from registry.config.auth import AuthConfig, TokenConfig
 from registry.config.checks import ConfigError
 from registry.config.load import Setting, load, schema, settings, show
 from registry.config.sections import (
@@ -17,6 +18,7 @@ from registry.config.values import Address, Secret
 
 __all__ = [
     "Address",
+    "AuthConfig",
     "CacheConfig",
     "Config",
     "ConfigError",
@@ -29,6 +31,7 @@ __all__ = [
     "Setting",
     "StorageConfig",
     "TLSConfig",
+    "TokenConfig",
     "load",
     "schema",
     "settings",

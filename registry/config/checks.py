@@ -2,33 +2,36 @@
 
 from urllib.parse import urlsplit
 
+from registry.config.check_auth import check_auth
+from registry.config.errors import ConfigError, error
 from registry.config.sections import Config
 
-
-class ConfigError(Exception):
-    """The configuration can't be used. The message says where, what, and what to do."""
+__all__ = ["ConfigError", "check", "coordinated"]
 
 
 def check(config: Config) -> None:
     """Raise ``ConfigError`` on the first thing that does not fit together."""
     if bool(config.tls.certificate) != bool(config.tls.key):
-        raise _error("tls", "certificate and key must be given together")
+        raise error("tls", "certificate and key must be given together")
+    if config.tls.client_ca and not config.tls.certificate:
+        raise error("tls.client_ca", "client certificates need a certificate of the server's own")
     if config.storage.driver == "s3":
         _check_s3(config)
+    check_auth(config)
 
 
 def _check_s3(config: Config) -> None:
     s3 = config.s3
     if not s3.bucket:
-        raise _error("s3.bucket", 'storage.driver = "s3" needs the name of a bucket')
+        raise error("s3.bucket", 'storage.driver = "s3" needs the name of a bucket')
     if bool(s3.access_key) != bool(s3.secret_key):
-        raise _error("s3", "access_key and secret_key must be given together")
+        raise error("s3", "access_key and secret_key must be given together")
     if s3.session_token and not s3.access_key:
-        raise _error("s3.session_token", "it belongs to an access_key, and none is given")
+        raise error("s3.session_token", "it belongs to an access_key, and none is given")
     if s3.redirect:
         _check_redirect(config)
     if config.server.workers > 1 and not coordinated(config):
-        raise _error(
+        raise error(
             "server.workers",
             f"{config.server.workers} processes on S3 would not know of each other's writes; "
             "set it to 1",
@@ -42,15 +45,15 @@ def _check_redirect(config: Config) -> None:
     redirect to the same host or to one below it (moby/moby#50065). The store would learn the
     token, and S3 refuses a request that has both a presigned URL and a token.
     """
-    s3, registry = config.s3, config.server.public_host.lower()
+    s3, registry = config.s3, urlsplit(config.server.public_url).hostname
     host = urlsplit(s3.public_endpoint or s3.endpoint).hostname or "amazonaws.com"
     if s3.addressing == "virtual":
         host = f"{s3.bucket}.{host}"
     if registry and (host == registry or host.endswith(f".{registry}")):
-        raise _error(
+        raise error(
             "s3.redirect",
             f"clients would send their credentials along to {host}, because it is, or is below, "
-            f"the registry's own host name {registry} (server.public_host); give the store "
+            f"the registry's own host name {registry} (server.public_url); give the store "
             "another name in s3.public_endpoint, or turn redirects off",
         )
 
@@ -58,7 +61,3 @@ def _check_redirect(config: Config) -> None:
 def coordinated(config: Config) -> bool:  # noqa: ARG001
     """Whether processes on several machines hear of each other's changes."""
     return False
-
-
-def _error(place: str, message: str) -> ConfigError:
-    return ConfigError(f"configuration: $.{place}: {message}")

@@ -1,8 +1,10 @@
 """Reading the configuration: files in order, then the environment, then flags.
 
 - A file is TOML; of several, a later one wins, key by key.
-- ``MOORAGE__SECTION__KEY`` sets ``[section] key``. For a secret, ``MOORAGE__SECTION__KEY_FILE``
-  names a file that holds it (a mounted Kubernetes Secret).
+- ``MOORAGE__SECTION__KEY`` sets ``[section] key``, ``MOORAGE__SECTION__PART__KEY`` sets
+  ``[section.part] key``. For a secret, ``MOORAGE__SECTION__KEY_FILE`` names a file that holds it
+  (a mounted Kubernetes Secret). A list is written with commas. Sections of which there may be
+  several are for files only.
 - What the command line says wins over all.
 
 A key that is not known is refused wherever it stands, and the nearest known one is named.
@@ -26,18 +28,25 @@ PREFIX: Final = "MOORAGE__"
 
 _Table = dict[str, Any]
 _PATH: Final = re.compile(r"^(?P<message>.*) - at `(?P<path>\$.*)`$", re.DOTALL)
+_ELEMENT: Final = re.compile(r"\[[0-9]+\]")
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<key>.*)`", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One thing that can be set: ``section.key``, its type, default, and what it does."""
+    """One thing that can be set: ``section.key``, its type, default, and what it does.
+
+    A section may lie within another: ``auth.token``. Of some there may be several, in
+    tables with names of their own (``auth.oidc.NAME``) or in a list (``auth.rules[]``).
+    ``holder`` is the Struct that it is a field of.
+    """
 
     section: str
     key: str
     type: Any
     default: object
     description: str
+    holder: Any
 
     @property
     def name(self) -> str:
@@ -46,8 +55,10 @@ class Setting:
 
     @property
     def variable(self) -> str:
-        """The environment variable that sets it."""
-        return f"{PREFIX}{self.section.upper()}__{self.key.upper()}"
+        """The environment variable that sets it; ``""`` where the section has no one place."""
+        if "NAME" in self.section or "[]" in self.section:
+            return ""
+        return PREFIX + "__".join(self.name.upper().split("."))
 
     @property
     def choices(self) -> list[str]:
@@ -70,19 +81,40 @@ def _parts(annotation: Any) -> Iterator[Any]:
 
 def settings() -> list[Setting]:
     """Return everything that can be set, in the order of the sections."""
-    return [
-        Setting(
-            section=section.name,
-            key=item.name,
-            type=get_type_hints(section.type, include_extras=True)[item.name],
-            default=item.default
-            if item.default_factory is msgspec.NODEFAULT
-            else item.default_factory(),
-            description=_description(get_type_hints(section.type, include_extras=True)[item.name]),
-        )
-        for section in msgspec.structs.fields(Config)
-        for item in msgspec.structs.fields(section.type)
-    ]
+    return list(_walk(Config, ""))
+
+
+def _walk(holder: type[Any], path: str) -> Iterator[Setting]:
+    hints = get_type_hints(holder, include_extras=True)
+    for item in msgspec.structs.fields(holder):
+        inner = _section(hints[item.name])
+        if inner is not None:
+            kind, several = inner
+            yield from _walk(kind, f"{path}.{item.name}".removeprefix(".") + several)
+        else:
+            yield Setting(
+                section=path,
+                key=item.name,
+                type=hints[item.name],
+                default=item.default
+                if item.default_factory is msgspec.NODEFAULT
+                else item.default_factory(),
+                description=_description(hints[item.name]),
+                holder=holder,
+            )
+
+
+def _section(annotation: Any) -> tuple[type[Any], str] | None:
+    """Return the Struct of a section, and how its path goes on where there may be several."""
+    structs = [part for part in _parts(annotation) if _is_struct(part)]
+    if not structs:
+        return None
+    origins = {get_origin(part) for part in _parts(annotation)}
+    return structs[0], ".NAME" if dict in origins else "[]" if tuple in origins else ""
+
+
+def _is_struct(part: Any) -> bool:
+    return isinstance(part, type) and issubclass(part, msgspec.Struct)
 
 
 def _description(annotation: Any) -> str:
@@ -106,8 +138,7 @@ def load(
         _merge(merged, table)
     _merge(merged, _from_environment(environment or {}))
     for name, value in (flags or {}).items():
-        section, _, key = name.partition(".")
-        merged.setdefault(section, {})[key] = value
+        _set(merged, name, value)
     config = _convert(merged, "configuration")
     check(config)
     return config
@@ -124,11 +155,20 @@ def _read(file: Path) -> _Table:
 
 
 def _merge(into: _Table, table: _Table) -> None:
-    for section, values in table.items():
-        if isinstance(values, dict) and isinstance(into.get(section), dict):
-            into[section].update(values)
+    for key, value in table.items():
+        if isinstance(value, dict):
+            standing = into.get(key)
+            into[key] = standing if isinstance(standing, dict) else {}
+            _merge(into[key], value)
         else:
-            into[section] = dict(values) if isinstance(values, dict) else values
+            into[key] = value
+
+
+def _set(table: _Table, name: str, value: object) -> None:
+    *sections, key = name.split(".")
+    for section in sections:
+        table = table.setdefault(section, {})
+    table[key] = value
 
 
 def _convert(table: _Table, source: str) -> Config:
@@ -155,14 +195,16 @@ def _choices(message: str, path: str) -> str:
 
 def _nearest(path: str, key: str) -> str:
     """Say which known key under ``path`` is nearest to ``key``, or which ones there are."""
-    section = path.removeprefix("$").removeprefix(".")
+    section = _ELEMENT.sub("[]", path.removeprefix("$").removeprefix(".")).replace("[...]", ".NAME")
     known = settings()
     if not section:
-        names = list(dict.fromkeys(item.section for item in known))
+        names = list(dict.fromkeys(item.section.partition(".")[0] for item in known))
         if elsewhere := [item.name for item in known if item.key == key]:
             return f"; did you mean {elsewhere[0]!r}?"
         return _suggest(key, names, "the sections are")
     names = [item.key for item in known if item.section == section]
+    inner = (item.section for item in known if item.section.startswith(f"{section}."))
+    names += dict.fromkeys(each[len(section) + 1 :].partition(".")[0] for each in inner)
     if close := difflib.get_close_matches(key, names, 1):
         return f"; did you mean {close[0]!r}?"
     if elsewhere := [item.name for item in known if item.key == key]:
@@ -178,7 +220,7 @@ def _suggest(key: str, names: Iterable[str], otherwise: str) -> str:
 
 
 def _from_environment(environment: Mapping[str, str]) -> _Table:
-    known = {item.variable: item for item in settings()}
+    known = {item.variable: item for item in settings() if item.variable}
     files = {f"{item.variable}_FILE": item for item in known.values() if item.secret}
     table: _Table = {}
     for variable in sorted(name for name in environment if name.startswith(PREFIX)):
@@ -195,7 +237,7 @@ def _from_environment(environment: Mapping[str, str]) -> _Table:
                 f"environment: {variable}: no such setting"
                 + _suggest(variable, [*known, *files], "see docs/reference/configuration.md, or")
             )
-        table.setdefault(setting.section, {})[setting.key] = _from_text(variable, text, setting)
+        _set(table, setting.name, _from_text(variable, text, setting))
     return table
 
 
@@ -212,6 +254,8 @@ def _from_text(variable: str, text: str, setting: Setting) -> object:
         return text
     if not text and type(None) in set(_parts(setting.type)):
         return None
+    if any(get_origin(part) is tuple for part in _parts(setting.type)):
+        return [item.strip() for item in text.split(",") if item.strip()]
     try:
         value: object = msgspec.convert(text, setting.type, strict=False, dec_hook=decode)
     except msgspec.ValidationError as error:
@@ -233,10 +277,10 @@ def schema() -> dict[str, Any]:
         raise NotImplementedError(wanted)  # pragma: no cover
 
     found = msgspec.json.schema(Config, schema_hook=custom)
-    sections = {section.name: section.type.__name__ for section in msgspec.structs.fields(Config)}
     for item in settings():
-        entry = found["$defs"][sections[item.section]]["properties"][item.key]
-        entry["default"] = msgspec.to_builtins(item.default, enc_hook=encode)
+        entry = found["$defs"][item.holder.__name__]["properties"][item.key]
+        if item.default is not msgspec.NODEFAULT:
+            entry["default"] = msgspec.to_builtins(item.default, enc_hook=encode)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Moorage", **found}
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from registry.config.auth import AuthConfig
 from registry.config.values import Address, Secret
 from storage.ports import MAX_VALUE
 
@@ -21,17 +22,17 @@ class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     addr: Annotated[
         Address, Meta(description="Address of the API, host:port; port 0 takes any free port.")
     ] = field(default_factory=lambda: Address.parse("127.0.0.1:5000"))
+    public_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?)?\Z",
+            description="Scheme, host and port that clients use; empty: those of each request.",
+        ),
+    ] = ""
     open_to_network: Annotated[
         bool,
         Meta(description="Serve without login on an address that other machines can reach."),
     ] = False
-    public_host: Annotated[
-        str,
-        Meta(
-            pattern=r"^[A-Za-z0-9.-]{0,253}\Z",
-            description="Host name under which clients reach the registry; empty: not known.",
-        ),
-    ] = ""
     workers: Annotated[
         int, Meta(ge=1, le=256, description="Processes that serve the port; one for each core.")
     ] = 1
@@ -72,6 +73,10 @@ class TLSConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     key_password: Annotated[
         Secret, Meta(description="Password of the private key, if it has one.")
     ] = field(default_factory=Secret)
+    client_ca: Annotated[
+        str,
+        Meta(description="PEM file of authorities for client certificates; empty: none is asked."),
+    ] = ""
     handshake_seconds: Annotated[
         Seconds, Meta(description="Time in which a client must have finished the TLS handshake.")
     ] = 10.0
@@ -247,3 +252,4 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     cache: CacheConfig = field(default_factory=CacheConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    auth: AuthConfig = field(default_factory=AuthConfig)

@@ -94,6 +94,82 @@ def test_a_missing_file_is_named(tmp_path):
         load([tmp_path / "none.toml"])
 
 
+def test_sections_lie_within_others_and_merge_key_by_key(tmp_path):
+    one = write(
+        tmp_path / "one.toml",
+        '[auth]\nmode = "projects"\n[auth.token]\nseconds = 300\nservice = "a"\n'
+        '[auth.oidc.corp]\nissuer = "https://idp.example"\naudiences = ["moorage"]\n',
+    )
+    two = write(
+        tmp_path / "two.toml",
+        '[auth.token]\nservice = "b"\n[auth.oidc.corp]\nusername_claim = "email"\n'
+        '[auth.oidc.other]\nissuer = "https://other.example"\naudiences = ["x"]\n',
+    )
+    variables = {"MOORAGE__AUTH__TOKEN__SECONDS": "120", "MOORAGE__AUTH__TOKEN__KEYS": "a, b,"}
+    auth = load([one, two], variables, {"auth.token.rotate_days": 5}).auth
+    assert (auth.token.seconds, auth.token.service, auth.token.rotate_days) == (120, "b", 5)
+    assert auth.token.keys == ("a", "b")
+    assert list(auth.oidc) == ["corp", "other"]
+    assert auth.oidc["corp"].issuer == "https://idp.example"
+    assert auth.oidc["corp"].username_claim == "email"
+
+
+PROJECTS = '[auth]\nmode = "projects"\n'
+IDP = f'{PROJECTS}[auth.oidc.corp]\nissuer = "https://idp.example"\naudiences = ["moorage"]\n'
+CI = f'{PROJECTS}[auth.workload.ci]\nissuer = "https://ci.example"\naudiences = ["moorage"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[auth.tokn]\n", r"\$\.auth\.tokn: no such setting; did you mean 'token'"),
+        ("[auth.token]\nsecond = 5\n", r"\$\.auth\.token\.second: .* did you mean 'seconds'"),
+        (f"{IDP}usrname_claim = 'x'\n", r"usrname_claim: .* did you mean 'username_claim'"),
+        (f"{CI}[[auth.workload.ci.rules]]\nmatch = {{}}\nnam = 'x'\n", r"did you mean 'name'"),
+        (
+            f"{CI}[[auth.workload.ci.rules]]\nmatch = {{}}\n",
+            r"rules\[0\]`?: .*required field `name`",
+        ),
+        ("[auth.token]\nseconds = 59\n", r">= 60"),
+        ("[auth.token]\nalgorithm = 'HS256'\n", r"it is one of ES256, RS256, EdDSA"),
+        ("[auth.token]\nservice = 'a\"b'\n", r"matching regex"),
+        ("[server]\npublic_url = 'https://x/path'\n", r"matching regex"),
+        (IDP.replace("https://idp.example", ""), r"corp: issuer and audiences must be given"),
+        (IDP.replace('"moorage"', ""), r"corp: issuer and audiences must be given"),
+        (IDP.replace("https", "http"), r"corp: .* without TLS"),
+        (f"{IDP}jwks_url = 'http://idp.example/keys'\n", r"corp: .* without TLS"),
+        (f"{IDP}jwks_url = 'https://x'\njwks_file = 'y'\n", r"jwks_url and jwks_file exclude"),
+        (IDP.replace("corp", '"Co/rp"'), r"name .* lower-case"),
+        (IDP.replace('"projects"', '"open"'), r"\$\.auth\.mode: .* log in"),
+        ("[auth]\nhtpasswd = 'x'\n", r"\$\.auth\.mode: .* log in"),
+        (CI, r"ci: .* needs rules"),
+        (f"{CI}[[auth.workload.ci.rules]]\nmatch = {{}}\nname = 'x'\n", r"match .* at least one"),
+        (
+            f"{CI}[[auth.workload.ci.rules]]\nmatch = {{sub = '*'}}\nname = 'x'\nscopes = 'y'\n",
+            r"scopes 'y' means nothing",
+        ),
+        (
+            f"{PROJECTS}[[auth.certificates.rules]]\nmatch = {{cn = '*'}}\nname = '{{cn}}'\n",
+            r"certificates: .* tls\.client_ca",
+        ),
+        ("[tls]\nclient_ca = 'ca.pem'\n", r"client_ca: .* certificate"),
+    ],
+)
+def test_what_is_wrong_with_logins_is_said_with_its_place(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        load([write(tmp_path / "one.toml", text)])
+
+
+def test_http_is_taken_from_this_machine_and_where_it_is_allowed(tmp_path):
+    for text in (
+        IDP.replace("https://idp.example", "http://127.0.0.1:9"),
+        IDP.replace("https://idp.example", "http://localhost:9"),
+        f"{IDP.replace('https', 'http')}plain_http = true\n",
+        f"{IDP.replace('https', 'http')}jwks_file = 'keys.json'\n",
+    ):
+        assert load([write(tmp_path / "one.toml", text)]).auth.oidc["corp"].issuer
+
+
 def test_secrets_come_from_files_and_never_show(tmp_path):
     file = write(tmp_path / "password", "s3cret\n")
     found = load([], {"MOORAGE__TLS__KEY_PASSWORD_FILE": str(file)})
@@ -151,11 +227,12 @@ def test_configured_limits_are_those_of_the_server():
 
 def test_the_schema_knows_every_setting_and_its_default():
     schema = config.schema()
-    sections = schema["$defs"]["Config"]["properties"]
     for setting in config.settings():
-        section = sections[setting.section]["$ref"].rpartition("/")[2]
+        section = setting.holder.__name__
         entry = schema["$defs"][section]["properties"][setting.key]
         assert entry["description"] == setting.description, setting.name
-        assert "default" in entry, setting.name
+        required = setting.default is msgspec.NODEFAULT
+        assert ("default" in entry) != required, setting.name
+        assert (setting.key in schema["$defs"][section].get("required", [])) == required
         assert schema["$defs"][section]["additionalProperties"] is False
     json.dumps(schema)

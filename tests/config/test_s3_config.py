@@ -52,7 +52,7 @@ def test_the_smallest_part_is_the_one_that_s3_takes():
         ({"s3.access_key": "me"}, r"\$\.s3: access_key and secret_key must be given together"),
         ({"s3.session_token": "t"}, r"\$\.s3\.session_token: it belongs to an access_key"),
         ({"server.workers": 2}, r"\$\.server\.workers: 2 processes on S3 .* set it to 1"),
-        ({"server.public_host": "a b"}, r"\$\.server\.public_host"),
+        ({"server.public_url": "a b"}, r"\$\.server\.public_url"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(more, message):
@@ -71,7 +71,7 @@ def test_what_is_wrong_is_said_with_its_place(more, message):
     ],
 )
 def test_redirects_to_where_credentials_would_go_along_are_refused(registry, endpoint, more):
-    settings = GOOD | {"s3.redirect": True, "server.public_host": registry} | more
+    settings = GOOD | {"s3.redirect": True, "server.public_url": f"https://{registry}:5000"} | more
     for place in ("s3.endpoint", "s3.public_endpoint"):
         with pytest.raises(ConfigError, match=r"\$\.s3\.redirect: clients would send"):
             load([], {}, settings | {"s3.endpoint": ""} | {place: endpoint})
@@ -79,6 +79,6 @@ def test_redirects_to_where_credentials_would_go_along_are_refused(registry, end
 
 @pytest.mark.parametrize("endpoint", ["https://s3.example.org", "https://myimages.example.org"])
 def test_redirects_to_other_hosts_are_allowed(endpoint):
-    settings = GOOD | {"s3.redirect": True, "server.public_host": "images.example.org"}
+    settings = GOOD | {"s3.redirect": True, "server.public_url": "https://images.example.org"}
     assert load([], {}, settings | {"s3.public_endpoint": endpoint}).s3.redirect
-    assert load([], {}, settings | {"server.public_host": "", "s3.public_endpoint": endpoint})
+    assert load([], {}, settings | {"server.public_url": "", "s3.public_endpoint": endpoint})

@@ -1,0 +1,178 @@
+"""The sections about logins: who is let in, by which credentials, and what tokens are like."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from registry.config.values import Secret
+
+_Prefix = Annotated[
+    Annotated[str, Meta(pattern=r"^[!-~]{0,64}\Z")] | None,
+    Meta(description="What its names and groups begin with; none: the section's name and a slash."),
+]
+_Issuer = Annotated[
+    str,
+    Meta(
+        pattern=r"^(https?://[!-~]+)?\Z",
+        description="URL of the issuer, letter by letter as its tokens have it.",
+    ),
+]
+_Audiences = Annotated[
+    tuple[str, ...],
+    Meta(description="Audiences of which a token must name one: this registry."),
+]
+_JwksUrl = Annotated[
+    str, Meta(description="Where its keys are; empty: where its discovery document says.")
+]
+_JwksFile = Annotated[
+    str, Meta(description="File with its keys, for an issuer that can't be asked.")
+]
+_CaFile = Annotated[str, Meta(description="PEM file of authorities to trust; empty: the system's.")]
+_PlainHttp = Annotated[bool, Meta(description="Fetch its keys without TLS.")]
+_Longest = Annotated[
+    float,
+    Meta(gt=0, le=366 * 86_400, description="Longest time that a token of its may have to live."),
+]
+
+
+class TokenConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The tokens that this registry issues."""
+
+    service: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9._:-]{1,128}\Z",
+            description="Name of the service that tokens are for: their audience.",
+        ),
+    ] = "moorage"
+    issuer: Annotated[
+        str,
+        Meta(pattern=r"^[!-~]{1,256}\Z", description="Name or URL of who issues them."),
+    ] = "moorage"
+    seconds: Annotated[
+        int, Meta(ge=60, le=86_400, description="Time for which a token is good.")
+    ] = 900
+    algorithm: Annotated[
+        Literal["ES256", "RS256", "EdDSA"],
+        Meta(description="What tokens are signed with, by keys that the registry makes."),
+    ] = "ES256"
+    rotate_days: Annotated[
+        int, Meta(ge=1, le=3650, description="Days after which a signing key gets a successor.")
+    ] = 30
+    keys: Annotated[
+        tuple[str, ...],
+        Meta(description="PEM files with signing keys: the first signs, all verify."),
+    ] = ()
+    key_password: Annotated[
+        Secret, Meta(description="Password of the signing keys, in files and in the store.")
+    ] = field(default_factory=Secret)
+    reload_seconds: Annotated[
+        float, Meta(gt=0, le=3600, description="How often is looked for changed signing keys.")
+    ] = 30.0
+    offline: Annotated[
+        bool, Meta(description="Give refresh tokens to clients that ask for them.")
+    ] = True
+    offline_days: Annotated[
+        int, Meta(ge=1, le=3650, description="Days without use after which a refresh token ends.")
+    ] = 90
+    offer_basic: Annotated[
+        bool, Meta(description="Offer the Basic scheme too, after Bearer, where a login is needed.")
+    ] = False
+
+
+class RuleConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who is let in, and as whom."""
+
+    match: Annotated[
+        dict[str, str], Meta(description="What claims must be: patterns of whole values.")
+    ]
+    name: Annotated[
+        str, Meta(min_length=1, description="The name that it gets; claims may stand in braces.")
+    ]
+    groups: Annotated[
+        tuple[str, ...], Meta(description="Groups that it is in; claims may stand in braces.")
+    ] = ()
+    scopes: Annotated[
+        str, Meta(description="The most that it may do, as scopes; empty: what its roles give.")
+    ] = ""
+    kind: Annotated[
+        Literal["workload", "user"], Meta(description="Whether it is a workload or a person.")
+    ] = "workload"
+
+
+class OIDCConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An identity provider of people (OpenID Connect)."""
+
+    issuer: _Issuer = ""
+    audiences: _Audiences = ()
+    username_claim: Annotated[str, Meta(description="The claim that is a user's name.")] = "sub"
+    groups_claim: Annotated[
+        str, Meta(description="The claim that lists a user's groups, or the way to it, with dots.")
+    ] = "groups"
+    groups: Annotated[
+        tuple[str, ...], Meta(description="Patterns of groups that count; empty: all.")
+    ] = ()
+    prefix: _Prefix = None
+    jwks_url: _JwksUrl = ""
+    jwks_file: _JwksFile = ""
+    ca_file: _CaFile = ""
+    plain_http: _PlainHttp = False
+    longest_seconds: _Longest = 86_400.0
+
+
+class WorkloadConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An issuer of tokens to workloads, such as a CI system."""
+
+    issuer: _Issuer = ""
+    audiences: _Audiences = ()
+    rules: tuple[RuleConfig, ...] = ()
+    prefix: _Prefix = None
+    jwks_url: _JwksUrl = ""
+    jwks_file: _JwksFile = ""
+    ca_file: _CaFile = ""
+    plain_http: _PlainHttp = False
+    longest_seconds: _Longest = 86_400.0
+
+
+class KubernetesConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A Kubernetes cluster whose service accounts are let in."""
+
+    issuer: _Issuer = ""
+    audiences: _Audiences = ()
+    rules: tuple[RuleConfig, ...] = ()
+    prefix: _Prefix = None
+    jwks_url: _JwksUrl = "https://kubernetes.default.svc/openid/v1/jwks"
+    jwks_file: _JwksFile = ""
+    ca_file: _CaFile = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+    token_file: Annotated[
+        str, Meta(description="File with the token that the cluster is asked with; empty: none.")
+    ] = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105  a path
+    plain_http: _PlainHttp = False
+    longest_seconds: _Longest = 86_400.0
+
+
+class CertificatesConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Client certificates, where ``tls.client_ca`` asks for them."""
+
+    rules: tuple[RuleConfig, ...] = ()
+    prefix: Annotated[
+        str,
+        Meta(pattern=r"^[!-~]{0,64}\Z", description="What their names and groups begin with."),
+    ] = "certificate/"
+
+
+class AuthConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who is let in."""
+
+    mode: Annotated[
+        Literal["open", "projects"],
+        Meta(description="open: no login, anyone may do all; projects: logins, roles, projects."),
+    ] = "open"
+    htpasswd: Annotated[
+        str, Meta(description="File of users, as htpasswd -B writes it; empty: none.")
+    ] = ""
+    token: TokenConfig = field(default_factory=TokenConfig)
+    oidc: dict[str, OIDCConfig] = {}
+    workload: dict[str, WorkloadConfig] = {}
+    kubernetes: dict[str, KubernetesConfig] = {}
+    certificates: CertificatesConfig = field(default_factory=CertificatesConfig)
