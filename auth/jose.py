@@ -55,6 +55,11 @@ def looks_like_token(text: str) -> bool:
     return text.count(".") == 2 and text.startswith("ey")
 
 
+def key_id(token: str) -> str | None:
+    """Return the id of the key that a token says it was signed with; ``InvalidToken`` if none."""
+    return _header(token).kid
+
+
 def open_token(token: str, key_for: Callable[[str | None], VerifyingKey | None]) -> bytes:
     """Return the payload of a token with a good signature; ``InvalidToken`` for any other.
 
@@ -66,8 +71,6 @@ def open_token(token: str, key_for: Callable[[str | None], VerifyingKey | None])
     kind = (header.typ or "JWT").lower().removeprefix("application/")
     if kind not in _TYPES:
         raise InvalidToken("the token is of another type: JWT or at+jwt is expected")
-    if header.kid is not None and len(header.kid) > _MAX_KID:
-        raise InvalidToken("the token's key id is too long")
     key = key_for(header.kid)
     if key is None:
         raise InvalidToken("the token was signed with a key that is not known here")
@@ -89,9 +92,12 @@ def _header(token: str) -> _Header:
         raise InvalidToken("this is no signed token")
     try:
         data = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
-        return _read_header(data)
+        header = _read_header(data)
     except (Base64Error, ValueError, RecursionError) as error:
         raise InvalidToken("the token's header can't be read") from error
+    if header.kid is not None and len(header.kid) > _MAX_KID:
+        raise InvalidToken("the token's key id is too long")
+    return header
 
 
 def unverified(token: str) -> dict[str, object]:

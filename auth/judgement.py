@@ -109,12 +109,12 @@ def judge(
     """
     why = lapse(action, access.standing, now)
     if why is not None:
-        return Deny(_REASONS[why], why)
+        return Deny(REASONS[why], why)
     if action.verb not in REPOSITORY_VERBS and action.verb not in PROJECT_VERBS:
         return _about_registry(identity, action, access.standing, users_create=users_create)
     tenant = access.tenant
     if tenant is None:
-        return Deny(_REASONS[Why.UNRELATED], Why.UNRELATED)
+        return Deny(REASONS[Why.UNRELATED], Why.UNRELATED)
     rights = rights_of(identity, action, access)
     why = Why.ROLE if rights else Why.UNRELATED
     if action.verb in rights:
@@ -215,7 +215,7 @@ def _about_registry(
     if allowed and within:
         return Allow()
     why = Why.CEILING if allowed else Why.ROLE
-    return Deny(_REASONS[why] if allowed else _FOR_ADMINISTRATORS, why, visible=True)
+    return Deny(REASONS[why] if allowed else _FOR_ADMINISTRATORS, why, visible=True)
 
 
 def _place(action: Action, tenant: Tenant) -> Place:
@@ -224,7 +224,7 @@ def _place(action: Action, tenant: Tenant) -> Place:
     return Place(tenant.id + action.repository[len(tenant.name) :])
 
 
-_REASONS: Final[Mapping[Why, str]] = {
+REASONS: Final[Mapping[Why, str]] = {
     Why.UNRELATED: "there is no such project, or it is none of yours",
     Why.CEILING: "your credential is not good for this: use one with wider scopes",
     Why.GENERATION: "your token was made for an earlier project of this name: log in again",
@@ -239,7 +239,7 @@ _FOR_ADMINISTRATORS: Final = "only administrators of the registry may do this"
 
 def _reason(why: Why, action: Action, access: Access) -> str:
     if why is not Why.ROLE:
-        return _REASONS[why]
+        return REASONS[why]
     least = next((role for role in Role if action.verb in RIGHTS[role]), None)
     have = f"your role is {access.role}" if access.role else "you are no member"
     if least is None:

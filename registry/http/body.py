@@ -1,13 +1,13 @@
 """Reading request bodies: bounded, timed, and asked for only when they are wanted."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import hdrs
 from aiohttp.web import BaseRequest
 
 from registry.http.limits import Limits
-from registry.spec.errors import ManifestTooLarge, RequestTimeout
+from registry.spec.errors import BodyTooLarge, ManifestTooLarge, RegistryError, RequestTimeout
 
 
 async def chunks(request: BaseRequest, limits: Limits) -> AsyncIterator[bytes]:
@@ -38,14 +38,23 @@ async def chunks(request: BaseRequest, limits: Limits) -> AsyncIterator[bytes]:
         yield data
 
 
-async def whole(request: BaseRequest, limits: Limits) -> bytes:
+async def manifest(request: BaseRequest, limits: Limits) -> bytes:
     """Return the whole of a manifest's body; ``ManifestTooLarge`` as soon as that is known."""
-    limit = limits.manifest_bytes
-    if (request.content_length or 0) > limit:
-        raise ManifestTooLarge(limit)
+    return await whole(request, limits, limits.manifest_bytes, ManifestTooLarge)
+
+
+async def whole(
+    request: BaseRequest,
+    limits: Limits,
+    most: int,
+    error: Callable[[int], RegistryError] = BodyTooLarge,
+) -> bytes:
+    """Return the whole body; ``error(most)`` as soon as it is known to be longer."""
+    if (request.content_length or 0) > most:
+        raise error(most)
     body = bytearray()
     async for data in chunks(request, limits):
         body += data
-        if len(body) > limit:
-            raise ManifestTooLarge(limit)
+        if len(body) > most:
+            raise error(most)
     return bytes(body)

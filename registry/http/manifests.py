@@ -4,7 +4,7 @@ import msgspec
 from aiohttp import hdrs
 
 from registry.http.answer import Answer, next_page
-from registry.http.body import whole
+from registry.http.body import manifest
 from registry.http.call import Call, joined
 from registry.service.manifests import Push
 from registry.spec.conditions import etag
@@ -49,7 +49,7 @@ async def put_manifest(call: Call[PutManifest]) -> Answer:
         Push(
             asked.reference,
             asked.tags,
-            await whole(http, call.server.limits),
+            await manifest(http, call.server.limits),
             http.headers.get(hdrs.CONTENT_TYPE),
             call.conditions(),
         ),

@@ -60,12 +60,25 @@ class Certificate:
             raise TLSError(
                 f"{certificate} and {key} are no certificate with its key in PEM form: {why}"
             ) from error
+        if self._config.client_ca:
+            self._ask_clients(context)
         return context
+
+    def _ask_clients(self, context: ssl.SSLContext) -> None:
+        """Let clients show certificates; one of another authority ends the handshake."""
+        authority = self._config.client_ca
+        try:
+            context.load_verify_locations(authority)
+        except (OSError, ssl.SSLError) as error:
+            why = getattr(error, "reason", None) or str(error)
+            raise TLSError(f"{authority}: no certificates in PEM form: {why}") from error
+        context.verify_mode = ssl.CERT_OPTIONAL
 
     def _look(self) -> _State:
         """Return what tells whether the files, or what links to them, changed."""
         found = []
-        for file in (self._config.certificate, self._config.key):
+        config = self._config
+        for file in filter(None, (config.certificate, config.key, config.client_ca)):
             try:
                 stat = os.stat(file)  # noqa: PTH116  two of these every few seconds
             except OSError:

@@ -69,10 +69,14 @@ class Sessions:
         return self._key
 
 
+def opened(session: SessionId) -> int:
+    """When the session was opened, in Unix seconds. True once ``Sessions.check`` took the id."""
+    return int.from_bytes(bytes.fromhex(session)[_RANDOM : _RANDOM + _TIME])
+
+
 def age(session: SessionId) -> float:
     """The seconds since the session was opened."""
-    issued = int.from_bytes(bytes.fromhex(session)[_RANDOM : _RANDOM + _TIME])
-    return time.time() - issued
+    return time.time() - opened(session)
 
 
 def algorithm_of(session: SessionId) -> str:

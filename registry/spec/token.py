@@ -87,6 +87,11 @@ def read_body(text: str) -> TokenRequest:
             )
 
 
+def read_revocation(text: str) -> str:
+    """Read the form of a revocation (RFC 7009 §2.1); give the token that is to be revoked."""
+    return _Fields(text).needed("token")
+
+
 def _exchange(fields: _Fields) -> TokenRequest:
     secret = fields.needed("subject_token")
     kind = fields.needed("subject_token_type")

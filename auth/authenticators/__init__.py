@@ -1,0 +1,1 @@
+"""Authenticators, one module for each kind of credentials."""

@@ -1,0 +1,88 @@
+"""Fetching documents from addresses that the configuration names, and from nowhere else.
+
+No redirect is followed, a document has a largest size and a time to come in, and HTTP without TLS
+only goes to this machine unless the configuration allows it.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from auth.issuers import Fetch, FetchFailed
+from auth.urls import is_protected
+
+MAX_DOCUMENT: Final = 1024 * 1024
+"""Largest document in bytes."""
+
+
+class HttpFetch:
+    """Fetches by HTTPS."""
+
+    def __init__(
+        self,
+        session: Callable[[], aiohttp.ClientSession],
+        *,
+        ca_file: Path | None = None,
+        token_file: Path | None = None,
+        plain_http: bool = False,
+        seconds: float = 5.0,
+    ) -> None:
+        """Use ``session``. Trust ``ca_file`` instead of the system's authorities, if given.
+
+        The contents of ``token_file`` are sent as a bearer token, as Kubernetes wants it.
+        ``plain_http`` lets documents come without TLS from other machines too.
+        """
+        self._session = session
+        self._ca_file = ca_file
+        self._token_file = token_file
+        self._plain_http = plain_http
+        self._timeout = aiohttp.ClientTimeout(total=seconds)
+
+    async def __call__(self, url: str) -> bytes:
+        """See ``Fetch``."""
+        if not (is_protected(url) or (self._plain_http and url.startswith("http://"))):
+            raise FetchFailed(f"{url}: only https is fetched: see plain_http")
+        try:
+            async with self._session().get(
+                url,
+                allow_redirects=False,
+                timeout=self._timeout,
+                headers=await self._headers(),
+                ssl=await asyncio.to_thread(self._trust),
+            ) as answer:
+                if answer.status != 200:
+                    raise FetchFailed(f"{url}: it answers {answer.status}")
+                return await _whole(answer, url)
+        except TimeoutError as error:
+            raise FetchFailed(f"{url}: it does not answer in time") from error
+        except (aiohttp.ClientError, OSError, ssl.SSLError, ValueError) as error:
+            raise FetchFailed(f"{url}: {error}") from error
+
+    async def _headers(self) -> dict[str, str]:
+        headers = {"Accept": "application/json, application/jwk-set+json"}
+        if self._token_file is not None:
+            token = await asyncio.to_thread(self._token_file.read_text)
+            headers["Authorization"] = f"Bearer {token.strip()}"
+        return headers
+
+    def _trust(self) -> ssl.SSLContext | bool:
+        """Read anew each time: these files are rotated, and fetches are rare."""
+        if self._ca_file is None:
+            return True
+        return ssl.create_default_context(cafile=self._ca_file)
+
+
+async def _whole(answer: aiohttp.ClientResponse, url: str) -> bytes:
+    body = bytearray()
+    async for data in answer.content.iter_any():
+        body += data
+        if len(body) > MAX_DOCUMENT:
+            raise FetchFailed(f"{url}: larger than {MAX_DOCUMENT} bytes")
+    return bytes(body)
+
+
+_: type[Fetch] = HttpFetch
