@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
+
+SECRET: Final = "secret:"  # noqa: S105 -- a prefix of names
+"""What the name of a credential begins with that the registry gave out and can revoke."""
 
 
 class Kind(StrEnum):
@@ -52,7 +55,9 @@ class Identity:
     ``ceiling`` is the most that the credential lets it do; ``None``: all that its roles give.
     ``projects`` is what the caller's token says of the projects whose repositories it grants, from
     name to id: it counts for no project that has another id by now. ``None`` for every caller that
-    did not show such a token. ``credential`` names the credential in logs, never its secret.
+    did not show such a token. ``credential`` names the credential in logs, never its secret. One
+    that the registry itself gave out is ``SECRET`` and its id, also in tokens that were made from
+    it: when it is revoked these are worth nothing either.
     """
 
     name: str

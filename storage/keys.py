@@ -18,11 +18,30 @@
     repos/<repository>!/tagged/<alg>:<hex>/<tag>       the tag may point at the manifest
     repos/<repository>!/referrers/<subject>/<alg>:<hex>   the referrer's descriptor
 
+    projects/<name>!                         the project: its id, who may see it
+    tenants/<id>/name                        which project had the id; stays when it is removed
+    tenants/<id>/members/<principal>         the principal's role in it
+    tenants/<id>/robots/<robot>              a robot account of it
+    tenants/<id>/shares/<target id>/<repository>!   the repository is shared with another project;
+                                                    ``=`` instead: all of them are
+    accounts/<principal>                     what is known of a caller
+    principals/<principal>!/secrets/<id>     an access token of it
+    principals/<principal>!/projects/<name>  the principal may have a part in the project
+    shared/<name>/<target name>              something may be shared between the two
+    removals/<id>                            the project is being purged, and how far that is
+    secrets/bootstrap                        the first administrator has been made
+
 ``!`` ends a repository's name. It sorts below every character that names may have, so keys list in
 the byte order of the names; and with it no key is a directory of another, though both ``a`` and
 ``a/b`` are repositories. ``<upload>`` is the first half of the session's id. ``<aa>`` is the first
 two characters of what follows, so that directories stay small and a scan can be cut into 256 parts.
+In ``repos``, ``refs`` and ``catalog`` a ``<repository>`` is a place: the project's id stands for
+its name. What *may* be so (``principals/…/projects``, ``shared``) is an index: it is written before
+the fact, removed after it, and never believed alone.
 """
+
+import re
+from hashlib import sha256
 
 from registry.spec.digest import Digest
 from registry.spec.names import Place, SessionId, Tag
@@ -30,6 +49,24 @@ from registry.spec.names import Place, SessionId, Tag
 CATALOG = "catalog/"
 UPLOADS = "uploads/"
 SESSION_KEY = "secrets/sessions"
+PROJECTS = "projects/"
+ACCOUNTS = "accounts/"
+PRINCIPALS = "principals/"
+SHARED = "shared/"
+REMOVALS = "removals/"
+BOOTSTRAP = "secrets/bootstrap"
+
+EVERYONE = "everyone"
+"""Stands for all callers where a principal is named: what is public is theirs."""
+
+USERS = "users"
+"""Stands for all callers that have logged in: what is internal is theirs."""
+
+MAX_PRINCIPAL = 240
+"""Longest principal, in characters as a key has them (``principal_segment``)."""
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._:-]")
+_ESCAPED = re.compile(r"(?:=[0-9A-F]{2})+")
 SIGNING_KEYS = "secrets/tokens/"
 INSTALLATION = "coordination/installation"
 NOTICES = "coordination/"
@@ -87,6 +124,23 @@ def cataloged(tenant: str) -> str:
     return f"{CATALOG}{tenant}/" if tenant else CATALOG
 
 
+def repositories(repository: Place) -> str:
+    """The prefix of all that is kept of one repository, but for its catalog entry."""
+    return f"repos/{repository}!/"
+
+
+def repositories_below(tenant: str) -> str:
+    """The prefix of all that is kept of a project's repositories, but for its root's."""
+    return f"repos/{tenant}/"
+
+
+def repository_parts(key: str) -> tuple[Place, str, str]:
+    """Split a key of a repository: where that is kept, what it holds (``blobs``), and the rest."""
+    place, _, rest = key[len("repos/") :].partition("!/")
+    kind, _, last = rest.partition("/")
+    return Place(place), kind, last
+
+
 def blob(repository: Place, digest: Digest) -> str:
     """Membership of a blob in a repository."""
     return f"repos/{repository}!/blobs/{digest}"
@@ -130,3 +184,122 @@ def term(number: int, primary: str) -> str:
 def alone(process: str, number: int) -> str:
     """A sign of life of a process that changes things without Redis."""
     return f"{ALONE}{process}.{number:012}"
+
+
+def project(name: str) -> str:
+    """A project's record, under its name."""
+    return f"{PROJECTS}{name}!"
+
+
+def project_name(key: str) -> str:
+    """The inverse of ``project``."""
+    return key[len(PROJECTS) : -1]
+
+
+def tenant_name(tenant: str) -> str:
+    """Which name the project with this id has, or had."""
+    return f"tenants/{tenant}/name"
+
+
+def tenant(tenant: str) -> str:
+    """The prefix of all that is kept of a project but for its content."""
+    return f"tenants/{tenant}/"
+
+
+def members(tenant: str) -> str:
+    """The prefix of a project's members."""
+    return f"tenants/{tenant}/members/"
+
+
+def member(tenant: str, principal: str) -> str:
+    """A member's role."""
+    return f"tenants/{tenant}/members/{principal_segment(principal)}"
+
+
+def robots(tenant: str) -> str:
+    """The prefix of a project's robot accounts."""
+    return f"tenants/{tenant}/robots/"
+
+
+def robot(tenant: str, name: str) -> str:
+    """A robot account."""
+    return f"tenants/{tenant}/robots/{name}"
+
+
+def shares(tenant: str, target: str = "") -> str:
+    """The prefix of what a project shares, with one other project or with all of them."""
+    return f"tenants/{tenant}/shares/{target}/" if target else f"tenants/{tenant}/shares/"
+
+
+def share(tenant: str, target: str, repository: str | None) -> str:
+    """A share of a repository, by its name, or of all of them."""
+    return (
+        f"tenants/{tenant}/shares/{target}/{repository}!"
+        if repository
+        else (f"tenants/{tenant}/shares/{target}/=")
+    )
+
+
+def share_parts(key: str) -> tuple[str, str | None]:
+    """The inverse of ``share``: the target's id and the repository."""
+    target, _, rest = key.split("/", 3)[3].partition("/")
+    return target, None if rest == "=" else rest[:-1]
+
+
+def shared(source: str, target: str) -> str:
+    """The index entry of shares of one project with another, by their names."""
+    return f"{SHARED}{source}/{target}"
+
+
+def account(principal: str) -> str:
+    """What is known of a caller."""
+    return f"{ACCOUNTS}{principal_segment(principal)}"
+
+
+def access_tokens(principal: str) -> str:
+    """The prefix of a caller's access tokens."""
+    return f"{PRINCIPALS}{principal_segment(principal)}!/secrets/"
+
+
+def access_token(principal: str, number: str) -> str:
+    """An access token, by its id."""
+    return f"{PRINCIPALS}{principal_segment(principal)}!/secrets/{number}"
+
+
+def parts(principal: str) -> str:
+    """The prefix of the index of projects that a principal may have a part in."""
+    return f"{PRINCIPALS}{principal_segment(principal)}!/projects/"
+
+
+def part(principal: str, project: str) -> str:
+    """An entry of that index."""
+    return f"{PRINCIPALS}{principal_segment(principal)}!/projects/{project}"
+
+
+def removal(tenant: str) -> str:
+    """How far the purge of a removed project is."""
+    return f"{REMOVALS}{tenant}"
+
+
+def principal_segment(principal: str) -> str:
+    """A principal as a segment of a key: what a key can't have is written as ``=`` and hex.
+
+    One that would be longer than ``MAX_PRINCIPAL`` is written as its hash.
+    """
+    segment = _UNSAFE.sub(_escaped, principal)
+    if len(segment) <= MAX_PRINCIPAL:
+        return segment
+    return f"=={sha256(principal.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def principal_of(segment: str) -> str:
+    """The inverse of ``principal_segment``, but for a hash, which stays one."""
+    return re.sub(
+        r"(?:=[0-9A-F]{2})+",
+        lambda found: bytes.fromhex(found[0].replace("=", "")).decode(),
+        segment,
+    )
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "".join(f"={byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass"))

@@ -16,7 +16,7 @@ class Corrupt(Exception):
     """A stored record can't be read: written by a newer version, or damaged."""
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """JSON to and from the store."""
 
     def encode(self) -> bytes:
@@ -32,14 +32,14 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
             raise Corrupt(f"{cls.__name__}: {error}") from error
 
 
-class Pointer(_Record, frozen=True):
+class Pointer(Record, frozen=True):
     """Where a blob's bytes are: the data key and their number."""
 
     data: str
     size: int
 
 
-class TagRecord(_Record, frozen=True):
+class TagRecord(Record, frozen=True):
     """Where a tag points. ``version`` counts the tag's changes and orders them; clocks don't."""
 
     digest: str
@@ -55,14 +55,16 @@ class TagRecord(_Record, frozen=True):
         return Digest(self.digest)
 
 
-class UploadRecord(_Record, frozen=True):
+class UploadRecord(Record, frozen=True):
     """An upload session that holds bytes, as of the last durable step, or one that was aborted.
 
     ``progress`` is the store's, opaque here; ``hashed`` the exported state of the running hash
     after ``offset`` bytes, or ``None`` where it can't be exported (the bytes are then read again).
+    ``tenant`` is the id of the project that it belongs to.
     """
 
     offset: int = 0
     progress: str = ""
     hashed: str | None = None
     state: State = State.OPEN
+    tenant: str = ""

@@ -1,7 +1,7 @@
 """Upload sessions: bytes in order, from any worker, until a digest closes them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -64,11 +64,13 @@ class _Standing:
     """A session as the store has it: its record, and the version that the next save replaces.
 
     ``lost`` once another writer has saved it meanwhile: nothing that this one does counts any more.
+    ``tenant`` is written down with what is saved.
     """
 
     record: UploadRecord
     version: str | None = None
     lost: bool = False
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ class Uploads:
         """
         await self._sessions.check(session, repository, principal)
         async with self._writing(session) as standing:
+            standing.tenant = repository.tenant
             record = standing.record
             advance(record.state, Event.APPEND, session)
             check_append(record.offset, chunk.content_range, chunk.length)
@@ -142,6 +145,7 @@ class Uploads:
         """
         await self._sessions.check(session, repository, principal)
         async with self._writing(session) as standing:
+            standing.tenant = repository.tenant
             record = standing.record
             advance(record.state, Event.FINISH, session)
             if chunk.length != 0:
@@ -155,7 +159,7 @@ class Uploads:
     async def upload(self, repository: Place, principal: str, digest: Digest, chunk: Chunk) -> Blob:
         """Take a whole blob in one request (end-4b). As ``start`` and ``finish`` in one."""
         session = await self._sessions.issue(repository, principal, digest.algorithm)
-        standing = _Standing(UploadRecord())
+        standing = _Standing(UploadRecord(), tenant=repository.tenant)
         try:
             return await self._close(repository, session, standing, digest, chunk)
         except BaseException:
@@ -177,17 +181,32 @@ class Uploads:
         May run at any time, in several processes. Costs one listing of the sessions that have a
         record, nothing for blobs that are there.
         """
+        return await self._drop(
+            OPENING,
+            lambda session, record: record.state is State.ABORTED or age(session) > LIFETIME,
+        )
+
+    async def drop_of(self, tenant: str) -> int:
+        """Drop every session of a project that is no more; return their number.
+
+        One that is being written to is left: its request ends, and the next one is refused.
+        """
+        return await self._drop(0, lambda _, record: record.tenant == tenant)
+
+    async def _drop(self, oldest: int, over: Callable[[SessionId, UploadRecord], bool]) -> int:
+        """Drop the sessions that are ``over``, of those that are ``oldest`` seconds old or more."""
         dropped = 0
         async for key in every_key(self._store, keys.UPLOADS):
             session = SessionId(keys.last_segment(key))
-            if age(session) < OPENING:
+            if age(session) < oldest:
                 continue
-            with suppress(LeaseHeld):
-                async with self._coordinator.hold(_lease(session)):
-                    standing = await self._load(session)
-                    if standing.record.state is State.ABORTED or age(session) > LIFETIME:
-                        await self._discard(session, standing)
-                        dropped += 1
+            with suppress(LeaseHeld, UploadUnknown):
+                if over(session, (await self._load(session)).record):
+                    async with self._coordinator.hold(_lease(session)):
+                        standing = await self._load(session)
+                        if over(session, standing.record):
+                            await self._discard(session, standing)
+                            dropped += 1
         return dropped
 
     async def _close(
@@ -277,7 +296,7 @@ class Uploads:
         if standing.lost or intake.offset == standing.record.offset:
             return
         progress = await intake.checkpoint()
-        record = UploadRecord(intake.offset, progress, intake.hashed())
+        record = UploadRecord(intake.offset, progress, intake.hashed(), tenant=standing.tenant)
         await self._save(session, standing, record)
 
     @asynccontextmanager

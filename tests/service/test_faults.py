@@ -10,7 +10,7 @@ from registry.service.services import Services
 from registry.spec.conditions import Conditions
 from registry.spec.digest import Digest
 from registry.spec.errors import BlobUnknown, ManifestUnknown, UploadUnknown
-from registry.spec.names import RepositoryName, Tag
+from registry.spec.names import Place, Tag
 from registry.spec.pagination import Page
 from storage.inprocess import InProcessCoordinator
 from storage.memory import MemoryStore
@@ -18,8 +18,8 @@ from storage.ports import Unavailable
 from storage.testing import Crash, FaultyStore
 from tests.service.content import chunk, image, push
 
-REPOSITORY = RepositoryName("project/env")
-OTHER = RepositoryName("project/other")
+REPOSITORY = Place("project/env")
+OTHER = Place("project/other")
 LAYER = b"layer" * 40_000
 CONFIG = b"{}"
 FIRST, SECOND = image(LAYER), image(LAYER, CONFIG)

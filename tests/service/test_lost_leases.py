@@ -8,14 +8,14 @@ import pytest
 from registry.service.services import Services
 from registry.spec.digest import Digest
 from registry.spec.errors import DigestMismatch, UploadConflict, UploadUnknown
-from registry.spec.names import RepositoryName
+from registry.spec.names import Place
 from storage.coordination import Lease
 from storage.inprocess import InProcessCoordinator
 from storage.memory import MemoryStore
 from storage.testing import FaultyStore
 from tests.service.content import chunk
 
-REPOSITORY = RepositoryName("project/env")
+REPOSITORY = Place("project/env")
 FIRST, OTHER, SECOND = b"first" * 20_000, b"other" * 10_000, b"second" * 10_000
 
 

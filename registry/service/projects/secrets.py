@@ -1,0 +1,64 @@
+"""Secrets that machines carry: made here, long and random, shown once, kept as a hash.
+
+One reads ``mrg_<kind>_<id>_<random>``: a prefix that scanners of code can look for, what it is for,
+the id of its record, and 256 random bits. Since nobody can guess these, what is kept is a plain
+SHA-256; only what people choose needs a slow hash (decision 9).
+"""
+
+import hmac
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from typing import Final
+
+from registry.service.projects.records import SecretRecord
+
+_TEXT: Final = re.compile(
+    r"mrg_(?P<kind>pat|bot)_(?P<id>[0-9a-f]{16})_(?P<random>[A-Za-z0-9]{43})", re.ASCII
+)
+_ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+
+class SecretKind(StrEnum):
+    """What a secret is for."""
+
+    ACCESS_TOKEN = "pat"  # noqa: S105 -- a name
+    ROBOT = "bot"
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A secret that a client showed: what it says of itself. ``text`` is all of it."""
+
+    kind: SecretKind
+    id: str
+    text: str
+
+    def matches(self, record: SecretRecord) -> bool:
+        """Whether it is the one that was kept, in constant time; whether it is still good too."""
+        kept = hmac.compare_digest(_hash(self.text), record.sha256)
+        return kept and (record.expires is None or time.time() < record.expires)
+
+    def __repr__(self) -> str:
+        return f"Presented({self.kind}, {self.id})"
+
+
+def mint(kind: SecretKind, *, expires: float | None = None) -> tuple[str, SecretRecord]:
+    """Make a secret: its text, to be shown once, and its record."""
+    number = secrets.token_hex(8)
+    random = "".join(secrets.choice(_ALPHABET) for _ in range(43))
+    text = f"mrg_{kind}_{number}_{random}"
+    return text, SecretRecord(number, _hash(text), time.time(), expires)
+
+
+def presented(text: str) -> Presented | None:
+    """Read what a client showed; ``None`` if it is no such secret."""
+    found = _TEXT.fullmatch(text)
+    return Presented(SecretKind(found["kind"]), found["id"], text) if found else None
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode()).hexdigest()

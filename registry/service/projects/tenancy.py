@@ -1,0 +1,93 @@
+"""All services of projects over one store, and the policy that decides by them."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from auth.passwords import Passwords
+from auth.policy import ProjectPolicy
+from registry.service.projects.access_tokens import AccessTokens
+from registry.service.projects.accounts import Accounts
+from registry.service.projects.credentials import Credentials
+from registry.service.projects.directory import StoredDirectory
+from registry.service.projects.events import Events, log_event
+from registry.service.projects.members import Members
+from registry.service.projects.projects import Projects
+from registry.service.projects.removals import SETTLE, Removals
+from registry.service.projects.robots import Robots
+from registry.service.projects.shares import Shares
+from registry.service.services import Services
+from storage.coordination import Coordinator
+from storage.ports import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class TenancyTerms:
+    """How projects are governed.
+
+    ``users_create``: every user may create projects. ``bootstrap``: the secret that makes the first
+    administrator. ``settle``: seconds until it is looked a last time for what is left of a removed
+    project.
+    """
+
+    users_create: bool = False
+    bootstrap: str = ""
+    settle: float = SETTLE
+
+
+@dataclass(frozen=True, slots=True)
+class Tenancy:
+    """Projects and all that goes with them."""
+
+    directory: StoredDirectory
+    policy: ProjectPolicy
+    projects: Projects
+    members: Members
+    robots: Robots
+    shares: Shares
+    accounts: Accounts
+    access_tokens: AccessTokens
+    credentials: Credentials
+    removals: Removals
+
+    @classmethod
+    def over(
+        cls,
+        store: ObjectStore,
+        coordinator: Coordinator,
+        services: Services,
+        passwords: Passwords,
+        *,
+        memory: int,
+        terms: TenancyTerms | None = None,
+        events: Events = log_event,
+    ) -> Self:
+        """Build them over the store that ``services`` are over.
+
+        They remember up to ``memory`` bytes of it, and tell ``events`` of each change.
+        """
+        terms = terms or TenancyTerms()
+        directory = StoredDirectory(store, coordinator, memory)
+        policy = ProjectPolicy(directory, users_create=terms.users_create)
+        projects = Projects(store, coordinator, directory, events)
+        members = Members(store, projects, events)
+        return cls(
+            directory,
+            policy,
+            projects,
+            members,
+            Robots(store, projects, events),
+            Shares(store, projects, directory, events),
+            Accounts(store, coordinator, passwords, members, events, terms.bootstrap),
+            AccessTokens(store, coordinator, events),
+            Credentials(store, coordinator, directory, passwords),
+            Removals(
+                store,
+                coordinator,
+                policy,
+                projects,
+                services.blobs,
+                services.uploads,
+                events,
+                settle=terms.settle,
+            ),
+        )
