@@ -87,7 +87,7 @@ async def _names(bucket: Bucket, prefix: str, rest: str, limit: int) -> AsyncIte
         )
         names = [name[len(prefix) :] for name in (*page.keys, *page.prefixes)]
         for name in sorted(names, key=lambda name: name.removesuffix("/")):
-            if name.removesuffix("/") > first:
+            if name > rest and name.removesuffix("/") > first:
                 yield name
         goes_on = page.next
         if not goes_on:

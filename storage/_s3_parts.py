@@ -69,7 +69,8 @@ class Parts:
         if isinstance(self._failure, NotFound):
             raise NotFound(self._key)
         if self._failure is not None:
-            raise Unavailable(self._key, str(self._failure)) from self._failure
+            message = str(self._failure).removeprefix(f"{self._key}: ")
+            raise Unavailable(self._key, message) from self._failure
 
     async def _put(self, number: int, body: Sequence[bytes]) -> None:
         try:

@@ -31,6 +31,9 @@ _TRIES: Final = 6
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
 _BUSY: Final = frozenset({429, 500, 502, 503, 504})
+_UNDONE: Final = "SlowDown"
+"""The code of a refusal that says that nothing was done."""
+
 _BUSY_CODES: Final = frozenset(
     {
         "SlowDown",
@@ -190,9 +193,10 @@ class Wire:
                 # what the store says of pauses, within reason
                 wanted = answer.headers.get("Retry-After", "")
                 pause = max(pause, float(wanted)) if wanted.isdecimal() else pause
+                repeated |= answer.code != _UNDONE
             except (aiohttp.ClientError, OSError) as error:
                 why = str(error) or type(error).__name__
-            repeated = True
+                repeated = True
             if left:
                 _log.debug("%s %s is tried again: %s", request.operation, request.key, why)
                 await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  no secret

@@ -1,0 +1,296 @@
+"""The S3 driver when requests fail, answers are lost, and the store says that it is busy."""
+
+import asyncio
+import dataclasses
+import time
+from itertools import count
+
+import pytest
+
+from storage.ports import AlreadyExists, NotFound, PreconditionFailed, Unavailable
+from storage.s3 import MIN_PART, PartPlan, S3Store
+from storage.testing.content import pattern, read_content
+from tests.fixtures.stores import s3_store, settings_of
+from tests.oracle.s3_proxy import S3Proxy
+
+PARTS = PartPlan(first=MIN_PART)
+DATA = pattern(2 * MIN_PART + 3_000_000)
+HALF = MIN_PART + 1_000_000
+
+
+@pytest.fixture
+async def proxy(minio):
+    async with S3Proxy(minio.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def settings(minio, proxy):
+    """Through the proxy, with little patience."""
+    return settings_of(
+        minio, endpoint=proxy.endpoint, parts=PARTS, total_seconds=10, read_seconds=0.5
+    )
+
+
+@pytest.fixture
+async def store(settings):
+    async with s3_store(settings) as store:
+        yield store
+
+
+class Life:
+    """All that a store can do, step by step, with what must come of it."""
+
+    def __init__(self, name: str, *, sure: bool = True) -> None:
+        self.name = name
+        # With a try that may have taken effect, a swap that lost can't tell that it did not win.
+        self.lost = PreconditionFailed if sure else (PreconditionFailed, Unavailable)
+
+    async def run(self, store: S3Store) -> None:
+        key = f"a/{self.name}"
+        first = await store.create(key, b"1", beside=[(f"{key}-beside", b"")])
+        with pytest.raises(AlreadyExists):
+            await store.create(key, b"2")
+        second = await store.replace(key, b"2", first)
+        with pytest.raises(self.lost):
+            await store.replace(key, b"3", first)
+        assert (await store.get(key)).data == b"2"
+        assert (await store.stat(key)).version == second
+        await store.put_all([(f"{key}-x", b"x"), (f"{key}-y", b"y")], [(f"{key}-z", b"z")])
+        assert len(await store.list("a/", after=key, limit=3)) == 3
+        await store.delete(key, version=second)
+        with pytest.raises(NotFound):
+            await store.get(key)
+        await self.content(store)
+        await self.small(store)
+
+    async def content(self, store: S3Store) -> None:
+        key = f"data/{self.name}"
+        async with store.append(key, "") as writer:
+            await writer.write(DATA[:HALF])
+            progress = await writer.checkpoint()
+        async with store.append(key, progress) as writer:
+            await writer.write(DATA[HALF:])
+            assert await writer.finish() == len(DATA)
+        assert await read_content(store, key) == DATA
+
+    async def small(self, store: S3Store) -> None:
+        key = f"data/{self.name}-small"
+        async with store.append(key, "") as writer:
+            await writer.write(b"small")
+            assert await writer.finish() == 5
+        assert await read_content(store, key, 1, 4) == b"mal"
+        async with store.append(f"{key}-not", "") as writer:
+            await writer.write(b"given up")
+            progress = await writer.checkpoint()
+        await store.abandon(f"{key}-not", progress)
+
+
+@pytest.mark.parametrize("kind", ["refuse", "lose", "slow", "cut"])
+async def test_one_fault_at_any_request_is_seen_by_nobody(store, proxy, kind):
+    """Also not as a conflict: a conditional write whose answer was lost is not another's."""
+    for number in count(1):
+        before = len(proxy.log)
+        proxy.fault(number, kind)
+        await Life(f"{kind}-{number}", sure=kind == "slow").run(store)
+        if len(proxy.log) - before < number:
+            break
+    assert number > 30
+    assert (await store._bucket.page("~")).keys == [], "no tail is left"
+
+
+async def test_a_store_that_hangs_is_asked_again(store, proxy):
+    for number in (1, 4, 9, 16):
+        proxy.fault(number, "hang")
+    await Life("hang").run(store)
+
+
+@pytest.mark.parametrize("kind", ["refuse", "lose"])
+async def test_from_any_point_on_another_process_goes_on(settings, store, proxy, minio, kind):
+    """The process loses the store for good, and its successor has what was acknowledged."""
+    impatient = dataclasses.replace(settings, total_seconds=0.3)
+    direct = dataclasses.replace(settings, endpoint=minio.endpoint)
+    async with s3_store(impatient) as dying, s3_store(direct) as successor:
+        for number in count(1):
+            key = f"data/{number}"
+            proxy.fault(number, kind, times=1000)
+            saved, finished = "", False
+            try:
+                async with dying.append(key, "") as writer:
+                    await writer.write(DATA[:HALF])
+                    saved = await writer.checkpoint()
+                    await writer.write(DATA[HALF:])
+                    await writer.finish()
+                    finished = True
+            except Unavailable:
+                pass
+            faultless = proxy._faults and proxy._faults[0].left > 0
+            proxy.mend()
+            async with successor.append(key, saved) as writer:
+                if not finished:
+                    await writer.write(DATA[writer.offset :])
+                assert await writer.finish() == len(DATA)
+            assert await read_content(successor, key) == DATA
+            if faultless:
+                break
+    assert number >= 8
+
+
+async def test_finish_whose_answer_was_lost_is_finished_for_the_next_process(
+    settings, store, proxy, minio
+):
+    """Lost: the answer to Complete, and everything after it. The upload is gone by then."""
+    direct = dataclasses.replace(settings, endpoint=minio.endpoint)
+    async with store.append("data/a", "") as writer:
+        await writer.write(DATA)
+        progress = await writer.checkpoint()
+    proxy.fault(1, "lose", times=1000, fits=lambda request: request.method == "POST")
+    with pytest.raises(Unavailable):
+        async with store.append("data/a", progress) as writer:
+            await writer.finish()
+    async with s3_store(direct) as successor:
+        async with successor.append("data/a", progress) as writer:
+            assert await writer.finish() == len(DATA)
+        assert await read_content(successor, "data/a") == DATA
+
+
+async def test_a_replace_that_was_lost_and_overwritten_is_no_conflict(store, proxy, minio):
+    """Whether it took effect can't be known: that is said, and not that another won."""
+    version = await store.create("a/b", b"1")
+    real = store._bucket.wire._send
+
+    async def send(request):
+        if request.operation == "put" and request.body[0] == b"ours" and not sent:
+            sent.append(request)
+            await real(request)
+            await store.put("a/b", b"theirs")
+            raise ConnectionResetError("the answer was lost")
+        return await real(request)
+
+    sent = []
+    store._bucket.wire._send = send
+    with pytest.raises(Unavailable, match="the answer was lost"):
+        await store.replace("a/b", b"ours", version)
+    assert (await store.get("a/b")).data == b"theirs"
+
+
+async def test_a_storm_of_slow_downs_ends_as_unavailable_in_bounded_time(settings, store, proxy):
+    proxy.fault(1, "slow", times=1000)
+    began = time.monotonic()
+    answers = await asyncio.gather(
+        *[store.put(f"a/{number}", b"1") for number in range(20)], return_exceptions=True
+    )
+    assert time.monotonic() - began < settings.total_seconds
+    assert all(isinstance(answer, Unavailable) for answer in answers)
+    assert "503 SlowDown" in str(answers[0])
+    proxy.mend()
+    await store.put("a/b", b"1")
+
+
+async def test_a_store_that_is_silent_is_given_up_in_time(settings, proxy):
+    impatient = dataclasses.replace(settings, total_seconds=1.2)
+    async with s3_store(impatient) as store:
+        proxy.fault(1, "hang", times=1000)
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match=r"a/b: no answer from the store in 1\.2 s"):
+            await store.get("a/b")
+        assert time.monotonic() - began < 2
+
+
+# downloads
+
+
+async def write(store, key, data):
+    async with store.append(key, "") as writer:
+        await writer.write(data)
+        await writer.finish()
+
+
+def of_content(request):
+    return request.method == "GET" and "/data/" in request.path
+
+
+async def test_a_download_that_breaks_goes_on_where_it_was(store, proxy):
+    await write(store, "data/a", DATA)
+    proxy.fault(1, "cut", times=4, fits=of_content)
+    assert await read_content(store, "data/a", 1000) == DATA[1000:]
+    asked = [
+        (headers.get("Range"), headers.get("If-Match"))
+        for line, headers in zip(proxy.log, proxy.headers, strict=True)
+        if line.startswith("GET") and "/data/a" in line
+    ]
+    assert len(asked) == 5
+    assert asked[0] == ("bytes=1000-", None)
+    starts = [int(part.removeprefix("bytes=").removesuffix("-")) for part, _ in asked]
+    assert starts == sorted(set(starts))
+    assert {match for _, match in asked[1:]} == {f'"{(await store.stat("data/a")).version}"'}
+
+
+async def test_a_download_of_what_is_gone_meanwhile_is_not_cut_short(store, proxy):
+    await write(store, "data/a", DATA)
+    proxy.fault(1, "cut", fits=of_content)
+    with pytest.raises(Unavailable, match="deleted or changed"):
+        async with store.open("data/a") as reader:
+            async for _ in reader:
+                await store.delete("data/a")
+
+
+async def test_a_download_that_never_gets_on_is_unavailable(store, proxy):
+    await write(store, "data/a", DATA)
+    with pytest.raises(Unavailable):
+        async with store.open("data/a") as reader:
+            proxy.fault(1, "refuse", times=1000)
+            async for piece in reader:
+                assert piece
+                reader._response.close()
+
+
+# what a crash leaves, and what cancelling does not
+
+
+async def test_an_upload_that_nobody_will_ever_know_of_is_dropped(store):
+    async with store.append("data/a", "") as writer:
+        await writer.write(DATA)
+        upload = writer._parts.upload
+    with pytest.raises(NotFound):
+        await store._bucket.check_upload("data/a", upload)
+
+
+@pytest.mark.parametrize("size", [1_000_000, MIN_PART])
+async def test_bytes_that_another_writer_replaced_are_found_out(store, size):
+    """Two writers without a lease, of a tail or of a part: neither finishes with the other's."""
+    async with store.append("data/a", "") as writer:
+        await writer.write(DATA[:MIN_PART])
+        progress = await writer.checkpoint()
+    async with store.append("data/a", progress) as one, store.append("data/a", progress) as other:
+        await one.write(DATA[MIN_PART : MIN_PART + size])
+        mine = await one.checkpoint()
+        await other.write(bytes(size))
+        await other.checkpoint()
+    with pytest.raises(NotFound):
+        async with store.append("data/a", mine) as writer:
+            await writer.finish()
+    with pytest.raises(NotFound):
+        await store.get("data/a")
+
+
+async def test_a_cancelled_write_loses_no_byte_that_it_counted(store, proxy):
+    async with store.append("data/a", "") as writer:
+        await writer.write(DATA[:HALF])
+        proxy.fault(1, "hang", times=2)
+        tasks = []
+        for start in range(HALF, len(DATA), 1_000_000):
+            task = asyncio.ensure_future(writer.write(DATA[start : start + 1_000_000]))
+            tasks.append(task)
+            await asyncio.sleep(0.01)
+            task.cancel()
+            await asyncio.wait([task])
+            if task.cancelled():
+                break
+        taken = writer.offset
+        progress = await writer.checkpoint()
+    async with store.append("data/a", progress) as writer:
+        assert writer.offset == taken
+        await writer.write(DATA[taken:])
+        await writer.finish()
+    assert await read_content(store, "data/a") == DATA
