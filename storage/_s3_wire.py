@@ -246,7 +246,10 @@ def _busy(answer: Answer) -> bool:
 
 
 def _trusting(ca_file: str) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=ca_file or None)
+    try:
+        return ssl.create_default_context(cafile=ca_file or None)
+    except OSError as error:  # an unreadable file, or one that is no PEM
+        raise Unavailable(ca_file, f"authorities can't be read from it: {error}") from error
 
 
 async def unbroken(step: Coroutine[Any, Any, T]) -> T:

@@ -77,6 +77,7 @@ class LocalRegistry:
         wrap: Callable[[Any], Any] | None = None,
         s3: S3Settings | None = None,
         redirects: Callable[[Any], Redirects] | None = None,
+        observe: Callable[[str, str, float], None] = lambda *_: None,
     ) -> None:
         self.kind = kind
         self.data = data
@@ -87,6 +88,7 @@ class LocalRegistry:
         self._wrap = wrap
         self._s3 = s3
         self._redirects = redirects
+        self._observe = observe
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name=f"registry-{kind}", daemon=True
@@ -119,7 +121,7 @@ class LocalRegistry:
             store: Any = MemoryStore()
         elif self.kind == "s3":
             assert self._s3 is not None
-            store = await S3Store.opened(self._s3, create=True)
+            store = await S3Store.opened(self._s3, self._observe, create=True)
         else:
             assert self.data is not None
             store = FileStore(self.data)
