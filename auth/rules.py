@@ -18,7 +18,7 @@ from auth.scopes import Scopes
 MAX_NAME: Final = 200
 MAX_GROUPS: Final = 256
 
-_PRINTABLE: Final = re.compile(r"[!-~]{1,200}", re.ASCII)
+_VISIBLE: Final = re.compile(r"[!-~]+", re.ASCII)
 _FIELD: Final = re.compile(r"\{([^{}]*)\}")
 _WILD: Final = re.compile(r"\*\*|\*")
 
@@ -96,8 +96,8 @@ class Rules:
             matched = rule.fits(claims)
             if matched is not None:
                 fill = partial(_fill, claims, matched)
-                name = printable(self._prefix + fill(rule.name))
-                groups = frozenset(printable(self._prefix + fill(group)) for group in rule.groups)
+                name = named(self._prefix, fill(rule.name))
+                groups = frozenset(named(self._prefix, fill(group)) for group in rule.groups)
                 return Identity(
                     f"{rule.kind}:{name}", rule.kind, groups, rule.ceiling, None, scheme, credential
                 )
@@ -136,8 +136,12 @@ def _fill(claims: Claims, matched: Mapping[str, str], template: str) -> str:
     return _FIELD.sub(value, template)
 
 
-def printable(name: str) -> str:
-    """Return ``name`` if it can be that of a user, a group or a workload; else ``NoRule``."""
-    if _PRINTABLE.fullmatch(name) is None:
-        raise NoRule(f"{name[:40]!a} can be no name here: 1 to {MAX_NAME} visible characters can")
-    return name
+def named(prefix: str, name: str) -> str:
+    """Return the two in one if that can be the name of a user, group or workload; else ``NoRule``.
+
+    ``name`` must be a name by itself: the prefix alone is none.
+    """
+    whole = prefix + name
+    if not name or len(whole) > MAX_NAME or _VISIBLE.fullmatch(whole) is None:
+        raise NoRule(f"{whole[:40]!a} can be no name here: {MAX_NAME} visible characters at most")
+    return whole

@@ -60,7 +60,7 @@ class _Claims(msgspec.Struct, frozen=True, omit_defaults=True):
     nbf: int
     exp: int
     jti: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    access: list[_Access] = []
+    access: list[_Access]
     projects: dict[_Text, _Text] = {}
     groups: Annotated[list[_Text], msgspec.Meta(max_length=_MOST_GROUPS)] = []
     cid: _Text = ""

@@ -14,7 +14,7 @@ from auth.credentials import Basic, Bearer, Credentials, InvalidCredentials
 from auth.identity import Identity, Kind, Scheme
 from auth.issuers import TrustedIssuer
 from auth.jose import InvalidToken, looks_like_token, unverified
-from auth.rules import MAX_GROUPS, Claims, NoRule, Rules, printable, values
+from auth.rules import MAX_GROUPS, Claims, NoRule, Rules, named, values
 
 
 class ClaimsReader(Protocol):
@@ -109,9 +109,9 @@ class UserClaims:
                 "setting groups"
             )
         return Identity(
-            f"user:{printable(self._prefix + names[0])}",
+            f"user:{named(self._prefix, names[0])}",
             Kind.USER,
-            frozenset(printable(self._prefix + group) for group in groups),
+            frozenset(named(self._prefix, group) for group in groups),
             None,
             None,
             scheme,

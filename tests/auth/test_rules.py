@@ -106,8 +106,12 @@ def test_what_is_filled_in_is_not_filled_in_again():
 
 @pytest.mark.parametrize("value", ["", "a b", "a\nb", "a\x00", "é", "a" * 250])
 def test_a_claim_that_can_be_no_name_lets_nobody_in(value):
-    with pytest.raises(NoRule):
-        who({"sub": value}, {"match": {"sub": "**"}, "name": "{sub}"}, prefix="")
+    for prefix in ("", "ci/"):
+        with pytest.raises(NoRule):
+            who({"sub": value}, {"match": {"sub": "**"}, "name": "{sub}"}, prefix=prefix)
+        rule = {"match": {"sub": "**"}, "name": "x", "groups": ("{sub}",)}
+        with pytest.raises(NoRule):
+            who({"sub": value}, rule, prefix=prefix)
 
 
 def test_a_ceiling_and_a_kind_come_from_the_rule():

@@ -181,7 +181,8 @@ def test_a_subject_that_no_token_is_issued_for_is_refused(changes):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"access": {}}, {"access": "repository:x:pull"}, {"access": [1]}, {"access": [{}]},
+    [{"access": None}, {"access": {}}, {"access": "repository:x:pull"}, {"access": [1]},
+     {"access": [{}]},
      {"access": [{"type": "repository", "name": "x"}]},
      {"access": [{"type": 1, "name": "x", "actions": []}]},
      {"access": [{"type": "repository", "name": "x", "actions": "pull"}]},
