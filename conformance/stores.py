@@ -81,11 +81,11 @@ class StoreProcess:
         """Settings of a registry over a bucket here, made if it is missing: see RegistryProcess."""
         return {
             "STORAGE__DRIVER": "s3",
-            "S3__ENDPOINT": self.endpoint,
-            "S3__BUCKET": bucket,
-            "S3__CREATE_BUCKET": "true",
-            "S3__ACCESS_KEY": ACCESS_KEY,
-            "S3__SECRET_KEY": SECRET_KEY,
+            "STORAGE__S3__ENDPOINT": self.endpoint,
+            "STORAGE__S3__BUCKET": bucket,
+            "STORAGE__S3__CREATE_BUCKET": "true",
+            "STORAGE__S3__ACCESS_KEY": ACCESS_KEY,
+            "STORAGE__S3__SECRET_KEY": SECRET_KEY,
         }
 
     def make_bucket(self, name: str) -> None:

@@ -54,7 +54,11 @@ async def opened(config: Config, metrics: Metrics) -> AsyncIterator[Backend]:
     if driver == "s3":
         async with _bucket(config, metrics) as bucket:
             store = instrument(bucket, observe)
-            redirects = Redirects(store, config.s3.redirect_seconds) if config.s3.redirect else None
+            redirects = (
+                Redirects(store, config.storage.s3.redirect_seconds)
+                if config.storage.s3.redirect
+                else None
+            )
             # One process only, which the configuration has been checked for.
             yield Backend(store, InProcessCoordinator(), redirects=redirects)
         return
@@ -74,7 +78,9 @@ async def _bucket(config: Config, metrics: Metrics) -> AsyncIterator["S3Store"]:
     from storage.s3 import S3Store  # noqa: PLC0415  botocore takes 0.3 s: only where it is used
 
     settings = s3_settings(config)
-    store = await S3Store.opened(settings, metrics.s3_request, create=config.s3.create_bucket)
+    store = await S3Store.opened(
+        settings, metrics.s3_request, create=config.storage.s3.create_bucket
+    )
     try:
         honours = dataclasses.asdict(store.honours)
         metrics.s3_honours(honours)
@@ -98,7 +104,7 @@ def s3_settings(config: Config) -> "S3Settings":
     """Return what the driver is told."""
     from storage.s3 import PartPlan, S3Settings  # noqa: PLC0415  as above
 
-    s3 = config.s3
+    s3 = config.storage.s3
     return S3Settings(
         bucket=s3.bucket,
         endpoint=s3.endpoint,

@@ -15,7 +15,7 @@ def summary(config: Config, address: Address) -> str:
     if config.storage.driver == "memory":
         store = "memory: everything is gone when this ends"
     elif config.storage.driver == "s3":
-        store = f"S3, bucket {config.s3.bucket} at {config.s3.endpoint or 'Amazon'}"
+        store = f"S3, bucket {config.storage.s3.bucket} at {config.storage.s3.endpoint or 'Amazon'}"
     else:
         store = f"file system, {Path(config.storage.path).absolute()}"
     metrics = (

@@ -21,13 +21,13 @@ def check(config: Config) -> None:
 
 
 def _check_s3(config: Config) -> None:
-    s3 = config.s3
+    s3 = config.storage.s3
     if not s3.bucket:
-        raise error("s3.bucket", 'storage.driver = "s3" needs the name of a bucket')
+        raise error("storage.s3.bucket", 'storage.driver = "s3" needs the name of a bucket')
     if bool(s3.access_key) != bool(s3.secret_key):
-        raise error("s3", "access_key and secret_key must be given together")
+        raise error("storage.s3", "access_key and secret_key must be given together")
     if s3.session_token and not s3.access_key:
-        raise error("s3.session_token", "it belongs to an access_key, and none is given")
+        raise error("storage.s3.session_token", "it belongs to an access_key, and none is given")
     if s3.redirect:
         _check_redirect(config)
     if config.server.workers > 1 and not coordinated(config):
@@ -45,16 +45,16 @@ def _check_redirect(config: Config) -> None:
     redirect to the same host or to one below it (moby/moby#50065). The store would learn the
     token, and S3 refuses a request that has both a presigned URL and a token.
     """
-    s3, registry = config.s3, urlsplit(config.server.public_url).hostname
+    s3, registry = config.storage.s3, urlsplit(config.server.public_url).hostname
     host = urlsplit(s3.public_endpoint or s3.endpoint).hostname or "amazonaws.com"
     if s3.addressing == "virtual":
         host = f"{s3.bucket}.{host}"
     if registry and (host == registry or host.endswith(f".{registry}")):
         raise error(
-            "s3.redirect",
+            "storage.s3.redirect",
             f"clients would send their credentials along to {host}, because it is, or is below, "
             f"the registry's own host name {registry} (server.public_url); give the store "
-            "another name in s3.public_endpoint, or turn redirects off",
+            "another name in storage.s3.public_endpoint, or turn redirects off",
         )
 
 

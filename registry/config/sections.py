@@ -85,18 +85,6 @@ class TLSConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 10.0
 
 
-class StorageConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where content is kept."""
-
-    driver: Annotated[
-        Literal["filesystem", "s3", "memory"],
-        Meta(description="filesystem and s3 keep content; memory forgets it at the end."),
-    ] = "filesystem"
-    path: Annotated[
-        str, Meta(min_length=1, description="Directory of the file-system store; made if missing.")
-    ] = ".data"
-
-
 class S3Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The bucket that content is kept in, where ``storage.driver`` is ``s3``."""
 
@@ -183,6 +171,19 @@ class S3Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = ""
 
 
+class StorageConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where content is kept."""
+
+    driver: Annotated[
+        Literal["filesystem", "s3", "memory"],
+        Meta(description="filesystem and s3 keep content; memory forgets it at the end."),
+    ] = "filesystem"
+    path: Annotated[
+        str, Meta(min_length=1, description="Directory of the file-system store; made if missing.")
+    ] = ".data"
+    s3: S3Config = field(default_factory=S3Config)
+
+
 class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What one client may take of the server."""
 
@@ -247,7 +248,6 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     server: ServerConfig = field(default_factory=ServerConfig)
     tls: TLSConfig = field(default_factory=TLSConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
-    s3: S3Config = field(default_factory=S3Config)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
