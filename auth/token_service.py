@@ -18,7 +18,7 @@ from auth.policy import Policy
 from auth.roles import Verb
 from auth.scopes import Resource, Scopes, TooManyScopes
 from auth.tokens import IssuedToken, TokenIssuer
-from registry.spec.errors import NameInvalid, TokenRequestInvalid, shown
+from registry.spec.errors import NameInvalid, TokenRequestInvalid
 from registry.spec.names import RepositoryName
 from registry.spec.token import Grant, TokenRequest
 
@@ -101,10 +101,7 @@ class TokenService:
         ``KeysUnavailable``, ``TooManyAttempts``, or whatever the policy's directory raises.
         """
         if request.service not in ("", self._service):
-            raise TokenRequestInvalid(
-                f"this token service is for {shown(self._service)}, "
-                f"not for {shown(request.service)}"
-            )
+            raise TokenRequestInvalid(f"this token service is for the service {self._service} only")
         try:
             requested = Scopes.parse(*request.scopes)
         except TooManyScopes as error:

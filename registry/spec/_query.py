@@ -35,8 +35,8 @@ def read_query(text: str) -> Parameters:
 def read_form(text: str, error: Callable[[str], RegistryError]) -> Parameters:
     """Read a form (`application/x-www-form-urlencoded`), where a plus sign is a space.
 
-    Raises `error` with a message where `read_query` raises Unsupported. The length is the caller's
-    business.
+    Raises `error` with a message where `read_query` raises Unsupported; it repeats nothing of the
+    form, which may hold passwords. The length is the caller's business.
     """
     return _read(text.replace("+", " "), error)
 
@@ -45,7 +45,7 @@ def _read(text: str, error: Callable[[str], RegistryError]) -> Parameters:
     if not text:
         return {}
     if not text.isascii():
-        raise error(f"the parameters {shown(text)} are not ASCII: percent-encode them")
+        raise error("the parameters are not ASCII: percent-encode them")
     if text.count("&") >= MAX_PARAMETERS:
         raise error(f"there are too many parameters: {MAX_PARAMETERS} at most")
     parameters: dict[str, list[str]] = {}
@@ -56,7 +56,7 @@ def _read(text: str, error: Callable[[str], RegistryError]) -> Parameters:
                 unquote(value, errors="strict")
             )
         except UnicodeDecodeError:
-            raise error(f"the parameter {shown(key)} is not UTF-8") from None
+            raise error("a parameter is not UTF-8 once its percent signs are resolved") from None
     return parameters
 
 

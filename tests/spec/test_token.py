@@ -123,6 +123,9 @@ def test_a_request_does_not_show_its_secret():
         "grant_type=password&username=a&password=hunter2&password=b",
         "grant_type=password&password=hunter2",
         "grant_type=hunter&password=hunter2",
+        "grant_type=password&username=é&password=hunter2",
+        "hunter2%ff&grant_type=password",
+        "grant_type=password&username=a&password=hunter2%ff",
     ):
         with pytest.raises(TokenRequestInvalid) as caught:
             read_body(form)
