@@ -30,11 +30,13 @@ class Pace:
     lease: float = 5.0
     """A holder that gave no sign of life for so long has lost what it held."""
 
-    body: float = 15.0
+    body: float = 10.0
     """A change is cut off so long after its last sign of life."""
 
     flux: float = 30.0
-    """What a change does may take effect so long after its last sign of life, not later."""
+    """What a change does may take effect so long after its last sign of life, not later.
+
+    So a request to the store must have ended 20 s after the change around it was cut off."""
 
     def __post_init__(self) -> None:
         """``ValueError`` where the durations do not fit each other."""

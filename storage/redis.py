@@ -21,6 +21,7 @@ remembered value lacks, and was acknowledged before the question:
    before every process has heard of it (its promise); and again ``flux`` seconds pass before the
    new table is relied upon.
 4. A change that was cut off by death: its slots stay odd until it can have no effect any more.
+5. A change whose end could not be told to Redis: as 4, and it is told as soon as Redis is back.
 """
 # ruff: noqa: D102 - what each method does is said once, in the port
 
@@ -119,6 +120,7 @@ class RedisCoordinator:
         self._link = self._standing.link
         self._stamps = Stamps(self._link, self._table_key)
         self._held: set[_Holding] = set()
+        self._untold: set[Command] = set()
         self._repaired = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -165,8 +167,13 @@ class RedisCoordinator:
         keep: Command = ("EVAL", layout.KEEP, 1, key, token, self._lease)
         drop: Command = ("EVAL", layout.DROP, 1, key, token)
         table, answer, _ = await self._acquire(lambda _: take, drop, name, wait)
-        async with self._keeping(_Holding(keep, 1), drop):
+        holding = _Holding(keep, 1)
+        self._held.add(holding)
+        try:
             yield Lease(name, table.term << 52 | int(answer[2]))
+        finally:
+            self._held.discard(holding)
+            await self._let_go(drop)
 
     async def stamps(self, *names: str) -> tuple[int | None, ...]:
         table = self._standing.table
@@ -199,15 +206,20 @@ class RedisCoordinator:
             return ("EVAL", layout.BEGIN, 1, key, *terms, *slots)
 
         _, _, asked = await self._acquire(begin, end, ", ".join(names), wait)
-        async with self._keeping(_Holding(keep, len(slots)), end) as holding:
-            limit = asyncio.timeout_at(asked + self._pace.body)
-            try:
-                async with limit as holding.limit:
-                    yield
-            except TimeoutError as error:
-                if limit.expired():
-                    raise CoordinationUnavailable("it lost its lock, and was cut off") from error
-                raise
+        limit = asyncio.timeout_at(asked + self._pace.body)
+        holding = _Holding(keep, len(slots), limit)
+        self._held.add(holding)
+        try:
+            async with limit:
+                yield
+        except TimeoutError as error:
+            if limit.expired():
+                raise CoordinationUnavailable("it lost its lock, and was cut off") from error
+            raise
+        finally:
+            self._held.discard(holding)
+            self._untold.add(end)
+            await self._tell(end)
 
     # locks and leases
 
@@ -247,19 +259,17 @@ class RedisCoordinator:
             await asyncio.sleep(min(pauses))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    @asynccontextmanager
-    async def _keeping(self, holding: _Holding, end: Command) -> AsyncIterator[_Holding]:
-        self._held.add(holding)
-        try:
-            yield holding
-        finally:
-            self._held.discard(holding)
-            await self._let_go(end)
-
     async def _let_go(self, command: Command) -> None:
         """Let go. If Redis can't be told, the lock ends by itself, and the mark somewhat later."""
         with suppress(CoordinationUnavailable):
             await outlast(self._link.call(*command))
+
+    async def _tell(self, end: Command) -> None:
+        """Tell a Redis that counts that a change has ended, or leave it to the next attempt."""
+        with suppress(CoordinationUnavailable):
+            await outlast(self._link.call(*end))
+            if self.usable:
+                self._untold.discard(end)
 
     async def _give_signs_of_life(self) -> None:
         loop = asyncio.get_running_loop()
@@ -270,6 +280,9 @@ class RedisCoordinator:
                 for holding in self._held:
                     answer = self._link.call(*holding.keep)
                     answer.add_done_callback(partial(self._renewed, holding, loop.time()))
+            for end in list(self._untold):
+                if self.usable:
+                    await self._tell(end)
 
     def _renewed(self, holding: _Holding, asked: float, answer: "asyncio.Future[Any]") -> None:
         if answer.cancelled() or answer.exception() is not None:

@@ -40,12 +40,12 @@ class Replica:
 
 
 @asynccontextmanager
-async def replica(store, url, *, pace=QUICK, conditional=True, installation="test"):
+async def replica(store, url, *, pace=QUICK, conditional=True, installation="test", timeout=0.5):
     observer = Observer()
     bulletin = Bulletin(store, observer=observer, pace=pace)
     redis = RedisCoordinator(
         RedisAddress.parse(url),
-        RedisAccess(),
+        RedisAccess(timeout=timeout),
         installation=installation,
         terms=bulletin,
         observer=observer,

@@ -18,9 +18,10 @@ QUICK = PACE.scaled(0.02)
 """The table of a module's Redis is old enough to be relied upon after 0.6 s."""
 
 
-def coordinator(url, **options):
+def coordinator(url, access=None, **options):
     options = {"installation": "test", "pace": QUICK, **options}
-    return RedisCoordinator(RedisAddress.parse(url), RedisAccess(), **options)
+    # the machine may be busy: a time-out that is no part of a test must not end it
+    return RedisCoordinator(RedisAddress.parse(url), access or RedisAccess(timeout=5), **options)
 
 
 async def trusted(*parties):
