@@ -33,6 +33,9 @@ RECORD: Final = 32
 SIZE: Final = HEAD + SLOTS * RECORD
 VERSION: Final = 1
 
+BORN: Final = 24
+"""Where the time of the table's making is, in bytes."""
+
 EPOCH_BIT: Final = 16 * 8
 """Where the epoch is, in bits, as ``BITFIELD`` counts."""
 
