@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.config import Config
+from registry.config.check_redis import coordinated
 from registry.http.metrics import Metrics
 from registry.service.redirects import Redirects
 from storage.coordination import Coordinator
@@ -59,8 +60,8 @@ async def opened(config: Config, metrics: Metrics) -> AsyncIterator[Backend]:
                 if config.storage.s3.redirect
                 else None
             )
-            # One process only, which the configuration has been checked for.
-            yield Backend(store, InProcessCoordinator(), redirects=redirects)
+            async with _coordinator(config, store, metrics, conditional=bucket.conditional) as one:
+                yield Backend(store, one, redirects=redirects)
         return
     root = Path(config.storage.path)
     files = FileStore(root)
@@ -68,9 +69,26 @@ async def opened(config: Config, metrics: Metrics) -> AsyncIterator[Backend]:
         # One directory may be served by several processes: workers, and an old registry that
         # drains while its successor starts.
         local = instrument(files, observe)
-        yield Backend(local, HostCoordinator(root / COORDINATION), local)
+        async with _coordinator(config, local, metrics, conditional=True) as one:
+            yield Backend(local, one, local)
     finally:
         files.close()
+
+
+@contextlib.asynccontextmanager
+async def _coordinator(
+    config: Config, store: ContentStore, metrics: Metrics, *, conditional: bool
+) -> AsyncIterator[Coordinator]:
+    """Open what the processes of ``store`` coordinate through."""
+    if coordinated(config):
+        from registry.replication import replicas  # noqa: PLC0415  as with S3: only where used
+
+        async with replicas(config, store, metrics.coordination, conditional=conditional) as found:
+            yield found
+    elif config.storage.driver == "filesystem":
+        yield HostCoordinator(Path(config.storage.path) / COORDINATION)
+    else:  # one process only, which the configuration has been checked for
+        yield InProcessCoordinator()
 
 
 @contextlib.asynccontextmanager

@@ -149,6 +149,12 @@ class RedisCoordinator:
         return self._standing.table is not None
 
     @property
+    def trusted(self) -> bool:
+        """Whether stamps can be had at this moment, as far as it is known."""
+        table = self._standing.table
+        return table is not None and asyncio.get_running_loop().time() >= table.trusted
+
+    @property
     def asked(self) -> int:
         """How many stamps were asked for since the start."""
         return self._stamps.asked

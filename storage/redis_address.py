@@ -42,7 +42,7 @@ class RedisAddress:
         """
         if "@" in text:
             raise ValueError(
-                "user and password do not go in the URL: use redis.username and redis.password"
+                "user and password do not go in the URL: use coordination.redis.username and password"
             )
         found = _URL.fullmatch(text)
         if found is None:

@@ -84,6 +84,26 @@ class ReplicaCoordinator:
             self._tending.cancel()
             await asyncio.gather(self._tending, return_exceptions=True)
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to Redis."""
+        return self._redis.connected
+
+    @property
+    def alone(self) -> bool:
+        """Whether things are changed without Redis here."""
+        return self._bulletin.alone.declared
+
+    @property
+    def trusted(self) -> bool:
+        """Whether what is remembered may be used at this moment."""
+        return self._bulletin.generation() is not None and self._redis.trusted
+
+    @property
+    def asked(self) -> int:
+        """How many stamps Redis was asked for since the start."""
+        return self._redis.asked
+
     @asynccontextmanager
     async def hold(self, name: str, *, wait: float = 0.0) -> AsyncIterator[Lease]:
         deadline = asyncio.get_running_loop().time() + wait

@@ -3,10 +3,11 @@
 from urllib.parse import urlsplit
 
 from registry.config.check_auth import check_auth
+from registry.config.check_redis import check_redis, coordinated
 from registry.config.errors import ConfigError, error
 from registry.config.sections import Config
 
-__all__ = ["ConfigError", "check", "coordinated"]
+__all__ = ["ConfigError", "check"]
 
 
 def check(config: Config) -> None:
@@ -17,6 +18,7 @@ def check(config: Config) -> None:
         raise error("tls.client_ca", "client certificates need a certificate of the server's own")
     if config.storage.driver == "s3":
         _check_s3(config)
+    check_redis(config)
     check_auth(config)
 
 
@@ -34,7 +36,7 @@ def _check_s3(config: Config) -> None:
         raise error(
             "server.workers",
             f"{config.server.workers} processes on S3 would not know of each other's writes; "
-            "set it to 1",
+            "set it to 1, or give them a Redis (coordination.redis.url)",
         )
 
 
@@ -56,8 +58,3 @@ def _check_redirect(config: Config) -> None:
             f"the registry's own host name {registry} (server.public_url); give the store "
             "another name in storage.s3.public_endpoint, or turn redirects off",
         )
-
-
-def coordinated(config: Config) -> bool:  # noqa: ARG001
-    """Whether processes on several machines hear of each other's changes."""
-    return False

@@ -184,6 +184,54 @@ class StorageConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     s3: S3Config = field(default_factory=S3Config)
 
 
+class RedisConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The Redis through which replicas coordinate."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description="redis://host:port/0, redis+sentinel://host:port,…/name or "
+            "redis+cluster://host:port,…; rediss for TLS."
+        ),
+    ] = ""
+    username: Annotated[str, Meta(description="User of Redis; empty: the default user.")] = ""
+    password: Annotated[Secret, Meta(description="Password of that user.")] = field(
+        default_factory=Secret
+    )
+    sentinel_username: Annotated[str, Meta(description="User of the Sentinels.")] = ""
+    sentinel_password: Annotated[
+        Secret, Meta(description="Password for the Sentinels, if they want one.")
+    ] = field(default_factory=Secret)
+    ca_file: Annotated[
+        str, Meta(description="PEM file of authorities to trust; empty: the system's.")
+    ] = ""
+    certificate: Annotated[
+        str, Meta(description="PEM file with a certificate to show to Redis and the Sentinels.")
+    ] = ""
+    key: Annotated[str, Meta(description="PEM file with that certificate's private key.")] = ""
+    prefix: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9._-]{1,64}\Z",
+            description="What every key in Redis begins with, before the store's own number.",
+        ),
+    ] = "moorage"
+    timeout_seconds: Annotated[
+        float,
+        Meta(gt=0, le=5, description="Time in which Redis must answer; then go on without it."),
+    ] = 0.5
+
+
+class CoordinationConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the processes that serve one store hear of each other's changes."""
+
+    driver: Annotated[
+        Literal["auto", "host", "redis"],
+        Meta(description="redis: on any machine; host: on this one; auto: redis if it has a URL."),
+    ] = "auto"
+    redis: RedisConfig = field(default_factory=RedisConfig)
+
+
 class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What one client may take of the server."""
 
@@ -248,6 +296,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     server: ServerConfig = field(default_factory=ServerConfig)
     tls: TLSConfig = field(default_factory=TLSConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
+    coordination: CoordinationConfig = field(default_factory=CoordinationConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)

@@ -20,25 +20,9 @@ from prometheus_client.core import (
     Metric,
 )
 
+from registry.http.cells import BOUNDS, Cell
+from registry.http.coordination import CoordinationMetrics
 from registry.http.observe import RequestRecord
-
-BOUNDS: Final = (
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    10.0,
-    60.0,
-)
-"""Upper bounds of the latency buckets, in seconds."""
 
 _METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
 _UPLOADS: Final = {
@@ -47,34 +31,6 @@ _UPLOADS: Final = {
     ("upload.finish", 201): ("finished",),
     ("upload.cancel", 204): ("cancelled",),
 }
-
-
-class _Cell:
-    """The count, seconds and bytes of one set of label values."""
-
-    __slots__ = ("buckets", "count", "received", "seconds", "sent")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.seconds = 0.0
-        self.received = 0
-        self.sent = 0
-        self.buckets = [0] * (len(BOUNDS) + 1)
-
-    def add(self, other: "_Cell") -> None:
-        self.count += other.count
-        self.seconds += other.seconds
-        self.received += other.received
-        self.sent += other.sent
-        self.buckets = [one + two for one, two in zip(self.buckets, other.buckets, strict=True)]
-
-    def histogram(self) -> list[tuple[str, float]]:
-        """Return the buckets as Prometheus counts them: each with all that are below it."""
-        total, pairs = 0, []
-        for bound, count in zip((*map(str, BOUNDS), "+Inf"), self.buckets, strict=True):
-            total += count
-            pairs.append((bound, float(total)))
-        return pairs
 
 
 class Metrics:
@@ -86,10 +42,11 @@ class Metrics:
         self._worker = str(worker)
         self._started = 0
         self._finished = 0
-        self._requests: dict[tuple[str, str, int], _Cell] = {}
-        self._storage: dict[tuple[str, str, str], _Cell] = {}
-        self._s3: dict[tuple[str, str], _Cell] = {}
+        self._requests: dict[tuple[str, str, int], Cell] = {}
+        self._storage: dict[tuple[str, str, str], Cell] = {}
+        self._s3: dict[tuple[str, str], Cell] = {}
         self._s3_honours: dict[str, bool] = {}
+        self.coordination = CoordinationMetrics()
         self._closed: dict[str, int] = dict.fromkeys(("limit", "head_timeout", "malformed"), 0)
         self._reloads: dict[str, int] = dict.fromkeys(("ok", "error"), 0)
         self._caches: dict[str, Callable[[], tuple[int, int]]] = {}
@@ -114,27 +71,23 @@ class Metrics:
         cell.sent += record.sent
         cell.buckets[bisect_left(BOUNDS, seconds)] += 1
 
-    def _request_cell(self, record: RequestRecord) -> _Cell:
+    def _request_cell(self, record: RequestRecord) -> Cell:
         # A client can make up methods, and must not make up time series.
         method = record.method if record.method in _METHODS else "other"
-        return self._requests.setdefault((record.action, method, record.status), _Cell())
+        return self._requests.setdefault((record.action, method, record.status), Cell())
 
     def storage_operation(self, driver: str, operation: str, outcome: str, seconds: float) -> None:
         """Count one call of a driver; the three texts are from closed lists."""
         key = (driver, operation, outcome)
         cell = self._storage.get(key)
         if cell is None:
-            cell = self._storage.setdefault(key, _Cell())
-        cell.count += 1
-        cell.seconds += seconds
-        cell.buckets[bisect_left(BOUNDS, seconds)] += 1
+            cell = self._storage.setdefault(key, Cell())
+        cell.take(seconds)
 
     def s3_request(self, operation: str, outcome: str, seconds: float) -> None:
         """Count one request to S3, repetitions too; the two texts are from closed lists."""
-        cell = self._s3.setdefault((operation, outcome), _Cell())
-        cell.count += 1
-        cell.seconds += seconds
-        cell.buckets[bisect_left(BOUNDS, seconds)] += 1
+        cell = self._s3.setdefault((operation, outcome), Cell())
+        cell.take(seconds)
 
     def s3_honours(self, honours: Mapping[str, object]) -> None:
         """Take note of what the store was seen to honour: name and whether."""
@@ -165,19 +118,20 @@ class Metrics:
         yield from self._collect_requests()
         yield from self._collect_storage()
         yield from self._collect_s3()
+        yield from self.coordination.collect()
         yield from self._collect_connections()
         yield from self._collect_caches()
         yield from self._collect_process()
 
     def _collect_requests(self) -> Iterator[Metric]:
-        actions: dict[str, _Cell] = {}
+        actions: dict[str, Cell] = {}
         uploads = dict.fromkeys(("started", "finished", "cancelled"), 0)
         requests = CounterMetricFamily(
             "moorage_requests", "Requests answered.", labels=["action", "method", "status"]
         )
         for (action, method, status), cell in list(self._requests.items()):
             requests.add_metric([action or "none", method, str(status)], cell.count)
-            actions.setdefault(action or "none", _Cell()).add(cell)
+            actions.setdefault(action or "none", Cell()).add(cell)
             for outcome in _UPLOADS.get((action, status), ()):
                 uploads[outcome] += cell.count
         yield requests
@@ -217,10 +171,10 @@ class Metrics:
             "Time that calls of the object store took.",
             labels=["driver", "operation"],
         )
-        totals: dict[tuple[str, str], _Cell] = {}
+        totals: dict[tuple[str, str], Cell] = {}
         for (driver, operation, outcome), cell in list(self._storage.items()):
             operations.add_metric([driver, operation, outcome], cell.count)
-            totals.setdefault((driver, operation), _Cell()).add(cell)
+            totals.setdefault((driver, operation), Cell()).add(cell)
         for labels, cell in totals.items():
             duration.add_metric(labels, cell.histogram(), cell.seconds)
         yield from (operations, duration)
@@ -234,10 +188,10 @@ class Metrics:
             "Time from a request to S3 to the head of its answer.",
             labels=["operation"],
         )
-        totals: dict[str, _Cell] = {}
+        totals: dict[str, Cell] = {}
         for (operation, outcome), cell in list(self._s3.items()):
             requests.add_metric([operation, outcome], cell.count)
-            totals.setdefault(operation, _Cell()).add(cell)
+            totals.setdefault(operation, Cell()).add(cell)
         for operation, cell in totals.items():
             duration.add_metric([operation], cell.histogram(), cell.seconds)
         honours = GaugeMetricFamily(
