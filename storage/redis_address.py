@@ -42,7 +42,8 @@ class RedisAddress:
         """
         if "@" in text:
             raise ValueError(
-                "user and password do not go in the URL: use coordination.redis.username and password"
+                "user and password do not go in the URL: there are coordination.redis.username "
+                "and .password"
             )
         found = _URL.fullmatch(text)
         if found is None:

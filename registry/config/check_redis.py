@@ -31,12 +31,14 @@ def check_redis(config: Config) -> None:
             raise error(
                 "coordination.driver",
                 'with storage.driver = "s3", replicas on any machine may serve the bucket, and '
-                "only Redis lets them hear of each other: give coordination.redis.url, or leave the driver at "
-                '"auto" for a single process',
+                "only Redis lets them hear of each other: give coordination.redis.url, or leave "
+                'the driver at "auto" for a single process',
             )
         return
     if not redis.url:
-        raise error("coordination.redis.url", 'coordination.driver = "redis" needs the URL of a Redis')
+        raise error(
+            "coordination.redis.url", 'coordination.driver = "redis" needs the URL of a Redis'
+        )
     if config.storage.driver == "memory":
         raise error("coordination.driver", "a store in memory has nothing to share with others")
     if config.storage.driver == "s3" and config.storage.s3.read_seconds > _STORE_SECONDS:
