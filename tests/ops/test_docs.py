@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from registry import config
-from registry.cli import _parser
+from registry.cli import command_line
 from registry.config.values import encode
 from registry.http.metrics import Metrics
 from registry.supervisor import FAMILIES
@@ -122,7 +122,7 @@ def commands(parser, path=("moorage",)):
 
 
 def test_every_command_and_option_has_its_row_and_no_other_has():
-    known = dict(commands(_parser()))
+    known = dict(commands(command_line()))
     cells = rows("command-line.md")
     documented = {row[0].strip("`") for row in cells if row[0].startswith("`moorage ")}
     assert documented == set(known)
@@ -138,7 +138,7 @@ def test_every_command_and_option_has_its_row_and_no_other_has():
 def test_options_say_which_setting_they_are():
     known = {setting.name for setting in config.settings()}
     parser = {}
-    for action in _all_actions(_parser()):
+    for action in _all_actions(command_line()):
         if "." in action.dest:
             parser[action.option_strings[-1]] = action.dest
     assert set(parser.values()) <= known
