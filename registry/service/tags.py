@@ -1,8 +1,10 @@
 """Tags: names that move, with compare-and-swap."""
 
+import asyncio
+import random
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from registry.service.catalog import Catalog
@@ -16,8 +18,12 @@ from registry.spec.errors import ManifestUnknown, NameUnknown, PreconditionFaile
 from registry.spec.names import Place, Tag
 from registry.spec.pagination import Page
 from storage import keys
-from storage.coordination import Coordinator
-from storage.ports import NotFound, ObjectStore, Value
+from storage.coordination import CoordinationUnavailable, Coordinator
+from storage.ports import AlreadyExists, NotFound, ObjectStore, Value
+from storage.ports import PreconditionFailed as SwapLost
+
+_SWAPS = 10
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.2
 
 
 class TargetGone(Exception):
@@ -94,24 +100,32 @@ class Tags:
         swaps from one digest, one succeeds. Pointing it where it points already changes nothing.
         ``TargetGone`` if the manifest has been deleted meanwhile.
         """
-        async with self._coordinator.change(_name(repository, tag), _list(repository)):
+        written: set[bytes] = set()
+
+        async def swap() -> None:
             standing = await self._read(repository, tag)
+            if standing is not None and standing.data in written:
+                return
             record = _decode(standing)
             current = record.target if record else None
             if not conditions.check_write(current):
                 raise PreconditionFailed(current)
             if current == target.digest:
                 return
-            await self._write(repository, tag, target, by, standing)
+            await self._write(repository, tag, target, by, standing, written)
             if current is not None:
                 await self._store.delete(keys.tagged(repository, current) + tag)
+
+        async with self._coordinator.change(_name(repository, tag), _list(repository)):
+            await _judged(tag, swap)
 
     async def delete(self, repository: Place, tag: Tag, conditions: Conditions) -> None:
         """Delete the tag (end-9); the manifest stays.
 
         ``ManifestUnknown`` if there is no such tag, ``PreconditionFailed`` as in ``point``.
         """
-        async with self._coordinator.change(_name(repository, tag), _list(repository)):
+
+        async def swap() -> None:
             standing = await self._read(repository, tag)
             record = _decode(standing)
             if not conditions.check_write(record.target if record else None):
@@ -121,12 +135,16 @@ class Tags:
             await self._store.delete(keys.tag(repository, tag), version=standing.version)
             await self._store.delete(keys.tagged(repository, record.target) + tag)
 
+        async with self._coordinator.change(_name(repository, tag), _list(repository)):
+            await _judged(tag, swap)
+
     async def drop(self, repository: Place, tag: Tag, target: Digest, *, gone: bool) -> None:
         """Delete the tag if it points at ``target``, and the link to it. One that moved stays.
 
         With ``gone``, only if that manifest is gone: it may have been pushed again meanwhile.
         """
-        async with self._coordinator.change(_name(repository, tag), _list(repository)):
+
+        async def swap() -> None:
             standing = await self._read(repository, tag)
             record = _decode(standing)
             if standing is not None and record is not None and record.target == target:
@@ -135,11 +153,20 @@ class Tags:
                 await self._store.delete(keys.tag(repository, tag), version=standing.version)
             await self._store.delete(keys.tagged(repository, target) + tag)
 
+        async with self._coordinator.change(_name(repository, tag), _list(repository)):
+            await _judged(tag, swap)
+
     async def _has_manifest(self, repository: Place, digest: Digest) -> bool:
         return await exists(self._store, keys.manifest(repository, digest))
 
     async def _write(
-        self, repository: Place, tag: Tag, target: Target, by: str, standing: Value | None
+        self,
+        repository: Place,
+        tag: Tag,
+        target: Target,
+        by: str,
+        standing: Value | None,
+        written: set[bytes],
     ) -> None:
         # The link comes before the look at the manifest: a deletion that the look misses lists
         # the links later than this one was written, and so takes the tag along.
@@ -155,6 +182,7 @@ class Tags:
             by=by,
             at=time.time(),
         ).encode()
+        written.add(record)
         if standing is None:
             await self._store.create(keys.tag(repository, tag), record)
         else:
@@ -169,6 +197,24 @@ class Tags:
     async def _read_list(self, repository: Place) -> tuple[str, ...]:
         prefix = keys.tags(repository)
         return tuple([key[len(prefix) :] async for key in every_key(self._store, prefix)])
+
+
+async def _judged(tag: Tag, swap: Callable[[], Awaitable[None]]) -> None:
+    """Read and swap; where another writer was first, again.
+
+    There is one only where the lock was lost, or where there is none to be had: then the store is
+    the judge. ``CoordinationUnavailable`` for who loses again and again.
+    """
+    pause = _FIRST_PAUSE
+    for _ in range(_SWAPS):
+        try:
+            await swap()
+        except (AlreadyExists, SwapLost):
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  not a secret
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        else:
+            return
+    raise CoordinationUnavailable(f"too many others are changing the tag {tag}")
 
 
 def _decode(value: Value | None) -> TagRecord | None:

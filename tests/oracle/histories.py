@@ -30,8 +30,9 @@ class Operation:
     `value` is the digest put, or the one that was read (None: nothing there).
     `expected` is the condition of a put or delete: a digest, "absent", "present", or None for
     none. `outcome`: "ok", "refused" (412; `seen` is what the answer said is there, None where it
-    said nothing is) or "missing" (404 of a delete). Times in seconds of a clock that all clients
-    share.
+    said nothing is), "missing" (404 of a delete) or "gone" (a delete that was told "ok" where it
+    is enough that nothing was there afterwards: see `with_shared_deletions`). Times in seconds of
+    a clock that all clients share.
     """
 
     kind: Kind
@@ -39,7 +40,7 @@ class Operation:
     response: float | None
     value: str | None = None
     expected: str | None = None
-    outcome: Literal["ok", "refused", "missing"] = "ok"
+    outcome: Literal["ok", "refused", "missing", "gone"] = "ok"
     seen: str | None = None
 
     def apply(self, state: str | None) -> tuple[bool, str | None]:
@@ -63,6 +64,8 @@ class Operation:
             outcome = "ok" if holds else "refused"
         if self.response is None:
             return True, after
+        if self.outcome == "gone":
+            return holds or state is None, None
         return outcome == self.outcome and (outcome != "refused" or self.seen == state), after
 
 
@@ -87,6 +90,17 @@ def unexplained(
     """Give the operations at which every order fails; none if there is one that does not."""
     answered, lost = _with_deadlines(history, initial)
     return _Search(answered, _useful(lost, _observed(history)), steps).run(initial)
+
+
+def with_shared_deletions(history: Sequence[Operation]) -> list[Operation]:
+    """Let two deletions that overlap both be told that they deleted the tag.
+
+    Where Redis is lost the store is the only judge, and S3 does not tell who deleted an object.
+    """
+    return [
+        replace(each, outcome="gone") if each.kind == "delete" and each.outcome == "ok" else each
+        for each in history
+    ]
 
 
 def _useful(lost: Sequence[Operation], seen: set[str | None]) -> list[Operation]:
@@ -160,7 +174,7 @@ _Level = dict[_Place, list[int]]
 class _Search:
     """Level by level: all that the first so many answers can have led to.
 
-    Three things keep a level small. An operation that may come next and changes nothing comes next:
+    Three things keep a level small. An answer that may come next and tells of no change comes next:
     in any order that has it later it could as well be here. Operations without an answer that do
     the same are used in the order in which they were invoked: any order with another one of them is
     one with this one. And of two ways to the same place, the one that used more of them is dropped,
@@ -230,8 +244,9 @@ class _Search:
         first, done, state = place
         found = []
         for number in pending:
-            possible, after = self._answered[number].apply(state)
-            if possible and after == state:
+            each = self._answered[number]
+            possible, after = each.apply(state)
+            if possible and (each.kind == "read" or each.outcome in ("refused", "missing")):
                 found = [(number, after)]
                 break
             if possible:

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from tests.oracle.histories import Operation, is_linearizable, unexplained
+from tests.oracle.histories import (
+    Operation,
+    is_linearizable,
+    unexplained,
+    with_shared_deletions,
+)
 
 
 def op(kind, begin, end, value=None, **more) -> Operation:
@@ -113,6 +118,28 @@ def test_a_retried_put_may_have_happened_twice():
     assert not is_linearizable([*puts, op("read", 6, 7, "a"), op("read", 8, 9, "b")])
 
 
+def test_what_changes_nothing_at_first_may_change_something_later():
+    history = [
+        op("put", 0, None, "a"),
+        op("put", 1, 20, "a"),
+        op("read", 2, 3, "a"),
+        op("put", 4, 5, "b"),
+        op("read", 6, 7, "b"),
+        op("read", 8, 9, "a"),
+    ]
+    assert is_linearizable(history)
+
+
+def test_two_deletions_at_once_may_share_what_they_deleted():
+    history = [op("put", 0, 1, "a"), op("delete", 2, 5), op("delete", 3, 6), op("read", 7, 8)]
+    assert not is_linearizable(history)
+    assert is_linearizable(with_shared_deletions(history))
+    # The second one is no mere witness: it may be the one that did it.
+    late = [*history[:2], op("read", 2, 3), op("put", 5.1, 5.2, "b"), op("delete", 4, 9)]
+    assert is_linearizable(with_shared_deletions([*late, op("read", 10, 11)]))
+    assert not is_linearizable(with_shared_deletions([*late[:4], op("read", 10, 11)]))
+
+
 def test_a_delete_without_an_answer_explains_absence_once():
     history = [op("put", 0, 1, "a"), op("delete", 2, None), op("read", 3, 4)]
     assert is_linearizable(history)
@@ -168,7 +195,8 @@ def small_histories(draw) -> list[Operation]:
             history.append(op(kind, begin, end, draw(st.none() | value)))
             continue
         expected = draw(st.sampled_from([None, None, "absent", "present", "a", "b"]))
-        outcome = draw(st.sampled_from(["ok", "ok", "refused", "missing"]))
+        outcomes = ["ok", "ok", "refused", "missing"] + ["gone"] * (kind == "delete")
+        outcome = draw(st.sampled_from(outcomes))
         seen = draw(st.none() | value) if outcome == "refused" else None
         name = draw(value) if kind == "put" else None
         history.append(op(kind, begin, end, name, expected=expected, outcome=outcome, seen=seen))
