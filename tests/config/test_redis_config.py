@@ -13,7 +13,7 @@ URL = {"coordination.redis.url": "redis://redis.example:6379"}
 
 
 def test_the_driver_is_told_what_is_set(tmp_path):
-    (tmp_path / "password").write_text("secret\n")
+    (tmp_path / "password").write_text("opensesame\n")
     environment = {
         "MOORAGE__COORDINATION__REDIS__USERNAME": "moorage",
         "MOORAGE__COORDINATION__REDIS__PASSWORD_FILE": str(tmp_path / "password"),
@@ -24,12 +24,12 @@ def test_the_driver_is_told_what_is_set(tmp_path):
     config = load([], environment, URL)
     assert redis_access(config) == RedisAccess(
         username="moorage",
-        password="secret",
+        password="opensesame",
         sentinel_password="other",
         ca="ca.pem",
         timeout=0.25,
     )
-    assert "secret" not in str(show(config))
+    assert "opensesame" not in str(show(config))
 
 
 def test_defaults_of_driver_and_configuration_are_the_same():
