@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from auth.access import WHOLE, Access, Standing, Tenant
-from auth.identity import Identity, Kind
+from auth.identity import Identity, Kind, Scheme
 from auth.roles import (
     ADMINISTRATOR,
     PROJECT_VERBS,
@@ -199,6 +199,10 @@ def _about_registry(
     """Decide on what is about no project. A ceiling lets nothing through but the catalog."""
     ceiling = identity.ceiling
     match action.verb:
+        case Verb.ENTER:
+            # A token is a login too, also one that names nobody.
+            allowed = identity.kind is not Kind.ANONYMOUS or identity.scheme is Scheme.BEARER
+            within = True
         case Verb.CATALOG:
             allowed = identity.kind not in (Kind.ANONYMOUS, Kind.SYSTEM)
             within = ceiling is None or ceiling.permits("registry", "catalog", "*")

@@ -23,6 +23,9 @@ class Verb(StrEnum):
     ADMINISTER = "administer"
     """Decide on the project: members, visibility, shares, its removal."""
 
+    ENTER = "enter"
+    """Find out that there is a registry, and that one's login is good."""
+
     CATALOG = "catalog"
     """List repositories; which ones is decided for each by ``LIST``."""
 

@@ -15,7 +15,9 @@ from typing import Any
 
 import msgspec
 
-from auth.policy import OpenPolicy
+from auth.authenticators.htpasswd import HtpasswdError
+from auth.keyring import KeysUnavailable
+from auth.keys import KeyUnusable
 from registry.backend import Backend, opened
 from registry.config import Config
 from registry.http.accesslog import AccessLog
@@ -30,10 +32,13 @@ from registry.http.observe import RequestRecord
 from registry.http.scrape import MetricsServer
 from registry.http.tls import Certificate, TLSError
 from registry.logs import LineHandler, Sink, Writer, configure, text_wanted
+from registry.service.composed import Composed
+from registry.service.projects.tenancy import Tenancy
 from registry.service.remembered import Remembered
 from registry.service.services import Services
 from registry.service.uploads import Uploads
 from registry.supervisor import CANNOT_START, FAILED, OK
+from registry.tenants import admitted
 from registry.version import __version__
 from storage.coordination import CoordinationUnavailable
 from storage.ports import StorageError
@@ -42,6 +47,18 @@ _log = logging.getLogger("moorage")
 
 _SPARE_FILES = 128
 _HOUR = 3600.0
+
+
+_CANNOT = (
+    TLSError,
+    StorageError,
+    CoordinationUnavailable,
+    HtpasswdError,
+    KeysUnavailable,
+    KeyUnusable,
+    OSError,
+)
+"""What the configuration or the surroundings are to blame for when a process can't start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +102,7 @@ def main(config: Config, process: Process) -> int:
     try:
         with asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
             return runner.run(_serve(config, process, sink, events, text=text))
-    except (TLSError, StorageError, CoordinationUnavailable, OSError) as error:
+    except _CANNOT as error:
         _log.critical("can't start: %s", error)
         return CANNOT_START
     except Exception:  # noqa: BLE001  logged whole, and told by the exit code
@@ -182,26 +199,44 @@ async def _run(
     certificate: Certificate | None,
     signals: _Signals,
 ) -> None:
-    limits = msgspec.structs.asdict(config.limits)
+    given = msgspec.structs.asdict(config.limits)
+    allow_sparse = given.pop("allow_sparse")
+    limits = Limits(**given)
     services = Services.over(
         backend.store,
         backend.coordinator,
         files=backend.files,
         memory=config.cache.bytes,
-        allow_sparse=limits.pop("allow_sparse"),
+        allow_sparse=allow_sparse,
         redirects=backend.redirects,
     )
     _watch_caches(observer.metrics, services)
     health = Health(backend.store)
-    api = RegistryApi(Server(services, OpenPolicy(), Limits(**limits)))
-    endpoint = Endpoint([health, api], observer)
+    first = process.number == 0
+    async with admitted(config, backend, services, limits, purge=first) as admission:
+        if admission.tenancy is not None:
+            _watch_tenancy(observer.metrics, admission.tenancy)
+        api = RegistryApi(Server(services, admission.policy, limits, admission.gate))
+        endpoint = Endpoint([health, *admission.rooms, api], observer)
+        expiring = asyncio.create_task(_expire_uploads(services.uploads)) if first else None
+        await _listen(config, process, endpoint, health, observer, certificate, signals)
+        if expiring is not None:
+            expiring.cancel()
+
+
+async def _listen(
+    config: Config,
+    process: Process,
+    endpoint: Endpoint,
+    health: Health,
+    observer: RequestObserver,
+    certificate: Certificate | None,
+    signals: _Signals,
+) -> None:
+    """Serve until a signal says to stop, and let running requests finish."""
     listener = Listener(endpoint, config.server, config.tls, observer, certificate=certificate)
     scrapes = MetricsServer(observer.metrics, process.metrics_directory)
-    background: list[asyncio.Task[Any]] = []
-    if certificate is not None:
-        background.append(asyncio.create_task(certificate.watch()))
-    if process.number == 0:
-        background.append(asyncio.create_task(_expire_uploads(services.uploads)))
+    watching = asyncio.create_task(certificate.watch()) if certificate is not None else None
     await scrapes.start(process.metrics)
     await listener.start(process.sockets)
     # What was imported and built stays: the collector need not look at it again.
@@ -213,8 +248,8 @@ async def _run(
     await _until(signals.hurry, config.server.drain_delay_seconds)
     await listener.drain(config.server.drain_seconds, signals.hurry)
     await scrapes.close()
-    for task in background:
-        task.cancel()
+    if watching is not None:
+        watching.cancel()
 
 
 async def _expire_uploads(uploads: Uploads) -> None:
@@ -243,7 +278,17 @@ def _watch_caches(metrics: Metrics, services: Services) -> None:
         metrics.watch_cache(name, partial(_hits_misses, cache))
 
 
-def _hits_misses(cache: Remembered[Any]) -> tuple[int, int]:
+def _watch_tenancy(metrics: Metrics, tenancy: Tenancy) -> None:
+    caches: dict[str, Remembered[Any] | Composed[Any]] = {
+        "access": tenancy.directory.known,
+        "standings": tenancy.directory.standings,
+        "credentials": tenancy.credentials.known,
+    }
+    for name, cache in caches.items():
+        metrics.watch_cache(name, partial(_hits_misses, cache))
+
+
+def _hits_misses(cache: Remembered[Any] | Composed[Any]) -> tuple[int, int]:
     return cache.hits, cache.misses
 
 

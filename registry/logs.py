@@ -33,6 +33,7 @@ _SECRETS: Final = (
     # An Authorization header, or its pieces, in whatever quoting a message has them.
     (re.compile(r"(?i)(authorization\W{1,6}(?:[a-z]+\s+)?)[^\s'\",;]+"), r"\1***"),
     (re.compile(r"(?i)\b(bearer|basic|negotiate)\s+[\w.~+/=-]{4,}"), r"\1 ***"),
+    (re.compile(r"\bmrg_[a-z]{3}_\w+(?:\.[\w-]*)?"), "***"),
     (re.compile(r"\beyJ[\w-]{4,}(?:\.[\w-]*){0,4}"), "***"),
     (
         re.compile(r"(?i)\b(\w*(?:token|password|passwd|secret|signature|api_?key)=)[^\s&'\"]+"),

@@ -94,6 +94,8 @@ def refuse_open_network(config: Config) -> None:
     ``ConfigError`` says how to ask, and what else can be done.
     """
     server = config.server
+    if config.auth.mode != "open":
+        return
     try:
         safe = server.open_to_network or server.addr.is_loopback()
     except OSError as error:
@@ -106,5 +108,6 @@ def refuse_open_network(config: Config) -> None:
         f"  For this machine only:   moorage serve --addr 127.0.0.1:{server.addr.port}\n"
         f"  For the network, really: moorage serve --addr {server.addr} --open-to-network\n"
         "  (in a file: [server] open_to_network = true; in the environment: "
-        "MOORAGE__SERVER__OPEN_TO_NETWORK=true)"
+        "MOORAGE__SERVER__OPEN_TO_NETWORK=true)\n"
+        '  With logins and projects: [auth] mode = "projects"'
     )

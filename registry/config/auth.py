@@ -168,6 +168,13 @@ class AuthConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Literal["open", "projects"],
         Meta(description="open: no login, anyone may do all; projects: logins, roles, projects."),
     ] = "open"
+    bootstrap_secret: Annotated[
+        Secret,
+        Meta(description="Secret by which the first administrator is made, once; empty: no way."),
+    ] = field(default_factory=Secret)
+    users_create: Annotated[
+        bool, Meta(description="Let every user create projects, not only administrators.")
+    ] = False
     htpasswd: Annotated[
         str, Meta(description="File of users, as htpasswd -B writes it; empty: none.")
     ] = ""

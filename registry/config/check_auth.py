@@ -17,6 +17,8 @@ from registry.config.sections import Config
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 
+_SHORTEST_SECRET: Final = 16
+
 _Issuer = OIDCConfig | WorkloadConfig | KubernetesConfig
 
 
@@ -27,6 +29,10 @@ def check_auth(config: Config) -> None:
     rules = auth.certificates.rules
     if auth.mode == "open" and (auth.htpasswd or issuers or rules):
         raise error("auth.mode", 'where nobody is asked to log in, this does nothing: "projects"')
+    if 0 < len(auth.bootstrap_secret.reveal()) < _SHORTEST_SECRET:
+        raise error(
+            "auth.bootstrap_secret", f"it can be guessed: use {_SHORTEST_SECRET} characters or more"
+        )
     for place, issuer in issuers.items():
         _check_issuer(place, issuer)
     if rules and not config.tls.client_ca:

@@ -1,21 +1,20 @@
 """The registry's own API, ``/v2/``: understand a request, decide on it, hand it to its handler."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from aiohttp.web import BaseRequest
 
-from auth.identity import ANONYMOUS
 from auth.policy import Action, Deny, Verb
 from registry.http import blobs, lists, manifests, uploads
 from registry.http.answer import Answer
 from registry.http.call import Call, Handler, Server
 from registry.http.observe import RequestRecord
 from registry.spec import requests as spec
-from registry.spec.errors import Denied
-from registry.spec.names import Place, RepositoryName
+from registry.spec.names import RepositoryName
 
-_ROUTES: Final[dict[type, tuple[Verb | None, Handler[Any]]]] = {
-    spec.Ping: (None, lists.ping),
+ROUTES: Final[Mapping[type, tuple[Verb, Handler[Any]]]] = {
+    spec.Ping: (Verb.ENTER, lists.ping),
     spec.GetBlob: (Verb.PULL, blobs.get_blob),
     spec.DeleteBlob: (Verb.DELETE, blobs.delete_blob),
     spec.StartUpload: (Verb.PUSH, uploads.start_upload),
@@ -31,6 +30,7 @@ _ROUTES: Final[dict[type, tuple[Verb | None, Handler[Any]]]] = {
     spec.ListTags: (Verb.PULL, lists.list_tags),
     spec.ListRepositories: (Verb.CATALOG, lists.list_repositories),
 }
+"""What the caller of each request must be allowed, and who handles it."""
 
 
 class RegistryApi:
@@ -47,11 +47,12 @@ class RegistryApi:
         record.upload = str(getattr(request, "session", ""))[:16]
         repository: RepositoryName | None = getattr(request, "repository", None)
         record.repository = str(repository or "")
-        verb, handler = _ROUTES[type(request)]
-        place = Place()
-        if verb is not None:
-            decision = await self._server.policy.decide(ANONYMOUS, Action(verb, repository))
-            if isinstance(decision, Deny):
-                raise Denied(decision.reason)
-            place = decision.place
-        return await handler(Call(http, request, ANONYMOUS, place, self._server))
+        verb, handler = ROUTES[type(request)]
+        server = self._server
+        identity = await server.gate.identify(http, request, verb)
+        record.principal = identity.name
+        action = Action(verb, repository, address=record.remote)
+        decision = await server.policy.decide(identity, action)
+        if isinstance(decision, Deny):
+            raise server.gate.refuse(http, identity, action, decision)
+        return await handler(Call(http, request, identity, decision.place, server))

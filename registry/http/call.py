@@ -11,6 +11,7 @@ from multidict import MultiMapping
 from auth.identity import Identity
 from auth.policy import Action, Allow, Policy, Verb
 from registry.http.answer import Answer
+from registry.http.gate import Gate
 from registry.http.limits import Limits
 from registry.service.services import Services
 from registry.spec.conditions import Conditions
@@ -35,6 +36,7 @@ class Server:
     services: Services
     policy: Policy
     limits: Limits
+    gate: Gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ class Call(Generic[R]):
     place: Place
     server: Server
 
+    @property
+    def address(self) -> str:
+        """Where the request comes from."""
+        return self.http.remote or ""
+
     def conditions(self) -> Conditions:
         """The request's entity-tag conditions; several lines of one header are one list."""
         headers = self.http.headers
@@ -60,7 +67,8 @@ class Call(Generic[R]):
 
     async def readable(self, repository: RepositoryName) -> Place | None:
         """Where another repository is kept, if the caller may pull from it, else ``None``."""
-        decision = await self.server.policy.decide(self.identity, Action(Verb.PULL, repository))
+        action = Action(Verb.PULL, repository, address=self.address)
+        decision = await self.server.policy.decide(self.identity, action)
         return decision.place if isinstance(decision, Allow) else None
 
     async def readable_sibling(self, place: Place) -> bool:

@@ -35,7 +35,7 @@ async def list_repositories(call: Call[ListRepositories]) -> Answer:
     """List the repositories that the caller may pull from."""
     asked = call.request
     page = _bounded(asked.page, call)
-    visible = call.server.policy.visible(call.identity, page.last or "")
+    visible = call.server.policy.visible(call.identity, page.last or "", call.address)
     found = await call.server.services.catalog.page(page, visible)
     headers = [_JSON]
     if found.more and found.repositories:

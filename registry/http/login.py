@@ -1,5 +1,6 @@
 """Who sent a request: what its head and its connection show, checked."""
 
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import hdrs
@@ -55,12 +56,12 @@ class Login:
         self._challenges = challenges
 
     async def identify(
-        self, http: BaseRequest, request: Request, needed: Scopes = NONE
+        self, http: BaseRequest, request: Request, needed: Callable[[], Scopes] = lambda: NONE
     ) -> Identity:
         """Return who it is; ``ANONYMOUS`` where it shows nothing.
 
-        ``Unauthorized`` for wrong credentials, with a challenge for ``needed``; ``Unavailable``,
-        ``TooManyRequests``.
+        ``Unauthorized`` for wrong credentials, with a challenge for what is ``needed``;
+        ``Unavailable``, ``TooManyRequests``.
         """
         try:
             shown = credentials_of(http)
@@ -72,7 +73,7 @@ class Login:
                     return own
             return await self._chain.authenticate(shown, http.remote or "")
         except (InvalidCredentials, InvalidToken) as error:
-            raise self.unauthorized(http, needed, INVALID, str(error)) from error
+            raise self.unauthorized(http, needed(), INVALID, str(error)) from error
         except TooManyAttempts as error:
             raise TooManyRequests(error.retry_after) from error
         except AuthenticatorUnavailable as error:
@@ -117,9 +118,9 @@ def _may_finish(request: Request, token: VerifiedToken) -> bool:
     return isinstance(request, _OF_A_SESSION) and token.was_good_at(opened(request.session))
 
 
-def needed_scopes(verb: Verb | None, repository: RepositoryName | None) -> Scopes:
+def needed_scopes(verb: Verb, repository: RepositoryName | None) -> Scopes:
     """Return what a token must grant for a request with this verb."""
-    if verb is None:
+    if verb is Verb.ENTER:
         return NONE
     if repository is None:
         return Scopes({Resource("registry", CATALOG): {"*"}})

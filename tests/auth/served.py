@@ -20,7 +20,7 @@ from auth.judgement import Allow
 from auth.passwords import Passwords
 from auth.policy import Action, ProjectPolicy
 from auth.roles import Role, Verb, Visibility
-from auth.scopes import Scopes
+from auth.scopes import NONE, Scopes
 from registry.config import TLSConfig, load
 from registry.http.answer import Answer
 from registry.http.endpoint import Endpoint
@@ -113,8 +113,8 @@ class WhoRoom:
         if isinstance(request, spec.GetUpload | spec.CancelUpload):
             verb = Verb.PUSH
         repository = getattr(request, "repository", None)
-        needed = needed_scopes(verb, repository) if repository else Scopes({})
-        identity = await self.login.identify(http, request, needed)
+        needed = needed_scopes(verb, repository) if repository else NONE
+        identity = await self.login.identify(http, request, lambda: needed)
         allowed = None
         if repository:
             decision = await self.policy.decide(identity, Action(verb, repository))

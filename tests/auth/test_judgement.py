@@ -1,13 +1,14 @@
 """The pure core against an oracle of its own, over every combination of facts."""
 
 import itertools
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
 
 from auth.access import WHOLE, Access, Standing, Tenant
 from auth.explain import explain
-from auth.identity import ANONYMOUS, Identity, Kind
+from auth.identity import ANONYMOUS, Identity, Kind, Scheme
 from auth.judgement import Action, Allow, Deny, Why, judge
 from auth.roles import PROJECT_VERBS, REPOSITORY_VERBS, RIGHTS, Role, Verb, Visibility
 from auth.scopes import Scopes
@@ -185,7 +186,7 @@ def test_the_account_expires_at_its_second_and_not_before():
     assert isinstance(judge(who, Action(Verb.PULL, APP), access, NOW), Deny)
 
 
-REGISTRY_VERBS = [Verb.CATALOG, Verb.CREATE, Verb.ACCOUNT, Verb.GOVERN]
+REGISTRY_VERBS = [Verb.ENTER, Verb.CATALOG, Verb.CREATE, Verb.ACCOUNT, Verb.GOVERN]
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -200,6 +201,7 @@ def test_what_concerns_no_project(kind, verb):
         decision = judge(who, action, access, NOW, users_create=users_create)
         user = kind is Kind.USER
         expected = {
+            Verb.ENTER: kind is not Kind.ANONYMOUS,
             Verb.CATALOG: kind in (Kind.USER, Kind.ROBOT, Kind.WORKLOAD)
             and ceiling in (None, "catalog"),
             Verb.CREATE: (administrator or (user and users_create)) and ceiling is None,
@@ -207,6 +209,12 @@ def test_what_concerns_no_project(kind, verb):
             Verb.GOVERN: administrator and ceiling is None,
         }[verb]
         assert isinstance(decision, Allow) == expected, (administrator, own, users_create, ceiling)
+
+
+def test_a_token_of_nobody_is_a_login_too():
+    who = replace(ANONYMOUS, scheme=Scheme.BEARER, ceiling=Scopes.parse(""), projects={})
+    assert isinstance(judge(who, Action(Verb.ENTER), Access(), NOW), Allow)
+    assert isinstance(judge(ANONYMOUS, Action(Verb.ENTER), Access(), NOW), Deny)
 
 
 def test_purging_is_for_no_caller():

@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,13 +14,15 @@ from auth.policy import OpenPolicy
 from registry.config import ServerConfig, TLSConfig
 from registry.http.api import RegistryApi
 from registry.http.call import Server
-from registry.http.endpoint import Endpoint
+from registry.http.endpoint import Endpoint, Room
+from registry.http.gate import OpenGate
 from registry.http.health import Health
 from registry.http.limits import Limits
 from registry.http.listener import Listener
 from registry.http.observe import RequestRecord
 from registry.service.redirects import Redirects
 from registry.service.services import Services
+from storage.coordination import Coordinator
 from storage.filesystem import FileStore
 from storage.inprocess import InProcessCoordinator
 from storage.keys import SESSION_KEY
@@ -126,21 +128,26 @@ class LocalRegistry:
             assert self.data is not None
             store = FileStore(self.data)
         self.store = self._wrap(store) if self._wrap else store
+        coordinator = InProcessCoordinator()
         services = Services.over(
             self.store,
-            InProcessCoordinator(),
+            coordinator,
             files=self.store if self.kind == "filesystem" and not self._wrap else None,
             memory=16 * 1024 * 1024,
             allow_sparse=self._allow_sparse,
             redirects=self._redirects(store) if self._redirects else None,
         )
-        server = Server(services, OpenPolicy(), self._limits)
-        endpoint = Endpoint([Health(self.store), RegistryApi(server)], self.observed)
+        rooms = await self._rooms(services, coordinator)
+        endpoint = Endpoint([Health(self.store), *rooms], self.observed)
         sock = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{sock.getsockname()[1]}"
         sock.settimeout(0)
         self._listener = Listener(endpoint, self._config, TLSConfig(), self.observed)
         await self._listener.start([sock])
+
+    async def _rooms(self, services: Services, coordinator: Coordinator) -> Sequence[Room]:
+        """Give the rooms beside the health checks: the API, open to all."""
+        return [RegistryApi(Server(services, OpenPolicy(), self._limits, OpenGate()))]
 
     async def _stop(self) -> None:
         await self._listener.drain(2, asyncio.Event())

@@ -17,7 +17,7 @@ from storage.coordination import Coordinator
 from storage.ports import ObjectStore
 
 MAX_TOKENS: Final = 100
-"""Most access tokens of one account."""
+"""Most access tokens of one account, offline ones included."""
 
 MAX_LABEL: Final = 100
 
@@ -26,7 +26,8 @@ MAX_LABEL: Final = 100
 class AccessToken:
     """An access token, by its id. ``scopes`` narrow what its owner may do; ``None``: they don't.
 
-    ``at`` and ``expires`` in Unix seconds; ``None``: it does not expire.
+    ``at`` and ``expires`` in Unix seconds; ``None``: it does not expire. ``offline``: a client has
+    it in the place of the password.
     """
 
     id: str
@@ -34,6 +35,7 @@ class AccessToken:
     scopes: str | None
     at: float
     expires: float | None
+    offline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ def is_token_id(text: str) -> bool:
 
 def _token(kept: Kept[TokenRecord]) -> AccessToken:
     record = kept.record
+    secret = record.secret
     return AccessToken(
-        record.secret.id, record.label, record.scopes, record.secret.at, record.secret.expires
+        secret.id, record.label, record.scopes, secret.at, secret.expires, record.password_id != ""
     )

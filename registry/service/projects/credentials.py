@@ -97,8 +97,10 @@ class Credentials:
             identity = await self._by_password(name, secret, watch)
         elif shown.kind is SecretKind.ROBOT:
             identity = await self._robot(name, shown, watch)
-        else:
+        elif shown.kind is SecretKind.ACCESS_TOKEN:
             identity = await self._by_token(name, shown, watch)
+        else:
+            raise _Wrong
         return _Known(identity, await self._directory.standing(identity))
 
     async def _by_password(self, text: str, secret: str, watch: Watch) -> Identity:

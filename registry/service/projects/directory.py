@@ -29,7 +29,6 @@ from registry.service.projects.records import (
     ProjectRecord,
     RemovalRecord,
     RobotRecord,
-    SecretRecord,
     TokenRecord,
 )
 from registry.service.remembered import Remembered
@@ -148,28 +147,27 @@ class StoredDirectory:
         account, token = await asyncio.gather(
             self._accounts.find(keys.account(identity.name)), self._token(identity)
         )
+        record = account.record if account else None
+        password = record.password_id if record else ""
         standing = Standing(
-            revoked=_secret_of(identity) != "" and token is None,
-            expires=token.expires if token else None,
+            revoked=not _stands(_secret_of(identity), token, password),
+            expires=token.secret.expires if token else None,
         )
-        if account is None:
+        if record is None:
             return standing
-        record = account.record
-        by_password = record.password_id != "" and _secret_of(identity) == record.password_id
         return replace(
             standing,
             administrator=record.administrator,
             blocked=record.blocked,
-            revoked=standing.revoked and not by_password,
             groups=None if record.groups is None else frozenset(record.groups),
         )
 
-    async def _token(self, identity: Identity) -> SecretRecord | None:
+    async def _token(self, identity: Identity) -> TokenRecord | None:
         number = _secret_of(identity)
         if not number:
             return None
         found = await self._tokens.find(keys.access_token(identity.name, number))
-        return found.record.secret if found else None
+        return found.record if found else None
 
     async def _robot_standing(self, identity: Identity, watch: Watch) -> Standing:
         """A robot that is no longer there is as good as blocked."""
@@ -296,6 +294,16 @@ def _secret_of(identity: Identity) -> str:
     """The id of the secret that the caller showed, if it is one that the registry gave out."""
     credential = identity.credential
     return credential[len(SECRET) :] if credential.startswith(SECRET) else ""
+
+
+def _stands(secret: str, token: TokenRecord | None, password: str) -> bool:
+    """Whether a secret that the registry gave out is still good; ``""`` is none of these.
+
+    ``password`` is the id of the account's password, ``""`` where it has none.
+    """
+    if token is not None:
+        return token.password_id in ("", password)
+    return secret in ("", password)
 
 
 def _robot_of(identity: Identity) -> tuple[str, str]:

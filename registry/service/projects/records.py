@@ -83,11 +83,15 @@ class AccountRecord(Record, frozen=True):
 
 
 class TokenRecord(Record, frozen=True):
-    """An access token of an account. ``scopes`` as in ``RobotRecord``."""
+    """An access token of an account. ``scopes`` as in ``RobotRecord``.
+
+    ``password_id`` is that of the password by which an offline token was had: it ends with it.
+    """
 
     secret: SecretRecord
     label: str
     scopes: str | None = None
+    password_id: str = ""
 
 
 class RemovalRecord(Record, frozen=True):

@@ -17,7 +17,7 @@ from typing import Final
 from registry.service.projects.records import SecretRecord
 
 _TEXT: Final = re.compile(
-    r"mrg_(?P<kind>pat|bot)_(?P<id>[0-9a-f]{16})_(?P<random>[A-Za-z0-9]{43})", re.ASCII
+    r"mrg_(?P<kind>pat|bot|off)_(?P<id>[0-9a-f]{16})_(?P<random>[A-Za-z0-9]{43})", re.ASCII
 )
 _ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -27,6 +27,7 @@ class SecretKind(StrEnum):
 
     ACCESS_TOKEN = "pat"  # noqa: S105 -- a name
     ROBOT = "bot"
+    OFFLINE = "off"
 
 
 @dataclass(frozen=True, slots=True)

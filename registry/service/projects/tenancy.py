@@ -11,6 +11,7 @@ from registry.service.projects.credentials import Credentials
 from registry.service.projects.directory import StoredDirectory
 from registry.service.projects.events import Events, log_event
 from registry.service.projects.members import Members
+from registry.service.projects.offline import StoredOfflineTokens
 from registry.service.projects.projects import Projects
 from registry.service.projects.removals import SETTLE, Removals
 from registry.service.projects.robots import Robots
@@ -25,12 +26,13 @@ class TenancyTerms:
     """How projects are governed.
 
     ``users_create``: every user may create projects. ``bootstrap``: the secret that makes the first
-    administrator. ``settle``: seconds until it is looked a last time for what is left of a removed
-    project.
+    administrator. ``offline_days``: days without use after which an offline token ends. ``settle``:
+    seconds until it is looked a last time for what is left of a removed project.
     """
 
     users_create: bool = False
     bootstrap: str = ""
+    offline_days: int = 90
     settle: float = SETTLE
 
 
@@ -47,6 +49,7 @@ class Tenancy:
     accounts: Accounts
     access_tokens: AccessTokens
     credentials: Credentials
+    offline: StoredOfflineTokens
     removals: Removals
 
     @classmethod
@@ -80,6 +83,7 @@ class Tenancy:
             Accounts(store, coordinator, passwords, members, events, terms.bootstrap),
             AccessTokens(store, coordinator, events),
             Credentials(store, coordinator, directory, passwords),
+            StoredOfflineTokens(store, coordinator, events, terms.offline_days),
             Removals(
                 store,
                 coordinator,

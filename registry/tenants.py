@@ -1,0 +1,66 @@
+"""The composition root's part for tenants: who is let in, and where their projects are."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from auth.passwords import Passwords
+from auth.policy import OpenPolicy, Policy
+from registry import logins
+from registry.backend import Backend
+from registry.config import Config
+from registry.http.endpoint import Room
+from registry.http.gate import Gate, LoginGate, OpenGate
+from registry.http.limits import Limits
+from registry.service.projects.tenancy import Tenancy, TenancyTerms
+from registry.service.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Who is let in, what they may do, and the rooms beside the API where logins are seen to.
+
+    ``tenancy`` is ``None`` where there are no projects: anyone may do all.
+    """
+
+    policy: Policy
+    gate: Gate
+    rooms: Sequence[Room] = ()
+    tenancy: Tenancy | None = None
+
+
+@contextlib.asynccontextmanager
+async def admitted(
+    config: Config, backend: Backend, services: Services, limits: Limits, *, purge: bool
+) -> AsyncIterator[Admission]:
+    """Open what the configuration says of logins. With ``purge``, see to removed projects too."""
+    auth = config.auth
+    if auth.mode == "open":
+        yield Admission(OpenPolicy(), OpenGate())
+        return
+    passwords = Passwords()
+    tenancy = Tenancy.over(
+        backend.store,
+        backend.coordinator,
+        services,
+        passwords,
+        memory=config.cache.bytes // 4,
+        terms=TenancyTerms(
+            users_create=auth.users_create,
+            bootstrap=auth.bootstrap_secret.reveal(),
+            offline_days=auth.token.offline_days,
+        ),
+    )
+    accounts = logins.Accounts(
+        tenancy.policy, tenancy.credentials, tenancy.directory.standing, tenancy.offline
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(passwords.close)
+        opened = await stack.enter_async_context(
+            logins.opened(config, backend.store, accounts, passwords, limits)
+        )
+        if purge:
+            purging = asyncio.create_task(tenancy.removals.run())
+            stack.callback(purging.cancel)
+        yield Admission(tenancy.policy, LoginGate(opened.login), (opened.tokens,), tenancy)
