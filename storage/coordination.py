@@ -35,9 +35,15 @@ class Lease:
 class Coordinator(Protocol):
     """Leases, and stamps that tell whether something remembered may still be used.
 
-    A holder that dies loses what it held, within a time that the driver states (at once for
-    processes of one machine).
+    A holder that dies loses what it held within ``lapse`` seconds (0: at once, for processes of
+    one machine). So does one that lives but can't let go: who waits for longer than that waits
+    for a holder that is at work.
     """
+
+    @property
+    def lapse(self) -> float:
+        """Seconds that a lease outlives its holder at the most."""
+        ...
 
     def hold(self, name: str, *, wait: float = 0.0) -> AbstractAsyncContextManager[Lease]:
         """Be the only holder of ``name`` inside the context. ``LeaseHeld`` after ``wait`` seconds.

@@ -26,6 +26,10 @@ class InProcessCoordinator:
         self._stamps = Stamps(array("Q", bytes(8 * SLOTS)))
         self._fence = 0
 
+    @property
+    def lapse(self) -> float:
+        return 0.0
+
     @asynccontextmanager
     async def hold(self, name: str, *, wait: float = 0.0) -> AsyncIterator[Lease]:
         deadline = asyncio.get_running_loop().time() + wait

@@ -165,6 +165,10 @@ class RedisCoordinator:
 
     # the port
 
+    @property
+    def lapse(self) -> float:
+        return self._pace.lease
+
     @asynccontextmanager
     async def hold(self, name: str, *, wait: float = 0.0) -> AsyncIterator[Lease]:
         key = f"{self._keys}lease:{blake2b(name.encode(), digest_size=16).hexdigest()}"

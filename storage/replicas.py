@@ -104,6 +104,10 @@ class ReplicaCoordinator:
         """How many stamps Redis was asked for since the start."""
         return self._redis.asked
 
+    @property
+    def lapse(self) -> float:
+        return self._redis.lapse
+
     @asynccontextmanager
     async def hold(self, name: str, *, wait: float = 0.0) -> AsyncIterator[Lease]:
         deadline = asyncio.get_running_loop().time() + wait

@@ -75,6 +75,10 @@ class HostCoordinator:
         self._changes = NamedLocks()
         self._repaired = 0.0
 
+    @property
+    def lapse(self) -> float:
+        return 0.0
+
     @asynccontextmanager
     async def hold(self, name: str, *, wait: float = 0.0) -> AsyncIterator[Lease]:
         deadline = asyncio.get_running_loop().time() + wait

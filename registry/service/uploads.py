@@ -303,7 +303,11 @@ class Uploads:
     async def _writing(self, session: SessionId) -> AsyncIterator[_Standing]:
         async with AsyncExitStack() as stack:
             try:
-                await stack.enter_async_context(self._coordinator.hold(_lease(session)))
+                # A client whose request broke comes again at once, and may meet the lease that a
+                # dead replica left behind.
+                lapse = self._coordinator.lapse
+                lease = self._coordinator.hold(_lease(session), wait=lapse + 1 if lapse else 0)
+                await stack.enter_async_context(lease)
             except LeaseHeld:
                 raise UploadConflict((await self._load(session)).record.offset) from None
             yield await self._load(session)

@@ -151,3 +151,28 @@ async def test_a_crash_between_a_sessions_end_and_the_freeing_of_its_bytes_is_ma
     assert await uploads.expire() == 1
     assert store.log[-2][0] == "abandon"
     assert not await store.list("uploads/")
+
+
+class Lapsing(InProcessCoordinator):
+    """Leases that outlive who held them, as those in Redis do."""
+
+    lapse = 0.5
+
+
+@pytest.mark.parametrize("coordinator", [Lapsing(), InProcessCoordinator()])
+async def test_a_writer_waits_for_a_lease_that_may_be_a_dead_ones(coordinator):
+    """Where a lease is lost with its holder there is nothing to wait for."""
+    registry = Services.over(MemoryStore(), coordinator, files=None, memory=1024 * 1024)
+    session, _ = await opened(registry.uploads, begun=True)
+    left_behind = coordinator.hold(f"upload/{session}")
+    await left_behind.__aenter__()
+    asyncio.get_running_loop().call_later(
+        0.3, lambda: asyncio.ensure_future(left_behind.__aexit__(None, None, None))
+    )
+    finish = registry.uploads.finish(REPOSITORY, session, "me", Digest.of(FIRST), chunk(b""))
+    if coordinator.lapse:
+        assert (await finish).size == len(FIRST)
+    else:
+        with pytest.raises(UploadConflict):
+            await finish
+        await asyncio.sleep(0.35)
