@@ -29,6 +29,8 @@ class Alone:
         self._last_used = 0.0
         self._limits: set[asyncio.Timeout] = set()
         self._wanted = asyncio.Event()
+        # What is being put up can't be taken down yet.
+        self._changing = asyncio.Lock()
 
     @property
     def declared(self) -> bool:
@@ -58,7 +60,9 @@ class Alone:
         while True:
             await self._wanted.wait()
             began = loop.time()
-            await self._put_up()
+            async with self._changing:
+                if self._wanted.is_set():
+                    await self._put_up()
             await asyncio.sleep(max(0.0, began + self._pace.look - loop.time()))
 
     @asynccontextmanager
@@ -94,13 +98,14 @@ class Alone:
 
         ``StorageError`` or ``TimeoutError`` where it could not be done: it is to be tried again.
         """
-        now = asyncio.get_running_loop().time()
-        if self._limits or (self._since is not None and now < self._since + self._pace.stay):
-            return
-        self._wanted.clear()
-        self._since = None
-        for key in list(self._up):
-            await self._take_down(key)
+        async with self._changing:
+            now = asyncio.get_running_loop().time()
+            if self._limits or (self._since is not None and now < self._since + self._pace.stay):
+                return
+            self._wanted.clear()
+            self._since = None
+            for key in list(self._up):
+                await self._take_down(key)
 
     async def _put_up(self) -> None:
         """Put up the next sign, and take down those that are not needed any more."""
