@@ -34,7 +34,7 @@ from registry.http.tls import Certificate, TLSError
 from registry.logs import LineHandler, Sink, Writer, configure, text_wanted
 from registry.service.composed import Composed
 from registry.service.projects.tenancy import Tenancy
-from registry.service.remembered import Remembered
+from registry.service.remembered import Kept, Remembered
 from registry.service.services import Services
 from registry.service.uploads import Uploads
 from registry.supervisor import CANNOT_START, FAILED, OK
@@ -266,7 +266,7 @@ async def _expire_uploads(uploads: Uploads) -> None:
 
 
 def _watch_caches(metrics: Metrics, services: Services) -> None:
-    caches: dict[str, Remembered[Any]] = {
+    caches: dict[str, Kept[Any] | Remembered[Any]] = {
         "blob-members": services.blobs.members,
         "blob-contents": services.blobs.contents,
         "manifests": services.manifests.contents,
@@ -288,7 +288,7 @@ def _watch_tenancy(metrics: Metrics, tenancy: Tenancy) -> None:
         metrics.watch_cache(name, partial(_hits_misses, cache))
 
 
-def _hits_misses(cache: Remembered[Any] | Composed[Any]) -> tuple[int, int]:
+def _hits_misses(cache: Kept[Any] | Remembered[Any] | Composed[Any]) -> tuple[int, int]:
     return cache.hits, cache.misses
 
 

@@ -9,7 +9,8 @@
     coordination/installation                tells this store from all others; random, made once
     coordination/terms/<number>.<primary>    which Redis counts: the one with the highest number
     coordination/alone/<process>.<number>    the process changes things without Redis
-    blobs/<alg>/<aa>/<hex>                   pointer: which data key holds the blob, its size
+    blobs/<alg>/<aa>/<hex>                   pointer: the blob's size, and its data key; or instead
+                                             of that a line feed and the bytes of a small blob
     refs/<alg>:<hex>/<repository>!           the repository holds the blob (reverse membership)
     catalog/<repository>!                    the repository exists
     repos/<repository>!/blobs/<alg>:<hex>              the blob is a member of the repository
@@ -90,7 +91,7 @@ def upload(session: SessionId) -> str:
 
 
 def pointer(digest: Digest) -> str:
-    """The pointer from a digest to its data key."""
+    """The pointer from a digest to its data key, or to the bytes that follow in the same object."""
     return f"blobs/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
 
 

@@ -8,7 +8,7 @@ from aiohttp.web import BaseRequest
 from registry.http.answer import Answer, Headers, Streamed
 from registry.http.call import Call
 from registry.http.send import send_file, send_pieces
-from registry.service.blobs import SMALL, Blob
+from registry.service.blobs import Blob
 from registry.spec.conditions import etag
 from registry.spec.errors import PreconditionFailed
 from registry.spec.ranges import ByteRange, content_range, parse_range
@@ -87,7 +87,7 @@ async def _send(
     if call.request.head:
         return Answer(status, headers, length=length)
     blobs = call.server.services.blobs
-    if blob.size <= SMALL:
+    if blob.is_small:
         content = await blobs.read(blob)
         return Answer(status, headers, content[start:end])
     answer = Streamed(status, headers, length)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from registry.service.presence import exists
 from registry.service.records import Pointer
-from registry.service.remembered import Remembered
+from registry.service.remembered import Kept, Remembered
 from registry.spec.digest import Digest
 from registry.spec.errors import BlobUnknown
 from registry.spec.names import Place
@@ -22,18 +22,27 @@ from storage.ports import (
 )
 
 SMALL = 64 * 1024
-"""Blobs up to this size, in bytes, are answered from memory where it has them."""
+"""Blobs up to this size, in bytes, are stored with their pointer where they come in one piece, and
+are answered from memory where it has them."""
 
 _MOUNT_CANDIDATES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A blob that a repository holds. ``data`` is the storage key of its bytes."""
+    """A blob that a repository holds.
+
+    ``data`` is the storage key of its bytes; empty for a small one that is in its pointer.
+    """
 
     digest: Digest
     size: int
     data: str
+
+    @property
+    def is_small(self) -> bool:
+        """Whether ``Blobs.read`` gives it whole."""
+        return not self.data or self.size <= SMALL
 
 
 class Blobs:
@@ -54,18 +63,18 @@ class Blobs:
         self._files = files
         self._coordinator = coordinator
         self.members: Remembered[Blob] = Remembered(coordinator, memory // 4, lambda _: 400)
-        self.contents: Remembered[bytes] = Remembered(coordinator, memory * 3 // 4, len)
+        self.contents: Kept[bytes] = Kept(memory * 3 // 4, len)
 
     async def find(self, repository: Place, digest: Digest) -> Blob:
         """Return the blob, if the repository holds it; else ``BlobUnknown`` (end-2)."""
 
         async def load() -> Blob:
             try:
+                # One after the other: what others hold must not show in the time that it takes.
                 await self._store.get(keys.blob(repository, digest))
-                value = await self._store.get(keys.pointer(digest))
+                pointer = await self._pointer(digest)
             except NotFound:
                 raise BlobUnknown(digest) from None
-            pointer = Pointer.decode(value.data)
             return Blob(digest, pointer.size, pointer.data)
 
         return await self.members.get(_membership(repository, digest), load)
@@ -79,19 +88,24 @@ class Blobs:
         return True
 
     async def read(self, blob: Blob) -> bytes:
-        """Return the whole of a blob of at most ``SMALL`` bytes; ``BlobUnknown`` if it is gone."""
-
-        async def load() -> bytes:
-            try:
-                return (await self._store.get(blob.data)).data
-            except NotFound:
-                raise BlobUnknown(blob.digest) from None
-
-        return await self.contents.get(blob.data, load)
+        """Return the whole of a blob that ``is_small``; ``BlobUnknown`` if it is gone."""
+        content = self.contents.find(blob.digest)
+        if content is None:
+            with _unknown_if_gone(blob):
+                if blob.data:
+                    content = (await self._store.get(blob.data)).data
+                    self.contents.keep(blob.digest, content)
+                else:
+                    pointer = await self._store.get(keys.pointer(blob.digest))
+                    content = self._unpack(blob.digest, pointer.data)[1]
+        return content
 
     @asynccontextmanager
     async def open(self, blob: Blob, start: int, end: int) -> AsyncIterator[ContentReader]:
         """Read the bytes from ``start`` up to ``end``; ``BlobUnknown`` if they are gone."""
+        if not blob.data:
+            yield _Bytes(await self.read(blob), start, end)
+            return
         with _unknown_if_gone(blob):
             async with self._store.open(blob.data, start, end) as reader:
                 yield reader
@@ -113,24 +127,52 @@ class Blobs:
     async def publish(self, repository: Place, digest: Digest, data: str, size: int) -> Blob:
         """Name verified, durable bytes by their digest, and make the repository hold them.
 
-        Pointer first, membership after it: a crash in between leaves garbage, never a dangling
-        name. May be repeated. Where the digest has bytes already those stay, whoever was first,
-        and the new ones are dropped.
+        May be repeated. Where the digest has bytes already those stay, whoever was first, and
+        the new ones are dropped.
         """
+        standing = await self._publish(repository, digest, Pointer(size, data))
+        if standing.data != data:
+            await self._store.delete(data)
+        return Blob(digest, size, standing.data)
+
+    async def publish_small(self, repository: Place, digest: Digest, content: bytes) -> Blob:
+        """As ``publish``, of verified bytes that are stored with their name: at most ``SMALL``."""
+        standing = await self._publish(repository, digest, Pointer(len(content)), content)
+        self.contents.keep(digest, content)
+        return Blob(digest, len(content), standing.data)
+
+    async def _publish(
+        self, repository: Place, digest: Digest, pointer: Pointer, content: bytes = b""
+    ) -> Pointer:
+        """Make the repository hold the blob; return the pointer that stands.
+
+        Reverse membership and pointer first, membership after both: a crash in between leaves
+        garbage, never a dangling name, nor a member that the pointer's collection can't see.
+        """
+        key, packed = keys.pointer(digest), pointer.pack(content)
         reference = [(keys.reference(digest, repository), b"")]
         membership = [(keys.blob(repository, digest), b"")]
-        pointer = Pointer(data, size).encode()
-        try:
-            await self._store.create(
-                keys.pointer(digest), pointer, beside=reference, then=membership
-            )
-        except AlreadyExists:
-            standing = Pointer.decode((await self._store.get(keys.pointer(digest))).data)
-            if standing.data != data:
-                await self._store.delete(data)
-                data = standing.data
-            await self._store.put_all(membership)
-        return Blob(digest, size, data)
+        while True:
+            try:
+                await self._store.create(key, packed, beside=reference, then=membership)
+            except AlreadyExists:
+                try:
+                    standing = await self._pointer(digest)
+                except NotFound:
+                    continue
+                await self._store.put_all(membership)
+                return standing
+            return pointer
+
+    async def _pointer(self, digest: Digest) -> Pointer:
+        value = await self._store.get(keys.pointer(digest))
+        return self._unpack(digest, value.data)[0]
+
+    def _unpack(self, digest: Digest, stored: bytes) -> tuple[Pointer, bytes]:
+        pointer, content = Pointer.unpack(stored)
+        if not pointer.data:
+            self.contents.keep(digest, content)
+        return pointer, content
 
     async def mount(self, repository: Place, digest: Digest, source: Place) -> Blob | None:
         """Make the repository hold a blob that ``source`` holds, with no byte copied (end-11).
@@ -184,6 +226,23 @@ class Blobs:
                 raise BlobUnknown(digest) from None
             await self._store.delete(keys.blob(repository, digest))
             await self._store.delete(keys.reference(digest, repository))
+
+
+class _Bytes:
+    """A ``ContentReader`` over content that is in memory."""
+
+    def __init__(self, content: bytes, start: int, end: int) -> None:
+        self._content = content
+        self._start = start
+        self._end = end
+
+    @property
+    def size(self) -> int:
+        return len(self._content)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._start < self._end:
+            yield self._content[self._start : self._end]
 
 
 def _membership(repository: Place, digest: Digest) -> str:

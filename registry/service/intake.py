@@ -20,26 +20,58 @@ class Intake:
     """Feeds a writer and a running hash, block by block, in order.
 
     Constant memory: while one block is hashed and written, the next is gathered; the client waits
-    (TCP back-pressure) when both are full.
+    (TCP back-pressure) when both are full. Content that is whole with its first few bytes is not
+    written at all, if the caller can keep it elsewhere.
     """
 
-    def __init__(self, writer: ContentWriter, hasher: Hasher | None, checkpoint: int) -> None:
-        """Feed ``writer``; ``hasher`` is ``None`` where the earlier bytes' state is not known."""
-        self._writer = writer
+    def __init__(
+        self,
+        begin: Callable[[], Awaitable[ContentWriter]],
+        offset: int,
+        hasher: Hasher | None,
+        checkpoint: int,
+        *,
+        small: int = 0,
+    ) -> None:
+        """Go on at ``offset`` with the writer that ``begin`` gives, once there is need of one.
+
+        ``hasher`` is ``None`` where the earlier bytes' state is not known. ``checkpoint`` is called
+        for each so many bytes. Up to ``small`` bytes from the beginning are kept as ``whole``.
+        """
+        self._begin = begin
+        self._begun = offset
+        self._writer: ContentWriter | None = None
         self._hasher = hasher
         self._every = checkpoint
+        self._small = small if offset == 0 else -1
+        self._kept = b""
         self._running: asyncio.Task[None] | None = None
-        self._saved = writer.offset
+        self._saved = offset
 
     @property
     def offset(self) -> int:
-        """Bytes that the writer has taken."""
-        return self._writer.offset
+        """Bytes that came, those of earlier requests included."""
+        return self._writer.offset if self._writer else self._begun + len(self._kept)
+
+    @property
+    def whole(self) -> bytes | None:
+        """All the content's bytes, where they were few enough to be kept; ``None`` otherwise."""
+        return self._kept if self._writer is None and self._small >= 0 else None
+
+    async def writer(self) -> ContentWriter:
+        """Begin to write, if that has not been done."""
+        if self._writer is None:
+            writer = await self._begin()
+            if self._kept:
+                await writer.write(self._kept)
+                self._kept = b""
+            self._writer = writer
+        return self._writer
 
     async def take(
         self, body: AsyncIterator[bytes], checkpoint: Callable[[], Awaitable[None]]
     ) -> None:
-        """Take the whole body, calling ``checkpoint`` after every so many bytes.
+        """Take the whole body, calling ``checkpoint`` after every so many bytes. Called once.
 
         What the body raises is passed on; the bytes before it are taken.
         """
@@ -57,7 +89,11 @@ class Intake:
                         await checkpoint()
                         self._saved = self.offset
         finally:
-            if block:
+            if block and self._writer is None and gathered <= self._small:
+                self._kept = b"".join(block)
+                if self._hasher is not None:
+                    self._hasher.update(self._kept)
+            elif block:
                 await self._flush(b"".join(block))
             await self.settle()
 
@@ -74,11 +110,11 @@ class Intake:
 
     async def checkpoint(self) -> str:
         """Make the bytes taken so far durable, and return the store's progress."""
-        return await self._writer.checkpoint()
+        return await (await self.writer()).checkpoint()
 
     async def finish(self) -> int:
         """Make the content whole, its name durable with the next durable write; return its size."""
-        return await self._writer.finish(settled=False)
+        return await (await self.writer()).finish(settled=False)
 
     def hashed(self) -> str | None:
         """The exported state of the hash of all bytes up to ``offset``."""
@@ -90,21 +126,22 @@ class Intake:
 
     async def _flush(self, block: bytes) -> None:
         await self.settle()
+        writer = await self.writer()
         if len(block) <= _INLINE:
-            await self._process(block)
+            await self._process(writer, block)
         else:
-            self._running = asyncio.ensure_future(self._process(block))
+            self._running = asyncio.ensure_future(self._process(writer, block))
 
-    async def _process(self, block: bytes) -> None:
+    async def _process(self, writer: ContentWriter, block: bytes) -> None:
         if self._hasher is None:
-            await self._writer.write(block)
+            await writer.write(block)
         elif len(block) <= _INLINE:
             self._hasher.update(block)
-            await self._writer.write(block)
+            await writer.write(block)
         else:
             loop = asyncio.get_running_loop()
             hashing = loop.run_in_executor(_hashing, self._hasher.update, block)
             try:
-                await self._writer.write(block)
+                await writer.write(block)
             finally:
                 await hashing

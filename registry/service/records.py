@@ -33,10 +33,27 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class Pointer(Record, frozen=True):
-    """Where a blob's bytes are: the data key and their number."""
+    """Where a blob's bytes are, and their number.
 
-    data: str
+    Those of a small one are in the pointer's own object, behind a line feed, and ``data`` is
+    empty; those of any other are at the key ``data``. JSON holds no line feed of its own.
+    """
+
     size: int
+    data: str = ""
+
+    def pack(self, content: bytes = b"") -> bytes:
+        """The bytes to store, with the blob's ``content`` where it is small."""
+        return self.encode() if self.data else b"%b\n%b" % (self.encode(), content)
+
+    @classmethod
+    def unpack(cls, stored: bytes) -> tuple[Self, bytes]:
+        """The inverse of ``pack``. ``Corrupt`` where it can't be."""
+        head, _, content = stored.partition(b"\n")
+        pointer = cls.decode(head)
+        if len(content) != (0 if pointer.data else pointer.size):
+            raise Corrupt(f"Pointer: {len(content)} bytes of content follow, not {pointer.size}")
+        return pointer, content
 
 
 class TagRecord(Record, frozen=True):

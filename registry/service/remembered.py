@@ -9,21 +9,61 @@ from storage.coordination import CoordinationUnavailable, Coordinator
 V = TypeVar("V")
 
 
-class Remembered(Generic[V]):
+class Kept(Generic[V]):
     """Values by name, dropped when least recently used, bounded by their weight in bytes.
 
-    A value is used only while the coordinator gives the name the same stamp as before the value
-    was read from the store. So an answer is never older than the last acknowledged change, on any
-    worker or replica; a lost coordinator costs speed only.
+    For what never changes: content by its digest.
+    """
+
+    def __init__(self, limit: int, weigh: Callable[[V], int]) -> None:
+        """Keep up to ``limit`` bytes; ``weigh`` gives a value's bytes."""
+        self._limit = limit
+        self._weigh = weigh
+        self._weight = 0
+        self._entries: OrderedDict[str, V] = OrderedDict()
+        self.hits = 0
+        self.misses = 0
+
+    def find(self, name: str) -> V | None:
+        """Return what is kept of ``name``, and count whether there was anything."""
+        value = self._entries.get(name)
+        if value is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+            self._entries.move_to_end(name)
+        return value
+
+    def keep(self, name: str, value: V) -> None:
+        """Keep the value, and drop others that were not used for longer, if need be."""
+        weight = self._weigh(value) + len(name)
+        if weight > self._limit // 4:
+            return
+        self.drop(name)
+        self._entries[name] = value
+        self._weight += weight
+        while self._weight > self._limit:
+            self.drop(next(iter(self._entries)))
+
+    def drop(self, name: str) -> None:
+        """Forget the value, if there is one."""
+        value = self._entries.pop(name, None)
+        if value is not None:
+            self._weight -= self._weigh(value) + len(name)
+
+
+class Remembered(Generic[V]):
+    """Values by name as in ``Kept``, each with the stamp that its name had before it was read.
+
+    A value is used only while the coordinator gives the name that same stamp. So an answer is
+    never older than the last acknowledged change, on any worker or replica; a lost coordinator
+    costs speed only.
     """
 
     def __init__(self, coordinator: Coordinator, limit: int, weigh: Callable[[V], int]) -> None:
         """Remember up to ``limit`` bytes; ``weigh`` gives a value's bytes."""
         self._coordinator = coordinator
-        self._limit = limit
-        self._weigh = weigh
-        self._weight = 0
-        self._entries: OrderedDict[str, tuple[int, V]] = OrderedDict()
+        self._kept: Kept[tuple[int, V]] = Kept(limit, lambda entry: weigh(entry[1]))
         self.hits = 0
         self.misses = 0
 
@@ -36,28 +76,12 @@ class Remembered(Generic[V]):
             (stamp,) = await self._coordinator.stamps(name)
         except CoordinationUnavailable:
             stamp = None
-        entry = self._entries.get(name)
+        entry = self._kept.find(name)
         if entry is not None and entry[0] == stamp:
             self.hits += 1
-            self._entries.move_to_end(name)
             return entry[1]
         self.misses += 1
         value = await load()
         if stamp is not None:
-            self._keep(name, stamp, value)
+            self._kept.keep(name, (stamp, value))
         return value
-
-    def _keep(self, name: str, stamp: int, value: V) -> None:
-        weight = self._weigh(value) + len(name)
-        if weight > self._limit // 4:
-            return
-        self._drop(name)
-        self._entries[name] = (stamp, value)
-        self._weight += weight
-        while self._weight > self._limit:
-            self._drop(next(iter(self._entries)))
-
-    def _drop(self, name: str) -> None:
-        entry = self._entries.pop(name, None)
-        if entry is not None:
-            self._weight -= self._weigh(entry[1]) + len(name)

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from registry.service.blobs import Blob, Blobs
+from registry.service.blobs import SMALL, Blob, Blobs
 from registry.service.intake import Intake
 from registry.service.listing import every_key
 from registry.service.presence import exists
 from registry.service.records import UploadRecord
+from registry.service.remembered import Kept
 from registry.service.sessions import LIFETIME, OPENING, Sessions, age, algorithm_of
 from registry.spec.digest import Digest, Hasher
 from registry.spec.errors import (
@@ -24,10 +25,19 @@ from registry.spec.ranges import ContentRange
 from registry.spec.upload import Event, State, advance, check_append
 from storage import keys
 from storage.coordination import Coordinator, LeaseHeld
-from storage.ports import AlreadyExists, ContentStore, NotFound, PreconditionFailed
+from storage.ports import (
+    AlreadyExists,
+    ContentStore,
+    ContentWriter,
+    NotFound,
+    PreconditionFailed,
+)
 
 CHECKPOINT = 64 * 1024 * 1024
 """After so many bytes a session is saved, so that a crash costs the client no more than these."""
+
+_CLOSED = 1024 * 1024
+"""Bytes for the names of sessions that this process closed and that left no trace in the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +98,10 @@ class Uploads:
     request at a time writes to it: a lease sees to that, and where a lease was lost (a process
     frozen for longer than it lasts), the record does, which is only ever swapped for the one that
     was loaded. A session has no record before its first bytes are safe, nor after it was finished.
+
+    Small content that comes with one request is stored with its name, and nothing else tells that
+    its session was ever used. The process that closed it says that it is unknown, as of any that
+    is over; another takes it for one that has no bytes yet, which does no harm.
     """
 
     def __init__(self, store: ContentStore, coordinator: Coordinator, blobs: Blobs) -> None:
@@ -96,6 +110,7 @@ class Uploads:
         self._coordinator = coordinator
         self._blobs = blobs
         self._sessions = Sessions(store)
+        self._closed: Kept[bool] = Kept(_CLOSED, lambda _: 150)
 
     async def start(self, repository: Place, principal: str, algorithm: str = "sha256") -> Progress:
         """Open a session (end-4a, end-4c). Nothing is stored before its first byte comes."""
@@ -123,6 +138,7 @@ class Uploads:
             check_append(record.offset, chunk.content_range, chunk.length)
             hasher = _hasher(record, algorithm_of(session))
             async with self._receiving(session, record, hasher) as intake:
+                await intake.writer()
                 try:
                     await self._take(session, standing, intake, chunk)
                 finally:
@@ -218,10 +234,12 @@ class Uploads:
         chunk: Chunk,
     ) -> Blob:
         hasher = _hasher(standing.record, digest.algorithm)
-        async with self._receiving(session, standing.record, hasher) as intake:
+        async with self._receiving(session, standing.record, hasher, small=SMALL) as intake:
             try:
                 await self._take(session, standing, intake, chunk)
             except BaseException:
+                if intake.whole:
+                    await intake.writer()
                 await _complete(self._checkpoint(session, standing, intake))
                 raise
             actual, size = await self._verify(session, intake, digest)
@@ -229,7 +247,11 @@ class Uploads:
             state = advance(State.FINISHING, Event.MISMATCH, session)
             await self._abort(session, standing, state)
             raise DigestMismatch(digest, actual)
-        blob = await self._blobs.publish(repository, digest, keys.data(session), size)
+        if intake.whole is None:
+            blob = await self._blobs.publish(repository, digest, keys.data(session), size)
+        else:
+            blob = await self._blobs.publish_small(repository, digest, intake.whole)
+            self._closed.keep(session, value=True)
         if standing.version is not None:
             # Whoever else wrote to the session: it is over, and its content can't change any more.
             await self._store.delete(keys.upload(session), durable=False)
@@ -241,7 +263,8 @@ class Uploads:
         """Finish the content if its digest is the expected one; return its digest and size."""
         actual = intake.digest()
         if actual is not None and actual.algorithm == digest.algorithm:
-            return actual, await intake.finish() if actual == digest else intake.offset
+            wanted = actual == digest and intake.whole is None
+            return actual, await intake.finish() if wanted else intake.offset
         # The client names the algorithm last, and another one than was hashed: read it again.
         # Content that stood there before may be named by a digest already, and stays.
         stood = await self._stands(session)
@@ -271,11 +294,16 @@ class Uploads:
 
     @asynccontextmanager
     async def _receiving(
-        self, session: SessionId, record: UploadRecord, hasher: Hasher | None
+        self, session: SessionId, record: UploadRecord, hasher: Hasher | None, *, small: int = 0
     ) -> AsyncIterator[Intake]:
         try:
-            async with self._store.append(keys.data(session), record.progress) as writer:
-                intake = Intake(writer, hasher, CHECKPOINT)
+            async with AsyncExitStack() as stack:
+
+                async def begin() -> ContentWriter:
+                    context = self._store.append(keys.data(session), record.progress)
+                    return await stack.enter_async_context(context)
+
+                intake = Intake(begin, record.offset, hasher, CHECKPOINT, small=small)
                 try:
                     yield intake
                 finally:
@@ -315,7 +343,8 @@ class Uploads:
     async def _offset(self, session: SessionId) -> int:
         """How many bytes are safe; ``UploadUnknown`` where the session is over."""
         record = (await self._load(session)).record
-        if record.state is State.ABORTED or (record.offset == 0 and await self._stands(session)):
+        over = record.state in (State.ABORTED, State.COMMITTED)
+        if over or (record.offset == 0 and await self._stands(session)):
             raise UploadUnknown(session)
         return record.offset
 
@@ -325,7 +354,8 @@ class Uploads:
         except NotFound:
             if age(session) > OPENING:
                 raise UploadUnknown(session) from None
-            return _Standing(UploadRecord())
+            closed = self._closed.find(session) is not None
+            return _Standing(UploadRecord(state=State.COMMITTED if closed else State.OPEN))
         return _Standing(UploadRecord.decode(value.data), value.version)
 
     async def _save(self, session: SessionId, standing: _Standing, record: UploadRecord) -> None:
