@@ -71,7 +71,7 @@ async def _elsewhere(call: Call[GetBlob], blob: Blob, *, ranged: bool) -> str | 
     answer otherwise than we do: to several ranges, and to If-Range, since its ETag is another.
     """
     redirects, headers = call.server.services.redirects, call.http.headers
-    if redirects is None or call.request.head or blob.size <= SMALL:
+    if redirects is None or call.request.head or blob.is_small:
         return None
     if headers.get(REDIRECT, "").strip().lower() == "never" or not redirects.apply_to(call.place):
         return None
