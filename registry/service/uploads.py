@@ -170,7 +170,15 @@ class Uploads:
                 blob = await self._finished(repository, digest)
                 if blob is not None:
                     return blob
-            return await self._close(repository, session, standing, digest, chunk)
+            try:
+                return await self._close(repository, session, standing, digest, chunk)
+            except UploadUnknown:
+                # Where others had the content first, an end that broke off has dropped this one's.
+                blob = None if chunk.length else await self._finished(repository, digest)
+                if blob is None:
+                    raise
+                await self._forget(session, standing)
+                return blob
 
     async def upload(self, repository: Place, principal: str, digest: Digest, chunk: Chunk) -> Blob:
         """Take a whole blob in one request (end-4b). As ``start`` and ``finish`` in one."""
@@ -252,10 +260,13 @@ class Uploads:
         else:
             blob = await self._blobs.publish_small(repository, digest, intake.whole)
             self._closed.keep(session, value=True)
+        await self._forget(session, standing)
+        return blob
+
+    async def _forget(self, session: SessionId, standing: _Standing) -> None:
         if standing.version is not None:
             # Whoever else wrote to the session: it is over, and its content can't change any more.
             await self._store.delete(keys.upload(session), durable=False)
-        return blob
 
     async def _verify(
         self, session: SessionId, intake: Intake, digest: Digest

@@ -171,3 +171,28 @@ async def test_a_session_belongs_to_its_repository_and_principal():
             with pytest.raises(UploadUnknown):
                 await request
     assert (await uploads.status(REPOSITORY, session, "me")).offset == 0
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("when", ["before", "after", "half"])
+async def test_the_end_of_an_upload_can_be_repeated(when, known):
+    """Whatever call of it failed, and also where the content was there already."""
+    for n in count(1):
+        inner = MemoryStore()
+        store = FaultyStore(inner)
+        uploads, digest = services(store).uploads, Digest.of(LAYER)
+        if known:
+            await uploads.upload(OTHER, "me", digest, chunk(LAYER))
+        session = (await uploads.start(REPOSITORY, "me")).session
+        await uploads.append(REPOSITORY, session, "me", chunk(LAYER))
+        before = store.total
+        store.fail(n, when=when)
+        try:
+            await uploads.finish(REPOSITORY, session, "me", digest, chunk(b""))
+        except Unavailable:
+            blob = await uploads.finish(REPOSITORY, session, "me", digest, chunk(b""))
+            assert blob.digest == digest, store.log[before:]
+        assert (await services(inner).blobs.find(REPOSITORY, digest)).size == len(LAYER)
+        if store.total < before + n:
+            assert n > 3
+            break
