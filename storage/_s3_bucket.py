@@ -22,6 +22,9 @@ T = TypeVar("T")
 COMPLETE_SECONDS: Final = 300.0
 """For the store to make one object of up to 10,000 parts."""
 
+_GRAVE: Final = "x-amz-meta-deleted"
+"""The header of a gravestone."""
+
 _INLINE: Final = 64 * 1024
 """Bodies of up to so many bytes are summed on the loop, and covered by the signature."""
 
@@ -73,6 +76,17 @@ class Refused(Unavailable):
         self.code = code
 
 
+class Grave(NotFound):
+    """Nothing is stored at the key, but a gravestone: see ``_s3_graves``. ``age`` in seconds."""
+
+    def __init__(self, key: str, answer: Answer) -> None:
+        super().__init__(key)
+        self.version = _etag(answer)
+        self.stone = answer.body
+        written, now = (_time(answer, name) for name in ("Last-Modified", "Date"))
+        self.age = now - written
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """What HEAD tells of an object. ``token``: which multipart upload made it."""
@@ -106,19 +120,29 @@ class Bucket:
     async def get(self, key: str) -> Value:
         """The whole object. ``NotFound`` if there is none."""
         answer = await self._call(Request("get", "GET", key))
+        if _GRAVE in answer.headers:
+            raise Grave(key, answer)
         return Value(answer.body, _etag(answer))
 
     async def head(self, key: str) -> Head:
         """What the object is. ``NotFound`` if there is none."""
         answer = await self._call(Request("head", "HEAD", key))
-        modified = parsedate_to_datetime(answer.headers["Last-Modified"]).timestamp()
-        stat = Stat(int(answer.headers["Content-Length"]), _etag(answer), modified)
+        if _GRAVE in answer.headers:
+            raise Grave(key, answer)
+        size = int(answer.headers["Content-Length"])
+        stat = Stat(size, _etag(answer), _time(answer, "Last-Modified"))
         return Head(stat, answer.headers.get("x-amz-meta-upload", ""))
 
     async def put(
-        self, key: str, body: Sequence[bytes], *, absent: bool = False, version: str | None = None
+        self,
+        key: str,
+        body: Sequence[bytes],
+        *,
+        absent: bool = False,
+        version: str | None = None,
+        grave: bool = False,
     ) -> str:
-        """Write an object and return its version.
+        """Write an object, or a gravestone, and return its version.
 
         ``absent``: only if there is none; ``version``: only if it is at that one; else
         ``ConditionFailed``.
@@ -133,6 +157,8 @@ class Bucket:
             headers["If-None-Match"] = "*"
         if version is not None:
             headers["If-Match"] = f'"{version}"'
+        if grave:
+            headers[_GRAVE] = "1"
         request = Request("put", "PUT", key, headers=headers, body=body, signed=small)
         return _etag(await self._write(request))
 
@@ -188,7 +214,7 @@ class Bucket:
 
     async def begin(self, key: str, token: str) -> str:
         """Begin an upload and return its id; the object will carry ``token``."""
-        headers = {"x-amz-meta-upload": token}
+        headers = {"x-amz-meta-upload": token} if token else {}
         if self.honours.checksum == "crc32":
             headers["x-amz-checksum-algorithm"] = "CRC32"
         answer = await self._write(Request("begin", "POST", key, {"uploads": ""}, headers))
@@ -298,6 +324,10 @@ def _refuse(request: Request, answer: Answer) -> NoReturn:
     if code in ("InvalidPart", "InvalidPartOrder"):
         raise NotFound(request.key)
     raise Refused(request.key, answer.status, code, message)
+
+
+def _time(answer: Answer, name: str) -> float:
+    return parsedate_to_datetime(answer.headers[name]).timestamp()
 
 
 def _etag(answer: Answer) -> str:

@@ -42,7 +42,7 @@ class S3Settings:
     """For a connection to stand."""
 
     read_seconds: float = 20.0
-    """For the store's next byte, once the request is sent."""
+    """For the store to take the next bytes of a request, and to send the next of its answer."""
 
     total_seconds: float = 60.0
     """For one call with all its repetitions, but the bytes of a download."""

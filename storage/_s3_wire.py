@@ -43,6 +43,7 @@ _BUSY_CODES: Final = frozenset(
         "InternalError",
     }
 )
+_SMALL: Final = 64 * 1024
 _STRIDE: Final = 256 * 1024
 _READ_AHEAD: Final = 256 * 1024
 
@@ -56,11 +57,15 @@ class CallObserver:
 
 @final
 class Body(aiohttp.payload.Payload):
-    """Pieces of a request's body, sent without joining them; may be sent more than once."""
+    """Pieces of a request's body, sent without joining them; may be sent more than once.
 
-    def __init__(self, pieces: Sequence[bytes]) -> None:
+    ``TimeoutError`` where the store takes nothing for ``seconds``.
+    """
+
+    def __init__(self, pieces: Sequence[bytes], seconds: float) -> None:
         super().__init__(None, content_type="application/octet-stream")
-        self.pieces = pieces
+        self._pieces = pieces
+        self._seconds = seconds
         self._size = sum(map(len, pieces))
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002
@@ -69,10 +74,11 @@ class Body(aiohttp.payload.Payload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Send all of it, waiting for the store where it does not keep up."""
-        for piece in self.pieces:
+        for piece in self._pieces:
             with memoryview(piece) as view:
                 for start in range(0, len(view), _STRIDE):
-                    await writer.write(view[start : start + _STRIDE])
+                    async with asyncio.timeout(self._seconds):
+                        await writer.write(view[start : start + _STRIDE])
 
     async def write_with_length(
         self,
@@ -222,7 +228,7 @@ class Wire:
                 request.method,
                 URL(url, encoded=True),
                 headers=headers,
-                data=_payload(request.body, request.method),
+                data=self._payload(request),
                 allow_redirects=False,
             )
             outcome = f"{response.status // 100}xx"
@@ -230,13 +236,12 @@ class Wire:
             self._observe(request.operation, outcome, perf_counter() - began)
         return response
 
-
-def _payload(pieces: Sequence[bytes], method: str) -> Body | bytes | None:
-    if method not in ("PUT", "POST"):
-        return None
-    if sum(map(len, pieces)) <= _STRIDE:
-        return b"".join(pieces)
-    return Body(pieces)
+    def _payload(self, request: Request) -> Body | bytes | None:
+        if request.method not in ("PUT", "POST"):
+            return None
+        if sum(map(len, request.body)) <= _SMALL:
+            return b"".join(request.body)
+        return Body(request.body, self._settings.read_seconds)
 
 
 def _busy(answer: Answer) -> bool:

@@ -19,7 +19,8 @@ from contextlib import asynccontextmanager
 from typing import Final, Self, final
 
 from storage._grammar import check_items, check_key, check_prefix, check_range, check_value
-from storage._s3_bucket import Abilities, Bucket, ConditionFailed
+from storage._s3_bucket import Abilities, Bucket, ConditionFailed, Grave
+from storage._s3_graves import Graves
 from storage._s3_listing import by_directories, in_byte_order
 from storage._s3_plan import MIN_PART, PartPlan
 from storage._s3_probe import probe
@@ -67,6 +68,7 @@ class S3Store:
         self._wire = wire
         self._bucket = bucket
         self._plan = settings.parts
+        self._graves = Graves(bucket, 3 * settings.total_seconds)
 
     @classmethod
     async def opened(
@@ -109,7 +111,11 @@ class S3Store:
 
     async def get(self, key: str) -> Value:
         check_key(key)
-        return await self._bucket.get(key)
+        try:
+            return await self._bucket.get(key)
+        except Grave as grave:
+            await self._graves.clear(grave)
+            raise NotFound(key) from None
 
     async def stat(self, key: str) -> Stat:
         check_key(key)
@@ -143,12 +149,18 @@ class S3Store:
 
     async def _create(self, key: str, data: bytes) -> str:
         try:
-            return await self._bucket.put(key, [data], absent=True)
-        except ConditionFailed as failure:
-            found = await self._ours(key, data) if failure.repeated else None
-            if found is None:
-                raise AlreadyExists(key) from None
-            return found
+            while True:
+                try:
+                    return await self._bucket.put(key, [data], absent=True)
+                except ConditionFailed as failure:
+                    found = await self._ours(key, data) if failure.repeated else None
+                    if found is None and self.honours.delete:
+                        raise
+                    found = found or await self._graves.replace(key, data)
+                    if found is not None:
+                        return found
+        except ConditionFailed:
+            raise AlreadyExists(key) from None
 
     async def replace(
         self,
@@ -184,7 +196,10 @@ class S3Store:
         if version is not None and _VERSION(version) is None:
             version = "-"  # which no object has
         try:
-            await self._bucket.delete(key, version=version)
+            if version is not None and self.honours.replace and not self.honours.delete:
+                await self._graves.bury(key, version)
+            else:
+                await self._bucket.delete(key, version=version)
         except ConditionFailed:
             try:
                 await self._bucket.head(key)

@@ -394,6 +394,29 @@ class ObjectStoreContract:
         with pytest.raises(NotFound):
             await store.get("a/b")
 
+    async def test_of_a_replace_and_deletes_of_one_version_exactly_one_returns(
+        self, store: ObjectStore
+    ) -> None:
+        """And what was replaced is there afterwards: no deletion comes late."""
+        for turn in range(2 * self.turns):
+            key = f"a/{turn}"
+            version = await store.create(key, b"start")
+            results = await asyncio.gather(
+                store.replace(key, b"new", version),
+                *[store.delete(key, version=version) for _ in range(4)],
+                return_exceptions=True,
+            )
+            lost = [isinstance(result, PreconditionFailed) for result in results]
+            if lost[0]:
+                # who comes when it is gone has nothing to do, which is no error
+                assert not all(lost[1:])
+                with pytest.raises(NotFound):
+                    await store.get(key)
+                await store.create(key, b"again")
+            else:
+                assert all(lost[1:])
+                assert (await store.get(key)).data == b"new"
+
     async def test_writes_go_on_while_neighbours_are_deleted(self, store: ObjectStore) -> None:
         async def come_and_go(name: str) -> None:
             for _ in range(15):

@@ -294,3 +294,57 @@ async def test_a_cancelled_write_loses_no_byte_that_it_counted(store, proxy):
         await writer.write(DATA[taken:])
         await writer.finish()
     assert await read_content(store, "data/a") == DATA
+
+
+# gravestones: MinIO's DELETE takes no condition
+
+
+@pytest.fixture
+async def left(store, proxy):
+    """A key whose deletion broke off in the middle: its process died."""
+    version = await store.create("a/b", b"1")
+    proxy.fault(1, "refuse", times=1000, fits=lambda request: request.method == "DELETE")
+    await store.delete("a/b", version=version)
+    proxy.mend()
+    return "a/b"
+
+
+async def test_a_deletion_that_broke_off_is_one(store, left):
+    for call in (store.get(left), store.stat(left)):
+        with pytest.raises(NotFound) as caught:
+            await call
+        assert caught.value.key == left
+    await store.delete(left)
+    await store.create(left, b"2")
+
+
+async def test_nothing_is_written_where_a_deletion_may_still_be_on_its_way(store, left):
+    with pytest.raises(Unavailable, match="a/b: it is being deleted"):
+        await store.create(left, b"2")
+    with pytest.raises(PreconditionFailed):
+        await store.replace(left, b"2", "0")
+
+
+async def test_creating_waits_for_a_deletion_to_end(store, left):
+    creating = asyncio.ensure_future(store.create(left, b"2"))
+    await asyncio.sleep(0.1)
+    await store._bucket.delete(left)
+    await creating
+    assert (await store.get(left)).data == b"2"
+
+
+async def test_what_a_dead_process_left_is_replaced(store, left):
+    store._graves._seconds = -10
+    results = await asyncio.gather(
+        *[store.create(left, b"%d" % number) for number in range(5)], return_exceptions=True
+    )
+    assert sum(isinstance(result, str) for result in results) == 1
+    assert sum(isinstance(result, AlreadyExists) for result in results) == 4
+
+
+async def test_what_a_dead_process_left_is_cleared_by_who_reads_it(store, left):
+    assert list(await store.list("a/")) == [left]
+    store._graves._seconds = -10
+    with pytest.raises(NotFound):
+        await store.get(left)
+    assert list(await store.list("a/")) == []
