@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Protocol
 
-from auth.identity import Identity
+from auth.identity import Ceiling, Identity
 from auth.roles import Role, Visibility
 
 Network = IPv4Network | IPv6Network
@@ -28,7 +28,8 @@ class Standing:
 
     ``revoked``: the credential that it showed, or that its token was made from, is no longer good.
     ``expires`` (Unix seconds) and ``networks`` limit a robot account; ``None``, ``()``: none.
-    ``groups`` are those of a local account; ``None`` where the credential tells them.
+    ``ceiling`` is how far the credential reaches by its record now, however far it did when a token
+    was made from it. ``groups`` are those of a local account; ``None``: the credential tells them.
     """
 
     administrator: bool = False
@@ -36,6 +37,7 @@ class Standing:
     revoked: bool = False
     expires: float | None = None
     networks: tuple[Network, ...] = ()
+    ceiling: Ceiling | None = None
     groups: frozenset[str] | None = None
 
     def admits(self, address: str) -> bool:

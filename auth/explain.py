@@ -47,10 +47,10 @@ def _findings(identity: Identity, action: Action, access: Access, now: float) ->
     rights = rights_of(identity, action, access)
     yield f"together these give: {', '.join(sorted(rights)) or 'nothing'}"
     if action.verb in rights:
-        beyond = limit(identity, action, action.verb, access.tenant)
+        beyond = limit(identity, action, action.verb, access)
         if beyond is not None:
             yield _LIMITS[beyond]
-        elif identity.ceiling is not None:
+        elif identity.ceiling is not None or access.standing.ceiling is not None:
             yield "the credential is good for it"
     elif Verb.PULL in rights or Verb.DESCRIBE in rights:
         yield f"so {action.verb} is refused openly"

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from auth.access import WHOLE, Access, Standing, Tenant
-from auth.identity import Identity, Kind, Scheme
+from auth.identity import Ceiling, Identity, Kind, Scheme
 from auth.roles import (
     ADMINISTRATOR,
     PROJECT_VERBS,
@@ -118,12 +118,12 @@ def judge(
     rights = rights_of(identity, action, access)
     why = Why.ROLE if rights else Why.UNRELATED
     if action.verb in rights:
-        beyond = limit(identity, action, action.verb, tenant)
+        beyond = limit(identity, action, action.verb, access)
         if beyond is None:
             return Allow(_place(action, tenant), tenant)
         why = beyond
     visible = any(
-        verb in rights and limit(identity, action, verb, tenant) is None
+        verb in rights and limit(identity, action, verb, access) is None
         for verb in (Verb.PULL, Verb.DESCRIBE)
     )
     return Deny(_reason(why, action, access), why, visible)
@@ -169,35 +169,42 @@ def _shared(action: Action, access: Access) -> bool:
     return action.repository in access.shared or WHOLE in access.shared
 
 
-def limit(identity: Identity, action: Action, verb: Verb, tenant: Tenant) -> Why | None:
-    """Why ``verb`` is beyond the credential, or ``None``.
+def limit(identity: Identity, action: Action, verb: Verb, access: Access) -> Why | None:
+    """Why ``verb`` is beyond the credential, or ``None``. ``access`` has a project.
 
     A token counts for the project that it was made for, not for its name (harbor#22900). Which
     repositories are listed to a credential that is good for the catalog is a matter of roles.
     """
-    ceiling = identity.ceiling
-    if ceiling is not None:
-        if verb is Verb.LIST and ceiling.permits("registry", "catalog", "*"):
-            return None
-        if not ceiling.permits(*_resource(action, verb, tenant)):
+    tenant = access.tenant
+    lists = verb is Verb.LIST
+    by_catalog = lists and identity.ceiling is not None and _catalogs(identity.ceiling)
+    for ceiling in (identity.ceiling, access.standing.ceiling):
+        if ceiling is None or (lists and _catalogs(ceiling)):
+            continue
+        if not ceiling.permits(*_resource(action, verb)):
             return Why.CEILING
-    if identity.projects is not None and identity.projects.get(tenant.name) != tenant.id:
-        return Why.GENERATION
+    if identity.projects is not None and not by_catalog and tenant is not None:
+        made_for = identity.projects.get(tenant.name)
+        return None if made_for == tenant.id else Why.GENERATION
     return None
 
 
-def _resource(action: Action, verb: Verb, tenant: Tenant) -> tuple[str, str, str]:
+def _catalogs(ceiling: Ceiling) -> bool:
+    return ceiling.permits("registry", "catalog", "*")
+
+
+def _resource(action: Action, verb: Verb) -> tuple[str, str, str]:
     if verb in REPOSITORY_VERBS and action.repository is not None:
         wanted = Verb.PULL if verb is Verb.LIST else verb
         return "repository", action.repository, wanted
-    return "project", tenant.name, "manage"
+    return "project", action.concerns, "manage"
 
 
 def _about_registry(
     identity: Identity, action: Action, standing: Standing, *, users_create: bool
 ) -> Decision:
     """Decide on what is about no project. A ceiling lets nothing through but the catalog."""
-    ceiling = identity.ceiling
+    ceilings = [each for each in (identity.ceiling, standing.ceiling) if each is not None]
     match action.verb:
         case Verb.ENTER:
             # A token is a login too, also one that names nobody.
@@ -205,17 +212,17 @@ def _about_registry(
             within = True
         case Verb.CATALOG:
             allowed = identity.kind not in (Kind.ANONYMOUS, Kind.SYSTEM)
-            within = ceiling is None or ceiling.permits("registry", "catalog", "*")
+            within = all(map(_catalogs, ceilings))
         case Verb.CREATE:
             allowed = standing.administrator or (users_create and identity.kind is Kind.USER)
-            within = ceiling is None
+            within = not ceilings
         case Verb.ACCOUNT:
             own = identity.kind is Kind.USER and identity.name == action.subject
             allowed = standing.administrator or own
-            within = ceiling is None
+            within = not ceilings
         case _:
             allowed = action.verb is Verb.GOVERN and standing.administrator
-            within = ceiling is None
+            within = not ceilings
     if allowed and within:
         return Allow()
     why = Why.CEILING if allowed else Why.ROLE

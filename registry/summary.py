@@ -23,7 +23,15 @@ def summary(config: Config, address: Address) -> str:
         if config.metrics.addr
         else "off; --metrics-addr 127.0.0.1:5001 turns them on"
     )
-    who = "that reaches this address" if server.open_to_network else "on this machine"
+    if config.auth.mode == "open":
+        who = "that reaches this address" if server.open_to_network else "on this machine"
+        access = f"open, no login: anyone {who} may push, pull and delete"
+        repository = "first"
+        login = []
+    else:
+        access = "logins, projects and roles"
+        repository = "PROJECT/first"
+        login = [f"  docker login {reach}"]
     workers = "1 process" if server.workers == 1 else f"{server.workers} processes"
     return "\n".join(
         [
@@ -31,10 +39,11 @@ def summary(config: Config, address: Address) -> str:
             f"  store    {store}",
             f"  workers  {workers}, {server.loop}",
             f"  metrics  {metrics}",
-            f"  access   open, no login: anyone {who} may push, pull and delete",
+            f"  access   {access}",
             "Push a first image (or use podman in place of docker):",
-            f"  docker tag IMAGE {reach}/first:v1",
-            f"  docker push {reach}/first:v1",
+            *login,
+            f"  docker tag IMAGE {reach}/{repository}:v1",
+            f"  docker push {reach}/{repository}:v1",
             "",
         ]
     )

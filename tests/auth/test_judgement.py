@@ -85,6 +85,23 @@ def facts(role, visibility, shared, administrator):
     )
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_record_of_a_credential_limits_a_token_that_was_made_from_it(verb):
+    """The same answers whether a ceiling is the token's own or that of the secret behind it."""
+    project = verb in PROJECT_VERBS
+    for outer, inner, repository in itertools.product(CEILINGS, CEILINGS, (APP, OTHER)):
+        action = Action(verb, project="demo") if project else Action(verb, repository)
+        access = replace(
+            facts(Role.OWNER, Visibility.PRIVATE, None, administrator=False),
+            standing=Standing(ceiling=CEILINGS[inner]),
+        )
+        who = identity(Kind.USER, outer, None)
+        given = (Kind.USER, Role.OWNER, Visibility.PRIVATE, None, False)
+        expected = all(allowed(*given, each, None, verb, repository) for each in (outer, inner))
+        decision = judge(who, action, access, NOW)
+        assert isinstance(decision, Allow) == expected, (outer, inner, verb, repository)
+
+
 FACTS = list(itertools.product([None, *Role], Visibility, [None, "app", "whole"], [False, True]))
 
 

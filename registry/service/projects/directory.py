@@ -20,6 +20,7 @@ from typing import Final
 from auth.access import WHOLE, Access, Standing, Tenant
 from auth.identity import SECRET, Identity, Kind
 from auth.roles import Role
+from auth.scopes import Scopes
 from registry.service.composed import Composed, Watch
 from registry.service.listing import every_key
 from registry.service.projects.kept import Records
@@ -152,6 +153,7 @@ class StoredDirectory:
         standing = Standing(
             revoked=not _stands(_secret_of(identity), token, password),
             expires=token.secret.expires if token else None,
+            ceiling=_ceiling(token.scopes if token else None),
         )
         if record is None:
             return standing
@@ -185,6 +187,7 @@ class StoredDirectory:
             revoked=number != "" and secret is None,
             expires=min((each for each in ends if each is not None), default=None),
             networks=tuple(ip_network(each) for each in record.networks),
+            ceiling=_ceiling(record.scopes),
         )
 
     async def _read_access(self, identity: Identity, project: str, watch: Watch) -> Access:
@@ -294,6 +297,10 @@ def _secret_of(identity: Identity) -> str:
     """The id of the secret that the caller showed, if it is one that the registry gave out."""
     credential = identity.credential
     return credential[len(SECRET) :] if credential.startswith(SECRET) else ""
+
+
+def _ceiling(scopes: str | None) -> Scopes | None:
+    return None if scopes is None else Scopes.parse_ceiling(scopes)
 
 
 def _stands(secret: str, token: TokenRecord | None, password: str) -> bool:

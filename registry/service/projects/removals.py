@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -190,10 +191,11 @@ class Removals:
     async def _drop_content(self, key: str) -> None:
         place, kind, rest = keys.repository_parts(key)
         if kind == "blobs":
-            try:
-                await self._blobs.delete(place, Digest(rest))
-            except BlobUnknown:
-                return
+            digest = Digest(rest)
+            # First, so that one that breaks off finds it again by the membership.
+            await self._store.delete(keys.reference(digest, place))
+            with suppress(BlobUnknown):
+                await self._blobs.delete(place, digest)
         else:
             await self._store.delete(key)
 
