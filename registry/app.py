@@ -209,6 +209,7 @@ async def _run(
         memory=config.cache.bytes,
         allow_sparse=allow_sparse,
         redirects=backend.redirects,
+        exact=backend.exact,
     )
     _watch_caches(observer.metrics, services)
     health = Health(backend.store)

@@ -39,6 +39,8 @@ class Backend:
     """The store again, where its content is local files."""
 
     redirects: Redirects | None = None
+    exact: bool = True
+    """Whether the store deletes an object at a version in one step."""
 
 
 @contextlib.asynccontextmanager
@@ -61,7 +63,7 @@ async def opened(config: Config, metrics: Metrics) -> AsyncIterator[Backend]:
                 else None
             )
             async with _coordinator(config, store, metrics, conditional=bucket.conditional) as one:
-                yield Backend(store, one, redirects=redirects)
+                yield Backend(store, one, redirects=redirects, exact=bucket.honours.delete)
         return
     root = Path(config.storage.path)
     files = FileStore(root)

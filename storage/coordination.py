@@ -3,9 +3,10 @@
 Nothing here is the truth: the object store is. Losing all of it costs a retry or a slower read.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class LeaseHeld(Exception):
@@ -30,6 +31,22 @@ class Lease:
 
     name: str
     fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change under way.
+
+    ``sole()`` tells whether nobody else can be changing the names at this moment. Where it says
+    ``False`` (the lock may have been lost, or there is nothing to have one from), the store is the
+    only judge between writers: only what is one compare-and-swap may be done.
+    """
+
+    sole: Callable[[], bool]
+
+
+SOLE: Final = Change(lambda: True)
+"""A change under a lock that can't be lost."""
 
 
 class Coordinator(Protocol):
@@ -61,7 +78,7 @@ class Coordinator(Protocol):
         """
         ...
 
-    def change(self, *names: str, wait: float = 10.0) -> AbstractAsyncContextManager[None]:
+    def change(self, *names: str, wait: float = 10.0) -> AbstractAsyncContextManager[Change]:
         """Change what the names stand for, alone, inside the context.
 
         When it is entered, no process uses what it remembered of these names; when it is left,

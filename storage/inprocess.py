@@ -10,7 +10,7 @@ from typing import final
 
 from storage._locks import NamedLocks
 from storage._stamps import SLOTS, Stamps, slot, slots
-from storage.coordination import Coordinator, Lease, LeaseHeld
+from storage.coordination import SOLE, Change, Coordinator, Lease, LeaseHeld
 
 
 @final
@@ -47,7 +47,7 @@ class InProcessCoordinator:
         return tuple([None if number & 1 else number for number in found])
 
     @asynccontextmanager
-    async def change(self, *names: str, wait: float = 10.0) -> AsyncIterator[None]:
+    async def change(self, *names: str, wait: float = 10.0) -> AsyncIterator[Change]:
         deadline = asyncio.get_running_loop().time() + wait
         changing = slots(names)
         locked: list[int] = []
@@ -58,7 +58,7 @@ class InProcessCoordinator:
                 locked.append(number)
             self._stamps.begin(changing)
             try:
-                yield
+                yield SOLE
             finally:
                 self._stamps.end(changing)
         finally:

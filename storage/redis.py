@@ -43,7 +43,13 @@ from storage._redis_link import Command
 from storage._redis_primary import Primary
 from storage._redis_standing import RedisObserver, Standing, Table
 from storage._terms import SoleTerms, Terms
-from storage.coordination import CoordinationUnavailable, Coordinator, Lease, LeaseHeld
+from storage.coordination import (
+    Change,
+    CoordinationUnavailable,
+    Coordinator,
+    Lease,
+    LeaseHeld,
+)
 from storage.redis_address import RedisAccess, RedisAddress
 
 __all__ = ["NoObserver", "RedisCoordinator", "RedisObserver", "SoleTerms", "Terms"]
@@ -205,7 +211,7 @@ class RedisCoordinator:
         return found
 
     @asynccontextmanager
-    async def change(self, *names: str, wait: float = 10.0) -> AsyncIterator[None]:
+    async def change(self, *names: str, wait: float = 10.0) -> AsyncIterator[Change]:
         slots = sorted({self._slot(name) for name in names})
         key, token = self._table_key, secrets.randbits(52) | 1
         keep: Command = ("EVAL", layout.RENEW, 1, key, token, self._lease, *slots)
@@ -221,7 +227,7 @@ class RedisCoordinator:
         self._held.add(holding)
         try:
             async with limit:
-                yield
+                yield Change(lambda: self._sole(holding, limit))
         except TimeoutError as error:
             if limit.expired():
                 raise CoordinationUnavailable("it lost its lock, and was cut off") from error
@@ -268,6 +274,13 @@ class RedisCoordinator:
             pauses = (pause * random.uniform(0.5, 1.0), left, answer[1] / 1000)  # noqa: S311
             await asyncio.sleep(min(pauses))
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _sole(self, holding: _Holding, limit: asyncio.Timeout) -> bool:
+        """Whether the last sign of life is so young that the lock can't have ended by itself."""
+        when = limit.when()
+        if holding.lost or when is None:
+            return False
+        return asyncio.get_running_loop().time() < when - self._pace.body + self._pace.lease / 2
 
     async def _let_go(self, command: Command) -> None:
         """Let go. If Redis can't be told, the lock ends by itself, and the mark somewhat later."""

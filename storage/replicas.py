@@ -32,7 +32,7 @@ from typing import Protocol, Self, final
 
 from storage._pace import PACE, Pace
 from storage.bulletin import Bulletin
-from storage.coordination import CoordinationUnavailable, Coordinator, Lease
+from storage.coordination import Change, CoordinationUnavailable, Coordinator, Lease
 from storage.inprocess import InProcessCoordinator
 from storage.ports import StorageError
 from storage.redis import RedisCoordinator
@@ -134,23 +134,23 @@ class ReplicaCoordinator:
         return tuple([None if stamp is None else base | stamp for stamp in found])
 
     @asynccontextmanager
-    async def change(self, *names: str, wait: float = 10.0) -> AsyncIterator[None]:
+    async def change(self, *names: str, wait: float = 10.0) -> AsyncIterator[Change]:
         deadline = asyncio.get_running_loop().time() + wait
         async with self._local.change(*names, wait=wait), AsyncExitStack() as stack:
-            await self._enter(stack, names, deadline)
-            yield
+            change = await self._enter(stack, names, deadline)
+            yield Change(lambda: change.sole() and self._bulletin.generation() is not None)
 
-    async def _enter(self, stack: AsyncExitStack, names: tuple[str, ...], deadline: float) -> None:
+    async def _enter(
+        self, stack: AsyncExitStack, names: tuple[str, ...], deadline: float
+    ) -> Change:
         """Enter a change, through Redis or, where there is none, alone."""
         for patience in (self._pace.look, 0.0):
             if self._redis.usable:
                 left = max(0.0, deadline - asyncio.get_running_loop().time())
                 try:
-                    await stack.enter_async_context(self._redis.change(*names, wait=left))
+                    return await stack.enter_async_context(self._redis.change(*names, wait=left))
                 except CoordinationUnavailable:
                     pass
-                else:
-                    return
             if self._bulletin.alone.known or not patience:
                 break
             # A flush or a short break of the connection is over in a moment; a new term takes as
@@ -162,6 +162,7 @@ class ReplicaCoordinator:
                 "there is no Redis, and the store can't judge two writers by itself"
             )
         await stack.enter_async_context(self._bulletin.alone.acting())
+        return Change(lambda: False)
 
     async def _wait_for_redis(self, seconds: float) -> None:
         with suppress(TimeoutError):

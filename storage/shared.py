@@ -34,7 +34,14 @@ from typing import final
 from storage._locks import NamedLocks
 from storage._root import RangeLocks
 from storage._stamps import SLOTS, Stamps, slot, slots
-from storage.coordination import CoordinationUnavailable, Coordinator, Lease, LeaseHeld
+from storage.coordination import (
+    SOLE,
+    Change,
+    CoordinationUnavailable,
+    Coordinator,
+    Lease,
+    LeaseHeld,
+)
 
 _CHANGES = 1 << 62
 """Where the locks of slots begin; those of leases are below."""
@@ -104,7 +111,7 @@ class HostCoordinator:
         return tuple(found)
 
     @asynccontextmanager
-    async def change(self, *names: str, wait: float = 10.0) -> AsyncIterator[None]:
+    async def change(self, *names: str, wait: float = 10.0) -> AsyncIterator[Change]:
         deadline = asyncio.get_running_loop().time() + wait
         changing = slots(names)
         taken: list[int] = []
@@ -119,7 +126,7 @@ class HostCoordinator:
                 locked.append(number)
             self._stamps.begin(changing)
             try:
-                yield
+                yield SOLE
             finally:
                 self._stamps.end(changing)
         finally:

@@ -36,14 +36,16 @@ class Services:
         memory: int,
         allow_sparse: bool = False,
         redirects: Redirects | None = None,
+        exact: bool = True,
     ) -> Self:
         """Build them; together they remember up to ``memory`` bytes of the store.
 
-        ``files`` is the store itself where its content is local files, else ``None``.
+        ``files`` is the store itself where its content is local files, else ``None``; ``exact``
+        tells whether the store deletes an object at a version in one step.
         """
         blobs = Blobs(store, files, coordinator, memory * 2 // 5)
         catalog = Catalog(store, coordinator, memory // 20)
-        tags = Tags(store, coordinator, catalog, memory // 5)
+        tags = Tags(store, coordinator, catalog, memory // 5, exact=exact)
         manifests = Manifests(
             store,
             coordinator,

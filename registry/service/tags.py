@@ -18,7 +18,7 @@ from registry.spec.errors import ManifestUnknown, NameUnknown, PreconditionFaile
 from registry.spec.names import Place, Tag
 from registry.spec.pagination import Page
 from storage import keys
-from storage.coordination import CoordinationUnavailable, Coordinator
+from storage.coordination import Change, CoordinationUnavailable, Coordinator
 from storage.ports import AlreadyExists, NotFound, ObjectStore, Value
 from storage.ports import PreconditionFailed as SwapLost
 
@@ -51,10 +51,20 @@ class Tags:
     """Resolves, lists, points and deletes tags. One key per tag; each change is one swap of it."""
 
     def __init__(
-        self, store: ObjectStore, coordinator: Coordinator, catalog: Catalog, memory: int
+        self,
+        store: ObjectStore,
+        coordinator: Coordinator,
+        catalog: Catalog,
+        memory: int,
+        *,
+        exact: bool = True,
     ) -> None:
-        """Remember tags and lists of tags in up to ``memory`` bytes."""
+        """Remember tags and lists of tags in up to ``memory`` bytes.
+
+        ``exact``: whether the store deletes an object at a version in one step.
+        """
         self._store = store
+        self._exact = exact
         self._coordinator = coordinator
         self._catalog = catalog
         self.records: Remembered[TagRecord] = Remembered(coordinator, memory // 2, lambda _: 600)
@@ -102,7 +112,7 @@ class Tags:
         """
         written: set[bytes] = set()
 
-        async def swap() -> None:
+        async def swap(change: Change) -> None:
             standing = await self._read(repository, tag)
             if standing is not None and standing.data in written:
                 return
@@ -114,47 +124,82 @@ class Tags:
                 return
             await self._write(repository, tag, target, by, standing, written)
             if current is not None:
-                await self._store.delete(keys.tagged(repository, current) + tag)
+                await self._unlink(repository, tag, current, change)
 
-        async with self._coordinator.change(_name(repository, tag), _list(repository)):
-            await _judged(tag, swap)
+        await self._change(repository, tag, swap)
 
     async def delete(self, repository: Place, tag: Tag, conditions: Conditions) -> None:
         """Delete the tag (end-9); the manifest stays.
 
         ``ManifestUnknown`` if there is no such tag, ``PreconditionFailed`` as in ``point``.
+        ``CoordinationUnavailable`` where there are conditions, and neither the store nor a lock
+        can see to it that they still hold when it goes.
         """
 
-        async def swap() -> None:
+        async def swap(change: Change) -> None:
             standing = await self._read(repository, tag)
             record = _decode(standing)
             if not conditions.check_write(record.target if record else None):
                 raise PreconditionFailed(record.target if record else None)
             if record is None or standing is None:
                 raise ManifestUnknown(tag)
+            if conditions:
+                self._check_exact(tag, change)
             await self._store.delete(keys.tag(repository, tag), version=standing.version)
-            await self._store.delete(keys.tagged(repository, record.target) + tag)
+            await self._unlink(repository, tag, record.target, change)
 
-        async with self._coordinator.change(_name(repository, tag), _list(repository)):
-            await _judged(tag, swap)
+        await self._change(repository, tag, swap)
 
     async def drop(self, repository: Place, tag: Tag, target: Digest, *, gone: bool) -> None:
         """Delete the tag if it points at ``target``, and the link to it. One that moved stays.
 
         With ``gone``, only if that manifest is gone: it may have been pushed again meanwhile.
+        ``CoordinationUnavailable`` as in ``delete``.
         """
 
-        async def swap() -> None:
+        async def swap(change: Change) -> None:
             standing = await self._read(repository, tag)
             record = _decode(standing)
             if standing is not None and record is not None and record.target == target:
                 if gone and await self._has_manifest(repository, target):
                     return
+                self._check_exact(tag, change)
                 await self._store.delete(keys.tag(repository, tag), version=standing.version)
-            await self._store.delete(keys.tagged(repository, target) + tag)
+            await self._unlink(repository, tag, target, change)
 
-        async with self._coordinator.change(_name(repository, tag), _list(repository)):
-            await _judged(tag, swap)
+        await self._change(repository, tag, swap)
+
+    async def _change(
+        self, repository: Place, tag: Tag, swap: Callable[[Change], Awaitable[None]]
+    ) -> None:
+        """Read and swap; where another writer was first, again.
+
+        There is one only where the lock was lost, or where there is none to be had: then the store
+        is the judge. ``CoordinationUnavailable`` for who loses again and again.
+        """
+        pause = _FIRST_PAUSE
+        async with self._coordinator.change(_name(repository, tag), _list(repository)) as change:
+            for _ in range(_SWAPS):
+                try:
+                    await swap(change)
+                except (AlreadyExists, SwapLost):
+                    await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  no secret
+                    pause = min(2 * pause, _LONGEST_PAUSE)
+                else:
+                    return
+        raise CoordinationUnavailable(f"too many others are changing the tag {tag}")
+
+    def _check_exact(self, tag: Tag, change: Change) -> None:
+        if not (self._exact or change.sole()):
+            raise CoordinationUnavailable(f"another may be moving the tag {tag} that is to go")
+
+    async def _unlink(self, repository: Place, tag: Tag, target: Digest, change: Change) -> None:
+        """Remove the link from a manifest that the tag has left.
+
+        Not where another writer may be pointing the tag back at it: a link too many does no harm.
+        """
+        if change.sole():
+            await self._store.delete(keys.tagged(repository, target) + tag)
 
     async def _has_manifest(self, repository: Place, digest: Digest) -> bool:
         return await exists(self._store, keys.manifest(repository, digest))
@@ -197,24 +242,6 @@ class Tags:
     async def _read_list(self, repository: Place) -> tuple[str, ...]:
         prefix = keys.tags(repository)
         return tuple([key[len(prefix) :] async for key in every_key(self._store, prefix)])
-
-
-async def _judged(tag: Tag, swap: Callable[[], Awaitable[None]]) -> None:
-    """Read and swap; where another writer was first, again.
-
-    There is one only where the lock was lost, or where there is none to be had: then the store is
-    the judge. ``CoordinationUnavailable`` for who loses again and again.
-    """
-    pause = _FIRST_PAUSE
-    for _ in range(_SWAPS):
-        try:
-            await swap()
-        except (AlreadyExists, SwapLost):
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  not a secret
-            pause = min(2 * pause, _LONGEST_PAUSE)
-        else:
-            return
-    raise CoordinationUnavailable(f"too many others are changing the tag {tag}")
 
 
 def _decode(value: Value | None) -> TagRecord | None:

@@ -190,6 +190,13 @@ class CoordinatorContract:
                 assert untouched is not None
                 assert await party.stamps("a", "c") == (None, untouched)
 
+    async def test_who_has_the_lock_is_the_sole_writer(
+        self, one: Coordinator, other: Coordinator
+    ) -> None:
+        for party in (one, other):
+            async with party.change("a") as change:
+                assert change.sole()
+
     async def test_a_stamp_is_new_after_a_change(
         self, one: Coordinator, other: Coordinator
     ) -> None:
@@ -258,7 +265,7 @@ class CoordinatorContract:
     async def test_a_cancelled_change_leaves_nothing_locked(
         self, one: Coordinator, other: Coordinator, steps: int
     ) -> None:
-        make: list[Callable[[], AbstractAsyncContextManager[None]]] = [
+        make: list[Callable[[], AbstractAsyncContextManager[object]]] = [
             lambda: one.change("a", "b"),
             lambda: other.change("b", "a"),
         ]

@@ -12,7 +12,8 @@ from registry.spec.conditions import Conditions, EntityTags
 from registry.spec.digest import Digest
 from registry.spec.errors import ManifestUnknown, PreconditionFailed
 from registry.spec.names import RepositoryName, Tag
-from storage.coordination import CoordinationUnavailable
+from registry.spec.pagination import Page
+from storage.coordination import Change, CoordinationUnavailable
 from storage.inprocess import InProcessCoordinator
 from storage.memory import MemoryStore
 from storage.ports import AlreadyExists
@@ -30,7 +31,7 @@ class LosesLocks(InProcessCoordinator):
 
     @asynccontextmanager
     async def change(self, *names, wait=10.0):
-        yield
+        yield Change(lambda: False)
 
     async def stamps(self, *names):
         return (None,) * len(names)
@@ -75,6 +76,12 @@ def store():
 @pytest.fixture
 def registry(store):
     return Services.over(store, LosesLocks(), files=None, memory=0, allow_sparse=True)
+
+
+@pytest.fixture
+def inexact(store):
+    """The same over a store that looks at an object's version before it deletes it."""
+    return Services.over(store, LosesLocks(), files=None, memory=0, allow_sparse=True, exact=False)
 
 
 def put(registry, body, conditions=None):
@@ -159,6 +166,41 @@ async def test_who_loses_again_and_again_is_told_to_come_again(store, registry):
     with pytest.raises(CoordinationUnavailable):
         await put(registry, SECOND)
     assert await tagged(registry) == FIRST
+
+
+async def test_what_goes_only_if_it_is_still_so_needs_a_lock_or_an_exact_store(inexact):
+    """Between the look and the deletion another writer may move the tag."""
+    await put(inexact, FIRST)
+    with pytest.raises(CoordinationUnavailable):
+        await delete(inexact, only_if(FIRST))
+    with pytest.raises(CoordinationUnavailable):
+        await inexact.manifests.delete(REPOSITORY, Digest.of(FIRST), Conditions())
+    assert await tagged(inexact) == FIRST
+    await delete(inexact)
+    assert await tagged(inexact) is None
+    await inexact.manifests.delete(REPOSITORY, Digest.of(FIRST), Conditions())
+
+
+async def test_a_tag_that_moves_back_while_its_link_goes_keeps_it(store, registry):
+    """Else the manifest's deletion would not find the tag, and leave it pointing at nothing."""
+    await put(registry, FIRST)
+    await put(registry, SECOND)
+    unlink = store.delete
+
+    async def late(key, **more):
+        if "/tagged/" in key:
+            store.delete = unlink
+            await put(registry, SECOND)
+        await unlink(key, **more)
+
+    store.delete = late
+    await put(registry, FIRST)
+    store.delete = unlink
+    assert await tagged(registry) in (FIRST, SECOND)
+    for body in (FIRST, SECOND):
+        await registry.manifests.delete(REPOSITORY, Digest.of(body), Conditions())
+    page = await registry.tags.page(REPOSITORY, Page(None, None))
+    assert list(page.tags) == []
 
 
 @pytest.mark.parametrize("seed", range(5))

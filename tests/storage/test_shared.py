@@ -28,7 +28,7 @@ PARTY = """
             elif what in ("hold", "change"):
                 try:
                     async with getattr(party, what)(*names, wait=0.02) as lease:
-                        print("entered", lease.fence if lease else "")
+                        print("entered", lease.fence if what == "hold" else "")
                         await hear()
                     print("left")
                 except LeaseHeld:
