@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, final
 
-from conformance.server import ServerFailedError, free_port, watch
+from cluster.ports import take_port
+from conformance.server import ServerFailedError, watch
 from storage.s3 import S3Settings, S3Store
 
 Kind = Literal["minio", "seaweedfs"]
@@ -48,7 +49,7 @@ class StoreProcess:
         if program is None:
             raise ServerFailedError(f"{_PROGRAMS[kind]} is missing: run `make tools dev`")
         self.kind = kind
-        self.port = free_port()
+        self.port = take_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.log = home / f"{kind}.log"
         data = home / kind
@@ -120,8 +121,7 @@ class StoreProcess:
             )
         self._watchdog = watch(self._process.pid)
         deadline = time.monotonic() + timeout
-        while not self._answers():
-            code = self._process.poll()
+        while (code := self._process.poll()) is not None or not self._answers():
             if code is not None or time.monotonic() > deadline:
                 tail = self.log.read_text(errors="replace")[-4000:]
                 self.kill()
@@ -167,8 +167,8 @@ def _seaweedfs(port: int, data: Path) -> list[str]:
     }
     config = data.with_suffix(".json")
     config.write_text(json.dumps({"identities": [identity]}))
-    ports = {name: free_port() for name in ("master", "volume", "filer")}
-    grpc = {f"{name}.port.grpc": free_port() for name in (*ports, "s3")}
+    ports = {name: take_port() for name in ("master", "volume", "filer")}
+    grpc = {f"{name}.port.grpc": take_port() for name in (*ports, "s3")}
     options = {
         "ip": "127.0.0.1",
         "ip.bind": "127.0.0.1",
