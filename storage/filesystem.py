@@ -47,6 +47,10 @@ from storage.ports import (
 __all__ = ["DirectoryRefused", "FileStore"]
 
 
+CHECKPOINT = 64 * 1024 * 1024
+"""Bytes after which a sync of an upload is worth its price."""
+
+
 @final
 class FileStore:
     """A ``ContentStore`` with ``FileContent`` over the directory ``root``.
@@ -74,6 +78,10 @@ class FileStore:
         """
         if self._reading.close() and self._writing.close():
             self._disk.close()
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        return CHECKPOINT
 
     async def get(self, key: str) -> Value:
         check_key(key)

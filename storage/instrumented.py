@@ -183,6 +183,10 @@ class InstrumentedContent(InstrumentedObjects):
         super().__init__(inner, observe)
         self._content = inner
 
+    @property
+    def checkpoint_bytes(self) -> int:
+        return self._content.checkpoint_bytes
+
     @asynccontextmanager
     async def append(self, key: str, progress: str) -> AsyncIterator[ContentWriter]:
         async with AsyncExitStack() as stack:

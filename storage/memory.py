@@ -30,6 +30,8 @@ from storage.ports import (
     Value,
 )
 
+CHECKPOINT = 64 * 1024 * 1024
+
 PIECE = 1024 * 1024
 """Bytes that a reader yields at a time."""
 
@@ -57,6 +59,10 @@ class MemoryStore:
         self._keys: list[str] = []
         self._partial: dict[str, dict[str, _Piece]] = {}
         self._versions = count(1)
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        return CHECKPOINT
 
     async def get(self, key: str) -> Value:
         found = self._find(key)

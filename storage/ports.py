@@ -229,6 +229,14 @@ class ContentStore(ObjectStore, Protocol):
     ``delete`` apply to it. Unfinished content is invisible to them.
     """
 
+    @property
+    def checkpoint_bytes(self) -> int:
+        """After how many bytes of one writer a checkpoint is worth what it costs.
+
+        It waits for all that is in flight; and it bounds what a crash makes a client send again.
+        """
+        ...
+
     def append(self, key: str, progress: str) -> AbstractAsyncContextManager[ContentWriter]:
         """Write on at ``key`` from ``progress``, ``""`` for the beginning.
 

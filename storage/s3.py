@@ -48,6 +48,9 @@ __all__ = ["MIN_PART", "Abilities", "PartPlan", "S3Settings", "S3Store"]
 
 _log = logging.getLogger("moorage.storage")
 
+CHECKPOINT: Final = 256 * 1024 * 1024
+"""Bytes after which a checkpoint is worth its price: parts in flight, and a tail of up to 5 MiB."""
+
 _VERSION: Final = re.compile(r"[!#-~]{1,128}").fullmatch
 
 
@@ -108,6 +111,10 @@ class S3Store:
     def conditional(self) -> bool:
         """Whether ``create`` and ``replace`` are atomic whoever else writes."""
         return self.honours.create and self.honours.replace
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        return CHECKPOINT
 
     async def get(self, key: str) -> Value:
         check_key(key)

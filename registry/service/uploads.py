@@ -33,9 +33,6 @@ from storage.ports import (
     PreconditionFailed,
 )
 
-CHECKPOINT = 64 * 1024 * 1024
-"""After so many bytes a session is saved, so that a crash costs the client no more than these."""
-
 _CLOSED = 1024 * 1024
 """Bytes for the names of sessions that this process closed and that left no trace in the store."""
 
@@ -314,7 +311,8 @@ class Uploads:
                     context = self._store.append(keys.data(session), record.progress)
                     return await stack.enter_async_context(context)
 
-                intake = Intake(begin, record.offset, hasher, CHECKPOINT, small=small)
+                every = self._store.checkpoint_bytes
+                intake = Intake(begin, record.offset, hasher, every, small=small)
                 try:
                     yield intake
                 finally:

@@ -220,6 +220,10 @@ class FaultyStore:
             "list", prefix, lambda: self.inner.list(prefix, after=after, limit=limit)
         )
 
+    @property
+    def checkpoint_bytes(self) -> int:
+        return self.inner.checkpoint_bytes
+
     @asynccontextmanager
     async def append(self, key: str, progress: str) -> AsyncIterator[ContentWriter]:
         async with AsyncExitStack() as stack:
