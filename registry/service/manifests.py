@@ -12,7 +12,7 @@ from registry.service.listing import every_key
 from registry.service.presence import exists
 from registry.service.referrers import Descriptor, Referrers, fallback_tag
 from registry.service.remembered import Remembered
-from registry.service.tags import Tags, Target, TargetGone
+from registry.service.tags import Tags, Target
 from registry.spec import manifest as grammar
 from registry.spec.conditions import Conditions
 from registry.spec.digest import Digest
@@ -30,7 +30,7 @@ from registry.spec.names import Place, Reference, Tag
 from registry.spec.pagination import Page
 from storage import keys
 from storage.coordination import Coordinator
-from storage.ports import ContentStore, NotFound
+from storage.ports import ContentStore, NotFound, Value
 
 _CHECKS = 16
 _Sizes = Callable[[Place, Digest], Awaitable[int]]
@@ -115,18 +115,26 @@ class Manifests:
         tags = list(push.tags) if isinstance(push.reference, Digest) else [push.reference]
         if push.conditions:
             await self._check_conditions(repository, push)
+        await self._catalog.enter(repository)
+        writes = self._writes(repository, digest, manifest, push.body, tags)
+        _, *standing = await asyncio.gather(
+            # what is written later makes it last, too
+            self._store.put_all(*writes, settled=not tags),
+            *(self._tags.standing(repository, tag) for tag in tags),
+        )
         target = Target(digest, manifest.media_type, len(push.body))
-        await self._store_manifest(repository, digest, manifest, push.body)
-        for tag in tags:
-            await self._point(repository, tag, target, by, manifest, push)
+        for tag, value in zip(tags, standing, strict=True):
+            conditions = push.conditions if tag == push.reference else Conditions()
+            await self._point(repository, tag, target, by, conditions, value, writes)
         return Pushed(digest, manifest.subject.digest if manifest.subject else None)
 
     async def delete(self, repository: Place, reference: Reference, conditions: Conditions) -> None:
         """Delete a tag, or a manifest with all its tags (end-9). ``ManifestUnknown`` if absent.
 
         What names the manifest goes first, so that a deletion that breaks off leaves no name
-        behind that leads nowhere, and can be repeated. A tag that is pushed meanwhile is looked
-        for once more at the end; or its push finds out, and stores the manifest again.
+        behind that leads nowhere, and can be repeated. Then the manifest goes, and the links to it
+        are listed once more: a tag that was pushed meanwhile goes too, or its push looks for the
+        manifest later than that, finds it gone, and stores it again.
         """
         if not isinstance(reference, Digest):
             await self._tags.delete(repository, reference, conditions)
@@ -234,15 +242,26 @@ class Manifests:
         if not push.conditions.check_write(current):
             raise PreconditionFailed(current)
 
-    async def _store_manifest(
-        self, repository: Place, digest: Digest, manifest: Manifest, body: bytes
-    ) -> None:
-        await self._catalog.enter(repository)
+    def _writes(
+        self,
+        repository: Place,
+        digest: Digest,
+        manifest: Manifest,
+        body: bytes,
+        tags: Sequence[Tag],
+    ) -> list[list[tuple[str, bytes]]]:
+        """The steps that store a manifest: links of the tags beside it, the referrer after it."""
         stored = manifest.media_type.encode() + b"\n" + body
-        await self._store.put(keys.manifest(repository, digest), stored)
+        links = keys.tagged(repository, digest)
+        steps = [
+            [(keys.manifest(repository, digest), stored), *((links + tag, b"") for tag in tags)]
+        ]
         if manifest.subject is not None:
             descriptor = grammar.referrer_descriptor(manifest, digest)
-            await self._referrers.add(repository, manifest.subject.digest, digest, descriptor)
+            steps.append(
+                [self._referrers.entry(repository, manifest.subject.digest, digest, descriptor)]
+            )
+        return steps
 
     async def _point(
         self,
@@ -250,23 +269,35 @@ class Manifests:
         tag: Tag,
         target: Target,
         by: str,
-        manifest: Manifest,
-        push: Push,
+        conditions: Conditions,
+        standing: Value | None,
+        writes: list[list[tuple[str, bytes]]],
     ) -> None:
-        conditions = push.conditions if tag == push.reference else Conditions()
-        while True:
-            try:
-                return await self._tags.point(repository, tag, target, by, conditions)
-            except TargetGone:
-                await self._store_manifest(repository, target.digest, manifest, push.body)
+        """Point a tag at the manifest, and see to it that manifest and link are there afterwards.
+
+        The look comes after the tag was written: a deletion of the manifest that it misses lists
+        the links later than that, and so takes the tag along. The link is looked at too, since a
+        deletion removes it with the tag that was there before. No lock spans the two. The tag is
+        pointed once: who has moved or deleted it since came later than this push.
+        """
+        wrote = await self._tags.point(repository, tag, target, by, conditions, standing)
+        needed = [keys.manifest(repository, target.digest)]
+        needed.append(keys.tagged(repository, target.digest) + tag)
+        settled = wrote
+        while not (settled and await self._are_there(needed)):
+            await self._store.put_all(*writes)
+            settled = True
+
+    async def _are_there(self, wanted: Sequence[str]) -> bool:
+        return all(await asyncio.gather(*(exists(self._store, key) for key in wanted)))
 
     async def _drop_tags(self, repository: Place, digest: Digest, *, gone: bool) -> bool:
-        """Delete the tags that point at the manifest; return whether there were any links."""
+        """Delete the tags that point at the manifest; return whether there were any."""
         prefix = keys.tagged(repository, digest)
         found = False
         async for key in every_key(self._store, prefix):
-            await self._tags.drop(repository, Tag(key[len(prefix) :]), digest, gone=gone)
-            found = True
+            tag = Tag(key[len(prefix) :])
+            found |= await self._tags.drop(repository, tag, digest, gone=gone)
         return found
 
     async def _fallback(self, repository: Place, subject: Digest) -> Mapping[Digest, Descriptor]:

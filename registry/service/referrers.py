@@ -45,12 +45,12 @@ class Referrers:
         """Keep the descriptors in ``store``."""
         self._store = store
 
-    async def add(
+    def entry(
         self, repository: Place, subject: Digest, digest: Digest, descriptor: Descriptor
-    ) -> None:
-        """Make ``digest`` a referrer of ``subject``, which need not exist. May be repeated."""
+    ) -> tuple[str, bytes]:
+        """What to put to make ``digest`` a referrer of ``subject``, which need not exist."""
         key = keys.referrers(repository, subject) + digest
-        await self._store.put(key, msgspec.json.encode(descriptor, enc_hook=str))
+        return key, msgspec.json.encode(descriptor, enc_hook=str)
 
     async def remove(self, repository: Place, subject: Digest, digest: Digest) -> None:
         """Take the referrer away; a missing one is no error."""

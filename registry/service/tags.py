@@ -6,6 +6,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from registry.service.catalog import Catalog
 from registry.service.listing import every_key
@@ -22,12 +23,10 @@ from storage.coordination import Change, CoordinationUnavailable, Coordinator
 from storage.ports import AlreadyExists, NotFound, ObjectStore, Value
 from storage.ports import PreconditionFailed as SwapLost
 
+T = TypeVar("T")
+
 _SWAPS = 10
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.2
-
-
-class TargetGone(Exception):
-    """The manifest that a tag was to point at has been deleted meanwhile: it is to be put again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +95,13 @@ class Tags:
             raise NameUnknown
         return _slice(names, page)
 
+    async def standing(self, repository: Place, tag: Tag) -> Value | None:
+        """The tag's record as the store has it now, for ``point``; ``None`` for no such tag."""
+        try:
+            return await self._store.get(keys.tag(repository, tag))
+        except NotFound:
+            return None
+
     async def point(
         self,
         repository: Place,
@@ -103,30 +109,39 @@ class Tags:
         target: Target,
         by: str,
         conditions: Conditions,
-    ) -> None:
-        """Point the tag at a manifest of the repository (end-7).
+        standing: Value | None,
+    ) -> bool:
+        """Point the tag at a manifest of the repository (end-7), to which a link leads already.
 
+        ``standing`` is what the tag was a moment ago; where it is something else by now, the swap
+        is lost and tried again. ``False`` if it points there already: nothing was written.
         ``PreconditionFailed`` where ``conditions`` do not hold of the tag as it is: of concurrent
-        swaps from one digest, one succeeds. Pointing it where it points already changes nothing.
-        ``TargetGone`` if the manifest has been deleted meanwhile.
+        swaps from one digest, one succeeds.
         """
         written: set[bytes] = set()
+        seen = [standing]
 
-        async def swap(change: Change) -> None:
-            standing = await self._read(repository, tag)
+        async def swap(change: Change) -> bool:
+            standing = seen.pop() if seen else await self.standing(repository, tag)
             if standing is not None and standing.data in written:
-                return
-            record = _decode(standing)
-            current = record.target if record else None
+                return True
+            before = _decode(standing)
+            current = before.target if before else None
             if not conditions.check_write(current):
                 raise PreconditionFailed(current)
             if current == target.digest:
-                return
-            await self._write(repository, tag, target, by, standing, written)
+                return False
+            record = _moved(before, target, by)
+            written.add(record)
+            if standing is None:
+                await self._store.create(keys.tag(repository, tag), record)
+            else:
+                await self._store.replace(keys.tag(repository, tag), record, standing.version)
             if current is not None:
                 await self._unlink(repository, tag, current, change)
+            return True
 
-        await self._change(repository, tag, swap)
+        return await self._change(repository, tag, swap)
 
     async def delete(self, repository: Place, tag: Tag, conditions: Conditions) -> None:
         """Delete the tag (end-9); the manifest stays.
@@ -137,7 +152,7 @@ class Tags:
         """
 
         async def swap(change: Change) -> None:
-            standing = await self._read(repository, tag)
+            standing = await self.standing(repository, tag)
             record = _decode(standing)
             if not conditions.check_write(record.target if record else None):
                 raise PreconditionFailed(record.target if record else None)
@@ -150,29 +165,33 @@ class Tags:
 
         await self._change(repository, tag, swap)
 
-    async def drop(self, repository: Place, tag: Tag, target: Digest, *, gone: bool) -> None:
+    async def drop(self, repository: Place, tag: Tag, target: Digest, *, gone: bool) -> bool:
         """Delete the tag if it points at ``target``, and the link to it. One that moved stays.
 
         With ``gone``, only if that manifest is gone: it may have been pushed again meanwhile.
+        Return whether it was deleted. Where the tag points elsewhere its link stays too: a push
+        that has written it may be about to point the tag.
         ``CoordinationUnavailable`` as in ``delete``.
         """
 
-        async def swap(change: Change) -> None:
-            standing = await self._read(repository, tag)
+        async def swap(change: Change) -> bool:
+            standing = await self.standing(repository, tag)
             record = _decode(standing)
-            if standing is not None and record is not None and record.target == target:
-                if gone and await self._has_manifest(repository, target):
-                    return
-                self._check_exact(tag, change)
-                await self._store.delete(keys.tag(repository, tag), version=standing.version)
+            if standing is None or record is None or record.target != target:
+                return False
+            if gone and await exists(self._store, keys.manifest(repository, target)):
+                return False
+            self._check_exact(tag, change)
+            await self._store.delete(keys.tag(repository, tag), version=standing.version)
             await self._unlink(repository, tag, target, change)
+            return True
 
-        await self._change(repository, tag, swap)
+        return await self._change(repository, tag, swap)
 
     async def _change(
-        self, repository: Place, tag: Tag, swap: Callable[[Change], Awaitable[None]]
-    ) -> None:
-        """Read and swap; where another writer was first, again.
+        self, repository: Place, tag: Tag, swap: Callable[[Change], Awaitable[T]]
+    ) -> T:
+        """Read and swap; where another writer was first, again. Return what the swap returns.
 
         There is one only where the lock was lost, or where there is none to be had: then the store
         is the judge. ``CoordinationUnavailable`` for who loses again and again.
@@ -181,12 +200,10 @@ class Tags:
         async with self._coordinator.change(_name(repository, tag), _list(repository)) as change:
             for _ in range(_SWAPS):
                 try:
-                    await swap(change)
+                    return await swap(change)
                 except (AlreadyExists, SwapLost):
                     await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  no secret
                     pause = min(2 * pause, _LONGEST_PAUSE)
-                else:
-                    return
         raise CoordinationUnavailable(f"too many others are changing the tag {tag}")
 
     def _check_exact(self, tag: Tag, change: Change) -> None:
@@ -201,47 +218,20 @@ class Tags:
         if change.sole():
             await self._store.delete(keys.tagged(repository, target) + tag)
 
-    async def _has_manifest(self, repository: Place, digest: Digest) -> bool:
-        return await exists(self._store, keys.manifest(repository, digest))
-
-    async def _write(
-        self,
-        repository: Place,
-        tag: Tag,
-        target: Target,
-        by: str,
-        standing: Value | None,
-        written: set[bytes],
-    ) -> None:
-        # The link comes before the look at the manifest: a deletion that the look misses lists
-        # the links later than this one was written, and so takes the tag along.
-        await self._store.put(keys.tagged(repository, target.digest) + tag, b"")
-        if not await self._has_manifest(repository, target.digest):
-            raise TargetGone
-        before = _decode(standing)
-        record = TagRecord(
-            digest=target.digest,
-            media_type=target.media_type,
-            size=target.size,
-            version=before.version + 1 if before else 1,
-            by=by,
-            at=time.time(),
-        ).encode()
-        written.add(record)
-        if standing is None:
-            await self._store.create(keys.tag(repository, tag), record)
-        else:
-            await self._store.replace(keys.tag(repository, tag), record, standing.version)
-
-    async def _read(self, repository: Place, tag: Tag) -> Value | None:
-        try:
-            return await self._store.get(keys.tag(repository, tag))
-        except NotFound:
-            return None
-
     async def _read_list(self, repository: Place) -> tuple[str, ...]:
         prefix = keys.tags(repository)
         return tuple([key[len(prefix) :] async for key in every_key(self._store, prefix)])
+
+
+def _moved(before: TagRecord | None, target: Target, by: str) -> bytes:
+    return TagRecord(
+        digest=target.digest,
+        media_type=target.media_type,
+        size=target.size,
+        version=before.version + 1 if before else 1,
+        by=by,
+        at=time.time(),
+    ).encode()
 
 
 def _decode(value: Value | None) -> TagRecord | None:
