@@ -15,5 +15,7 @@ async def outlast(future: "asyncio.Future[T]") -> T:
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:
+        if not future.cancelled():
+            future.exception()  # the cancellation says it all
         raise cancelled
     return future.result()
