@@ -1,14 +1,17 @@
-"""Finding the primary, and opening a connection to it."""
+"""Finding the primary, and opening a connection to it.
+
+Sentinels and Clusters are asked here, over the library's connection, and not by its clients for
+them: those wait and retry for longer than a request may take, and the one for Clusters (redis-py
+8.1) swallows the cancellation of the task that it runs in.
+"""
 
 import asyncio
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.asyncio import Connection, RedisCluster, Sentinel, SSLConnection
-from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisClusterException, RedisError
+from redis.asyncio import Connection, SSLConnection
+from redis.crc import key_slot
+from redis.exceptions import RedisError
 
 from storage.coordination import CoordinationUnavailable
 from storage.redis_address import RedisAccess, RedisAddress
@@ -32,73 +35,87 @@ class Primary:
         """Connect to what ``address`` leads to; ``key`` tells the node of a Cluster."""
         self._address = address
         self._access = access
-        self._key = key
+        self._slot = key_slot(key.encode())
         self.timeout = access.timeout
 
     async def connect(self) -> Session:
         """Find the primary and connect. ``CoordinationUnavailable`` says why it is not possible."""
         try:
             host, port = await self._locate()
-            connection = self._connection(host, port)
+            connection = await self._open(host, port)
             try:
-                async with asyncio.timeout(2 * self._access.timeout):
-                    await connection.connect()  # type: ignore[no-untyped-call]
+                async with asyncio.timeout(self.timeout):
                     run_id = await _identify(connection)
             except BaseException:
                 await connection.disconnect(nowait=True)
                 raise
-        except (RedisError, RedisClusterException, OSError, ValueError) as error:
+        except (RedisError, OSError, ValueError) as error:
             reason = str(error) or type(error).__name__
             raise CoordinationUnavailable(f"{self._address}: {reason}") from error
         return Session(connection, run_id, f"{host}:{port}")
 
     async def _locate(self) -> tuple[str, int]:
-        if self._address.kind == "sentinel":
-            return await self._ask_sentinels()
-        if self._address.kind == "cluster":
-            return await self._ask_cluster()
-        return self._address.hosts[0]
+        """Where the primary is, as the first says who answers."""
+        if self._address.kind == "standalone":
+            return self._address.hosts[0]
+        error: Exception = RedisError("no host is given")
+        for host, port in self._address.hosts:
+            try:
+                if self._address.kind == "sentinel":
+                    return await self._ask_sentinel(host, port)
+                return await self._ask_node(host, port)
+            except (RedisError, OSError, ValueError, LookupError, TypeError) as failure:
+                error = failure
+        raise RedisError(f"none of its hosts knows the primary: {error}") from error
 
-    async def _ask_sentinels(self) -> tuple[str, int]:
-        options = self._options(self._access.sentinel_username, self._access.sentinel_password)
-        sentinel = Sentinel(  # type: ignore[no-untyped-call]
-            list(self._address.hosts), sentinel_kwargs=options | self._times()
+    async def _ask_sentinel(self, host: str, port: int) -> tuple[str, int]:
+        name = self._address.name
+        found = await self._ask(host, port, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
+        if found is None:
+            raise RedisError(f"the Sentinel at {host}:{port} knows no primary {name!r}")
+        return found[0].decode(), int(found[1])
+
+    async def _ask_node(self, host: str, port: int) -> tuple[str, int]:
+        for first, last, (name, number, *_), *_ in await self._ask(host, port, "CLUSTER", "SLOTS"):
+            if first <= self._slot <= last:
+                # a node that does not know its own address leaves it out
+                return (name or b"").decode() or host, int(number)
+        raise RedisError(f"no node of the Cluster serves hash slot {self._slot}")
+
+    async def _ask(self, host: str, port: int, *command: str) -> Any:
+        connection = await self._open(host, port, sentinel=self._address.kind == "sentinel")
+        try:
+            async with asyncio.timeout(self.timeout):
+                await connection.send_command(*command, check_health=False)
+                return await connection.read_response()
+        finally:
+            await connection.disconnect(nowait=True)
+
+    async def _open(self, host: str, port: int, *, sentinel: bool = False) -> Connection:
+        access = self._access
+        kind, tls = (SSLConnection, self._tls()) if self._address.tls else (Connection, {})
+        username = access.sentinel_username if sentinel else access.username
+        password = access.sentinel_password if sentinel else access.password
+        connection = kind(
+            host=host,
+            port=port,
+            db=0 if sentinel else self._address.database,
+            username=username or None,
+            password=password or None,
+            # The link gives a time-out to each round trip as a whole.
+            socket_timeout=None,
+            socket_connect_timeout=self.timeout,
+            protocol=2,
+            driver_info=None,
+            **tls,
         )
         try:
-            host, port = await sentinel.discover_master(self._address.name)
-        finally:
-            await sentinel.aclose()
-        return str(host), int(port)
-
-    async def _ask_cluster(self) -> tuple[str, int]:
-        options = self._options(self._access.username, self._access.password)
-        cluster = RedisCluster(
-            startup_nodes=[ClusterNode(host, port) for host, port in self._address.hosts],
-            **options,
-            **self._times(),
-        )
-        try:
-            await cluster.initialize()
-            node = cluster.get_node_from_key(self._key)
-        finally:
-            await cluster.aclose()
-        if node is None:
-            raise RedisError("no node of the Cluster serves the key's slot")
-        return str(node.host), int(node.port)
-
-    def _times(self) -> dict[str, Any]:
-        """A client of redis-py waits and retries for up to a minute, unless it is told not to."""
-        return {
-            "socket_timeout": self._access.timeout,
-            "socket_connect_timeout": self._access.timeout,
-            "retry": Retry(NoBackoff(), 0),
-        }
-
-    def _options(self, username: str, password: str) -> dict[str, Any]:
-        options: dict[str, Any] = {"username": username or None, "password": password or None}
-        if self._address.tls:
-            options |= {"ssl": True, **self._tls()}
-        return options
+            async with asyncio.timeout(self.timeout):
+                await connection.connect()  # type: ignore[no-untyped-call]
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return connection
 
     def _tls(self) -> dict[str, Any]:
         return {
@@ -106,22 +123,6 @@ class Primary:
             "ssl_certfile": self._access.certificate or None,
             "ssl_keyfile": self._access.key or None,
         }
-
-    def _connection(self, host: str, port: int) -> Connection:
-        # Without a time-out of its own: the link gives one to each round trip as a whole.
-        kind, tls = (SSLConnection, self._tls()) if self._address.tls else (Connection, {})
-        return kind(
-            host=host,
-            port=port,
-            db=self._address.database,
-            username=self._access.username or None,
-            password=self._access.password or None,
-            socket_timeout=None,
-            socket_connect_timeout=self._access.timeout,
-            protocol=2,
-            driver_info=None,
-            **tls,
-        )
 
 
 async def _identify(connection: Connection) -> str:
@@ -133,7 +134,8 @@ async def _identify(connection: Connection) -> str:
         found |= dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     version = found.get("redis_version", "0")
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
-        raise RedisError(f"Redis {version} is too old: 7.0 is the oldest that will do")
+        oldest = ".".join(map(str, _OLDEST))
+        raise RedisError(f"Redis {version} is too old: {oldest} is the oldest that will do")
     if found.get("role") != "master" or "run_id" not in found:
         raise RedisError("it is a replica, not the primary")
     return found["run_id"]

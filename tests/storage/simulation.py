@@ -1,4 +1,4 @@
-"""A world in simulated time: replicas run their real code; clock, network, Redis and store are ours.
+"""A world in simulated time. Replicas run their real code; clock, network and servers are ours.
 
 Redis answers what the real one would (`test_the_simulated_redis_is_like_the_real_one`), and can be
 flushed, restarted, failed over with its last writes lost, and be two at once. Links can be cut,

@@ -8,6 +8,7 @@ import pytest
 
 from storage import _redis_table as layout
 from storage._pace import PACE
+from storage._redis_primary import Primary
 from storage.coordination import CoordinationUnavailable, LeaseHeld
 from storage.redis import RedisCoordinator
 from storage.redis_address import RedisAccess, RedisAddress
@@ -257,6 +258,22 @@ async def test_a_storm_of_cancellations_gives_nobody_anothers_answer(server):
         keys = server.client().keys()
         assert sorted(keys) == ["moorage:{test}:fence", "moorage:{test}:stamps"]
         assert not any(number & 1 for number in Table(server).numbers())
+
+
+@pytest.mark.parametrize("steps", range(1, 40, 3))
+@pytest.mark.parametrize("kind", ["sentinels", "cluster"])
+async def test_a_cancelled_connection_attempt_ends(request, kind, steps):
+    """redis-py's client for Clusters swallows the cancellation."""
+    primary = Primary(RedisAddress.parse(request.getfixturevalue(kind)), RedisAccess(), "a")
+    task = asyncio.ensure_future(primary.connect())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    if task.done():
+        await task.result().connection.disconnect(nowait=True)
+        return
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
 
 
 async def test_many_ask_in_one_round_trip(server):

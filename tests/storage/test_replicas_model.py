@@ -12,13 +12,10 @@ import contextlib
 import pytest
 
 from registry.service.remembered import Remembered
-from storage import _redis_table as layout
-from storage._alone import Alone
 from storage._pace import PACE
-from storage._redis_standing import Standing
 from storage.bulletin import Bulletin
 from storage.coordination import CoordinationUnavailable, LeaseHeld
-from storage.ports import NotFound, PreconditionFailed, StorageError
+from storage.ports import StorageError
 from storage.redis import RedisCoordinator
 from storage.redis_address import RedisAccess, RedisAddress
 from storage.replicas import ReplicaCoordinator
