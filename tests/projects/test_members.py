@@ -9,6 +9,7 @@ from auth.identity import Identity, Kind
 from auth.policy import Action, Verb
 from auth.roles import Role
 from auth.scopes import Scopes
+from registry.service.projects.directory import project_stamp
 from registry.service.projects.members import MAX_MEMBERS
 from registry.spec.names import RepositoryName
 from registry.spec.problems import (
@@ -154,6 +155,10 @@ async def test_unknown_members_and_projects(world):
         await members.get(tenant, "user:never")
     with pytest.raises(MemberUnknown):
         await members.remove(tenant, "user:never", ROOT)
+    await members.put(tenant, "user:x", Role.GUEST, ROOT)
+    await members.remove(tenant, "user:x", ROOT)
+    with pytest.raises(MemberUnknown):
+        await members.get(tenant, "user:x")
     gone = replace(tenant, id="0" * 32)
     with pytest.raises(ProjectUnknown):
         await members.put(gone, "user:x", Role.GUEST, ROOT)
@@ -186,6 +191,22 @@ async def test_a_member_half_made_has_no_access(world):
     await world.project("demo")
     await world.store.put(keys.part("user:mallory", "demo"), b"")
     assert await world.may(user("mallory"), "demo/a") == set()
+
+
+async def test_members_are_not_put_while_the_project_changes(world):
+    """Whoever removes the project meanwhile is waited for, and then there is none."""
+    tenant = await world.project("demo")
+    async with world.coordinator.change(project_stamp("demo")):
+        putting = asyncio.ensure_future(
+            world.tenancy.members.put(tenant, "user:late", Role.OWNER, ROOT)
+        )
+        await asyncio.sleep(0.05)
+        assert not putting.done()
+        assert await world.keys(keys.parts("user:late")) == []
+        await world.store.delete(keys.project("demo"))
+    with pytest.raises(ProjectUnknown):
+        await putting
+    assert await world.keys(keys.parts("user:late")) == []
 
 
 async def test_decisions_made_while_members_change_are_of_before_or_after(world, alice):

@@ -7,6 +7,7 @@ from auth.roles import Role, Visibility
 from registry.service.projects.robots import RobotTerms
 from registry.service.projects.shares import cursor
 from registry.spec.problems import Invalid, ProjectNameInvalid, ShareUnknown
+from storage import keys
 from tests.projects.world import ROOT, user
 
 READ = {"pull", "list"}
@@ -77,6 +78,13 @@ async def test_it_is_not_for_those_who_may_only_pull_from_the_other_project(worl
     await world.tenancy.shares.put(taker, third.id, None, ROOT)
     assert await world.may(user("tess"), "taker/app") == READ
     assert await world.may(user("tess"), "lender/base") == set()
+
+
+async def test_it_is_not_for_one_who_is_half_a_member_of_the_other_project(world, lender, taker):
+    """A crash after the index entry, before the record."""
+    await world.tenancy.shares.put(lender, taker.id, "lender/base", ROOT)
+    await world.store.put(keys.part("user:mallory", "taker"), b"")
+    assert await world.may(user("mallory"), "lender/base") == set()
 
 
 async def test_projects_that_share_with_each_other(world, lender, taker):

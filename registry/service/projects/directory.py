@@ -4,7 +4,8 @@ Three sorts of names have stamps here, and every change takes those that it conc
 
 - ``principal/<principal>``: its account, its secrets, and the index of its projects;
 - ``project/<name>``: the project itself, its members, robots and shares;
-- ``access``: which projects are open to others, and which shares there may be between projects.
+- ``access``: which projects there are (a removal changes it), which of them are open to others, and
+  which shares there may be between them.
 
 A caller learns of a project only through what is stored under its own principals: the indexes. Who
 is in none of them gets no further, so a foreign project and an absent one are one and the same way
@@ -217,7 +218,6 @@ class StoredDirectory:
             return _Caller(identity, standing, {})
         if identity.kind is Kind.ROBOT:
             project, _ = _robot_of(identity)
-            await watch(project_stamp(project))
             return _Caller(identity, standing, {identity.name: frozenset({project})})
         groups = identity.groups if standing.groups is None else standing.groups
         principals = [identity.name, *(f"group:{group}" for group in sorted(groups))]
