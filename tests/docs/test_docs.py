@@ -8,6 +8,7 @@ import pytest
 
 from registry.spec import requests
 from registry.spec.errors import STATUSES
+from registry.spec.problems import PROBLEMS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -65,6 +66,13 @@ def test_every_request_has_its_row_and_no_other_has():
         (row[0].strip("`"), row[1].strip("`")) for row in rows(DOCS / "reference/api.md", "request")
     ]
     assert sorted(documented) == sorted((kind.__name__, kind.action) for kind in KINDS)
+
+
+def test_every_problem_has_its_row_with_its_type_and_status():
+    documented = {row[0].strip("`"): row for row in rows(DOCS / "reference/errors.md", "problem")}
+    assert set(documented) == set(PROBLEMS)
+    for name, (kind, status, _) in PROBLEMS.items():
+        assert documented[name][1:3] == [f"`{kind}`", str(status)], name
 
 
 def test_methods_and_paths_are_those_that_the_parser_takes():

@@ -2,7 +2,7 @@
 
 One reads ``mrg_<kind>_<id>_<random>``: a prefix that scanners of code can look for, what it is for,
 the id of its record, and 256 random bits. Since nobody can guess these, what is kept is a plain
-SHA-256; only what people choose needs a slow hash (decision 9).
+SHA-256; only what people choose needs a slow hash (decision 13).
 """
 
 import hmac
