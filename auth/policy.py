@@ -5,9 +5,10 @@ management API, and background work. ``auth.judgement`` is the pure core; this a
 """
 
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from auth.access import Access, Directory
 from auth.identity import Identity, Kind
@@ -27,6 +28,10 @@ __all__ = [
     "Visible",
     "Why",
 ]
+
+
+_JUDGED: Final = 4096
+"""Decisions that are kept for as long as their facts are the very same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +96,32 @@ class ProjectPolicy:
         self._directory = directory
         self._users_create = users_create
         self._clock = clock
+        self._judged: OrderedDict[tuple[str, Verb, str], tuple[Identity, Access, Decision]] = (
+            OrderedDict()
+        )
 
     async def decide(self, identity: Identity, action: Action) -> Decision:
         """Say whether ``identity`` may do ``action``, from the facts as of the last change."""
         if action.verb is Verb.PURGE:
             return await self._purge(identity, action)
-        return judge(
-            identity,
-            action,
-            await self.facts(identity, action),
-            self._clock(),
-            users_create=self._users_create,
-        )
+        access = await self.facts(identity, action)
+        standing = access.standing
+        if action.repository is None or standing.expires is not None or standing.networks:
+            return self._judge(identity, action, access)
+        # Neither the time nor the address matter: the same facts give the same decision.
+        key = (identity.name, action.verb, action.repository)
+        judged = self._judged.get(key)
+        if judged is not None and judged[0] is identity and judged[1] is access:
+            return judged[2]
+        decision = self._judge(identity, action, access)
+        self._judged[key] = (identity, access, decision)
+        if len(self._judged) > _JUDGED:
+            self._judged.popitem(last=False)
+        return decision
+
+    def _judge(self, identity: Identity, action: Action, access: Access) -> Decision:
+        now = self._clock()
+        return judge(identity, action, access, now, users_create=self._users_create)
 
     async def facts(self, identity: Identity, action: Action) -> Access:
         """Return the facts that ``decide`` uses."""
