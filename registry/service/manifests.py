@@ -119,7 +119,7 @@ class Manifests:
         writes = self._writes(repository, digest, manifest, push.body, tags)
         _, *standing = await asyncio.gather(
             # what is written later makes it last, too
-            self._store.put_all(*writes, settled=not tags),
+            self._write(repository, digest, writes, settled=not tags),
             *(self._tags.standing(repository, tag) for tag in tags),
         )
         target = Target(digest, manifest.media_type, len(push.body))
@@ -149,9 +149,9 @@ class Manifests:
             return
         await self._drop_tags(repository, reference, gone=False)
         manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
-        if manifest.subject is not None:
-            await self._referrers.remove(repository, manifest.subject.digest, reference)
         async with self._coordinator.change(_name(repository, reference)):
+            if manifest.subject is not None:
+                await self._referrers.remove(repository, manifest.subject.digest, reference)
             await self._store.delete(keys.manifest(repository, reference))
         await self._drop_tags(repository, reference, gone=True)
 
@@ -263,6 +263,24 @@ class Manifests:
             )
         return steps
 
+    async def _write(
+        self,
+        repository: Place,
+        digest: Digest,
+        writes: list[list[tuple[str, bytes]]],
+        *,
+        settled: bool = True,
+    ) -> None:
+        """Store a manifest; one with a subject not while it is being deleted.
+
+        Else its entry as a referrer might come after the deletion has removed that, and stay.
+        """
+        if len(writes) == 1:
+            await self._store.put_all(*writes, settled=settled)
+            return
+        async with self._coordinator.change(_name(repository, digest)):
+            await self._store.put_all(*writes, settled=settled)
+
     async def _point(
         self,
         repository: Place,
@@ -285,7 +303,7 @@ class Manifests:
         needed.append(keys.tagged(repository, target.digest) + tag)
         settled = wrote
         while not (settled and await self._are_there(needed)):
-            await self._store.put_all(*writes)
+            await self._write(repository, target.digest, writes)
             settled = True
 
     async def _are_there(self, wanted: Sequence[str]) -> bool:
