@@ -1,0 +1,202 @@
+"""What each request asks of the store, so that it can't grow unnoticed.
+
+A line is one round: what is asked at once, and waited for together. On S3 a round takes the time of
+one request, and ``create`` or ``put_all`` that of one for each step.
+"""
+
+import asyncio
+
+import pytest
+
+from registry.service.services import Services
+from registry.service.uploads import Uploads
+from registry.spec.conditions import Conditions
+from registry.spec.digest import Digest
+from registry.spec.names import Place, Tag
+from storage.inprocess import InProcessCoordinator
+from storage.memory import MemoryStore
+from storage.testing import FaultyStore
+from tests.service.content import chunk, image, push
+
+REPOSITORY, OTHER, TAG = Place("project/env"), Place("project/other"), Tag("v1")
+SMALL, LARGE = b"{}", b"layer" * 40_000
+IMAGE, NEXT, ARTIFACT = (
+    image(LARGE),
+    image(SMALL, config=LARGE),
+    image(subject=Digest.of(b"subject")),
+)
+
+
+class Rounds(FaultyStore):
+    """Notes which calls are asked for before any of them is answered."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore())
+        self.rounds: list[list[str]] = []
+        self._end: asyncio.Future[None] | None = None
+
+    async def step(self, method, key, call, half=None):
+        name = f"{method} {key.partition('/')[0]}{_kind(key)}"
+        if self._end is None:
+            self._end = asyncio.get_running_loop().create_future()
+            self.rounds.append([name])
+            for _ in range(20):
+                await asyncio.sleep(0)
+            self._end.set_result(None)
+            self._end = None
+        else:
+            self.rounds[-1].append(name)
+            await self._end
+        return await super().step(method, key, call, half)
+
+
+def _kind(key: str) -> str:
+    parts = key.split(" ", maxsplit=1)[0].split("!/")
+    return f"/{parts[1].partition('/')[0]}" if len(parts) > 1 else ""
+
+
+class Client:
+    """Does one request after another over one store, in a process that may be new."""
+
+    def __init__(self) -> None:
+        self.store = Rounds()
+        self.services = self.process()
+
+    def process(self) -> Services:
+        return Services.over(self.store, InProcessCoordinator(), files=None, memory=1024 * 1024)
+
+    async def prepare(self) -> None:
+        """Everything is there, and this process knows nothing of it; the sessions' key is read."""
+        uploads = self.services.uploads
+        for data in (SMALL, LARGE):
+            await uploads.upload(REPOSITORY, "me", Digest.of(data), chunk(data))
+        for body, tag in ((IMAGE, TAG), (ARTIFACT, Tag("artifact"))):
+            await self.services.manifests.put(REPOSITORY, push(body, tag), "me")
+        self.services = self.process()
+        await self.services.uploads.start(REPOSITORY, "me")
+
+    async def asked(self, request) -> list[str]:
+        del self.store.rounds[:]
+        await request
+        return [" + ".join(sorted(each)) for each in self.store.rounds]
+
+    @property
+    def uploads(self) -> Uploads:
+        return self.services.uploads
+
+    async def finish(self, data, repository=REPOSITORY):
+        session = (await self.uploads.start(repository, "me")).session
+        return await self.uploads.finish(repository, session, "me", Digest.of(data), chunk(data))
+
+    def put(self, body, tag=TAG):
+        return self.services.manifests.put(REPOSITORY, push(body, tag), "me")
+
+    def get(self, reference=TAG):
+        return self.services.manifests.get(REPOSITORY, reference)
+
+    async def read(self, data):
+        blob = await self.services.blobs.find(REPOSITORY, Digest.of(data))
+        async with self.services.blobs.open(blob, 0, blob.size) as reader:
+            return [piece async for piece in reader]
+
+    async def patch(self):
+        session = (await self.uploads.start(REPOSITORY, "me")).session
+        await self.uploads.append(REPOSITORY, session, "me", chunk(LARGE + b"1", piece=1 << 20))
+
+    def mount(self):
+        return self.services.blobs.mount(OTHER, Digest.of(LARGE), REPOSITORY)
+
+    def delete(self, reference):
+        return self.services.manifests.delete(REPOSITORY, reference, Conditions())
+
+
+CHECK = ["get repos/blobs + get repos/blobs", "get blobs + get blobs"]
+TABLE = {
+    "open a session": (lambda c: c.uploads.start(REPOSITORY, "me"), []),
+    "push a small blob": (
+        lambda c: c.finish(b"new"),
+        ["get uploads", "create blobs"],
+    ),
+    "push a small blob that others hold": (
+        lambda c: c.finish(SMALL, OTHER),
+        ["get uploads", "create blobs", "get blobs", "put_all repos/blobs"],
+    ),
+    "push a larger blob": (
+        lambda c: c.finish(LARGE + b"1"),
+        ["get uploads", "append data", "write data", "finish data", "create blobs"],
+    ),
+    "send a chunk": (
+        lambda c: c.patch(),
+        ["get uploads", "append data", "write data", "checkpoint data", "create uploads"],
+    ),
+    "mount": (lambda c: c.mount(), ["get repos/blobs", "get blobs", "put_all refs"]),
+    "pull a small blob": (lambda c: c.read(SMALL), ["get repos/blobs", "get blobs"]),
+    "pull a larger blob": (
+        lambda c: c.read(LARGE),
+        ["get repos/blobs", "get blobs", "open data", "read data", "read data"],
+    ),
+    "pull a manifest by its tag": (lambda c: c.get(), ["get repos/tags", "get repos/manifests"]),
+    "push a manifest to a new tag": (
+        lambda c: c.put(NEXT, Tag("v2")),
+        [
+            *CHECK,
+            "stat catalog",
+            "get repos/tags + put_all repos/manifests",
+            "create repos/tags",
+            "stat repos/manifests + stat repos/tagged",
+        ],
+    ),
+    "push a manifest to a tag that moves": (
+        lambda c: c.put(NEXT),
+        [
+            *CHECK,
+            "stat catalog",
+            "get repos/tags + put_all repos/manifests",
+            "replace repos/tags",
+            "delete repos/tagged",
+            "stat repos/manifests + stat repos/tagged",
+        ],
+    ),
+    "push a manifest once more": (
+        lambda c: c.put(IMAGE),
+        [
+            *CHECK,
+            "stat catalog",
+            "get repos/tags + put_all repos/manifests",
+            "put_all repos/manifests",
+            "stat repos/manifests + stat repos/tagged",
+        ],
+    ),
+    "delete a tag": (
+        lambda c: c.delete(TAG),
+        ["get repos/tags", "delete repos/tags", "delete repos/tagged"],
+    ),
+    "delete a manifest": (
+        lambda c: c.delete(Digest.of(IMAGE)),
+        [
+            "get repos/manifests",
+            "list repos/tagged",
+            "get repos/tags",
+            "delete repos/tags",
+            "delete repos/tagged",
+            "delete repos/manifests",
+            "list repos/tagged",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+async def test_a_request_asks_no_more_of_the_store_than_this(name):
+    request, expected = TABLE[name]
+    client = Client()
+    await client.prepare()
+    assert await client.asked(request(client)) == expected
+
+
+async def test_what_was_asked_once_is_not_asked_again():
+    client = Client()
+    await client.prepare()
+    for _ in range(2):
+        found = [await client.asked(each) for each in (client.get(), client.read(SMALL))]
+    assert found == [[], []]
