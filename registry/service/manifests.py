@@ -11,8 +11,8 @@ from registry.service.catalog import Catalog
 from registry.service.listing import every_key
 from registry.service.presence import exists
 from registry.service.referrers import Descriptor, Referrers, fallback_tag
-from registry.service.remembered import Remembered
-from registry.service.tags import Tags, Target
+from registry.service.remembered import Remembered, stamps_of
+from registry.service.tags import Tags, Target, tag_name
 from registry.spec import manifest as grammar
 from registry.spec.conditions import Conditions
 from registry.spec.digest import Digest
@@ -100,8 +100,19 @@ class Manifests:
         """
         if isinstance(reference, Digest):
             return await self._find(repository, reference)
-        record = await self._tags.resolve(repository, reference)
-        return await self._find(repository, record.target)
+        expected = self._tags.peek(repository, reference)
+        if expected is None:
+            record = await self._tags.resolve(repository, reference)
+            return await self._find(repository, record.target)
+        # Both stamps at once: through Redis that is one round trip instead of two.
+        names = tag_name(repository, reference), _name(repository, expected)
+        of_tag, of_manifest = await stamps_of(self._coordinator, *names)
+        record = await self._tags.resolve_at(repository, reference, of_tag)
+        if record.target != expected:
+            return await self._find(repository, record.target)
+        return await self.contents.use(
+            names[1], of_manifest, lambda: self._load(repository, expected)
+        )
 
     async def put(self, repository: Place, push: Push, by: str) -> Pushed:
         """Store a manifest, then point tags at it (end-7a, end-7b).

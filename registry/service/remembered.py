@@ -34,6 +34,10 @@ class Kept(Generic[V]):
             self._entries.move_to_end(name)
         return value
 
+    def peek(self, name: str) -> V | None:
+        """Return what is kept of ``name``, and count nothing."""
+        return self._entries.get(name)
+
     def keep(self, name: str, value: V) -> None:
         """Keep the value, and drop others that were not used for longer, if need be."""
         weight = self._weigh(value) + len(name)
@@ -67,15 +71,21 @@ class Remembered(Generic[V]):
         self.hits = 0
         self.misses = 0
 
+    def peek(self, name: str) -> V | None:
+        """What is remembered of ``name``, which may no longer be so: to know what to ask for."""
+        entry = self._kept.peek(name)
+        return entry[1] if entry else None
+
     async def get(self, name: str, load: Callable[[], Awaitable[V]]) -> V:
         """Return what is remembered of ``name``, or what ``load`` reads from the store.
 
         What ``load`` raises is passed on, and nothing is remembered: absence never is.
         """
-        try:
-            (stamp,) = await self._coordinator.stamps(name)
-        except CoordinationUnavailable:
-            stamp = None
+        (stamp,) = await stamps_of(self._coordinator, name)
+        return await self.use(name, stamp, load)
+
+    async def use(self, name: str, stamp: int | None, load: Callable[[], Awaitable[V]]) -> V:
+        """As ``get``, with a stamp of ``name`` that was taken just now."""
         entry = self._kept.find(name)
         if entry is not None and entry[0] == stamp:
             self.hits += 1
@@ -85,3 +95,11 @@ class Remembered(Generic[V]):
         if stamp is not None:
             self._kept.keep(name, (stamp, value))
         return value
+
+
+async def stamps_of(coordinator: Coordinator, *names: str) -> tuple[int | None, ...]:
+    """The names' stamps, asked for at once; ``None`` for all of them while nobody can tell."""
+    try:
+        return await coordinator.stamps(*names)
+    except CoordinationUnavailable:
+        return (None,) * len(names)

@@ -12,7 +12,7 @@ from registry.service.catalog import Catalog
 from registry.service.listing import every_key
 from registry.service.presence import exists
 from registry.service.records import TagRecord
-from registry.service.remembered import Remembered
+from registry.service.remembered import Remembered, stamps_of
 from registry.spec.conditions import Conditions
 from registry.spec.digest import Digest
 from registry.spec.errors import ManifestUnknown, NameUnknown, PreconditionFailed
@@ -76,6 +76,16 @@ class Tags:
 
         ``ManifestUnknown`` if there is no such tag.
         """
+        (stamp,) = await stamps_of(self._coordinator, tag_name(repository, tag))
+        return await self.resolve_at(repository, tag, stamp)
+
+    def peek(self, repository: Place, tag: Tag) -> Digest | None:
+        """Where the tag pointed when it was last asked for, if that is remembered."""
+        record = self.records.peek(tag_name(repository, tag))
+        return record.target if record else None
+
+    async def resolve_at(self, repository: Place, tag: Tag, stamp: int | None) -> TagRecord:
+        """As ``resolve``, with a stamp of ``tag_name`` that was taken just now."""
 
         async def load() -> TagRecord:
             try:
@@ -83,7 +93,7 @@ class Tags:
             except NotFound:
                 raise ManifestUnknown(tag) from None
 
-        return await self.records.get(_name(repository, tag), load)
+        return await self.records.use(tag_name(repository, tag), stamp, load)
 
     async def page(self, repository: Place, page: Page) -> TagPage:
         """Return the tags after ``page.last``, all of them or ``page.n`` (end-8a, end-8b).
@@ -197,7 +207,7 @@ class Tags:
         is the judge. ``CoordinationUnavailable`` for who loses again and again.
         """
         pause = _FIRST_PAUSE
-        async with self._coordinator.change(_name(repository, tag), _list(repository)) as change:
+        async with self._coordinator.change(tag_name(repository, tag), _list(repository)) as change:
             for _ in range(_SWAPS):
                 try:
                     return await swap(change)
@@ -244,7 +254,8 @@ def _slice(names: tuple[str, ...], page: Page) -> TagPage:
     return TagPage(names[start:end], end < len(names))
 
 
-def _name(repository: Place, tag: str) -> str:
+def tag_name(repository: Place, tag: str) -> str:
+    """What the coordinator calls a tag."""
     return f"tag/{repository}/{tag}"
 
 

@@ -12,7 +12,9 @@ from registry.service.services import Services
 from registry.service.uploads import Uploads
 from registry.spec.conditions import Conditions
 from registry.spec.digest import Digest
+from registry.spec.errors import ManifestUnknown
 from registry.spec.names import Place, Tag
+from storage.coordination import Coordinator
 from storage.inprocess import InProcessCoordinator
 from storage.memory import MemoryStore
 from storage.testing import FaultyStore
@@ -62,8 +64,9 @@ class Client:
         self.store = Rounds()
         self.services = self.process()
 
-    def process(self) -> Services:
-        return Services.over(self.store, InProcessCoordinator(), files=None, memory=1024 * 1024)
+    def process(self, coordinator: Coordinator | None = None) -> Services:
+        coordinator = coordinator or InProcessCoordinator()
+        return Services.over(self.store, coordinator, files=None, memory=1024 * 1024)
 
     async def prepare(self) -> None:
         """Everything is there, and this process knows nothing of it; the sessions' key is read."""
@@ -200,3 +203,38 @@ async def test_what_was_asked_once_is_not_asked_again():
     for _ in range(2):
         found = [await client.asked(each) for each in (client.get(), client.read(SMALL))]
     assert found == [[], []]
+
+
+class Asked(InProcessCoordinator):
+    """Counts the round trips that stamps would take through Redis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trips = 0
+
+    async def stamps(self, *names):
+        self.trips += 1
+        return await super().stamps(*names)
+
+
+async def test_stamps_of_a_tag_and_its_manifest_are_asked_for_at_once():
+    client, coordinator = Client(), Asked()
+    await client.prepare()
+    client.services = client.process(coordinator)
+    for expected, request in (
+        (2, client.get),  # nothing is known yet
+        (1, client.get),
+        (1, lambda: client.get(Digest.of(IMAGE))),
+        (1, lambda: client.read(SMALL)),
+        (1, lambda: client.read(SMALL)),
+    ):
+        coordinator.trips = 0
+        await request()
+        assert coordinator.trips == expected
+    await client.put(NEXT)
+    coordinator.trips = 0
+    assert (await client.get()).data == NEXT, "the tag has moved since it was asked for"
+    assert coordinator.trips == 2
+    await client.delete(Digest.of(NEXT))
+    with pytest.raises(ManifestUnknown):
+        await client.get()
