@@ -1,6 +1,6 @@
 """Facts: what the directory knows of a caller, and of a caller and a project."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Protocol
@@ -74,6 +74,10 @@ class Access:
         return max(self.roles.values(), key=lambda role: role.rank, default=None)
 
 
+Proof = Callable[[], Awaitable[bool]]
+"""Tells later on whether facts are still as they were."""
+
+
 class Directory(Protocol):
     """Knows projects, members and accounts. Answers are never older than the last change."""
 
@@ -86,6 +90,13 @@ class Directory(Protocol):
 
         The way to the answer is the same for a project that is not there and for one that the
         caller has nothing to do with, so that the time it takes tells nothing.
+        """
+        ...
+
+    def proof(self, identity: Identity, project: str, access: Access) -> Proof | None:
+        """Return what tells whether ``access``, which was just returned, is still so.
+
+        ``None`` where that can't be told: then it has to be asked for again each time.
         """
         ...
 

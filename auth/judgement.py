@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+import msgspec
+
 from auth.access import WHOLE, Access, Standing, Tenant
 from auth.identity import Ceiling, Identity, Kind, Scheme
 from auth.roles import (
@@ -30,8 +32,7 @@ _ROBOT: Final = REPOSITORY_VERBS | {Verb.DESCRIBE}
 """The most that a robot account may do, whatever its record says: it makes no further accounts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(msgspec.Struct, frozen=True):
     """What is asked for: a verb, and what it is done to.
 
     ``repository`` for the verbs of repositories, ``project`` (its name; for ``PURGE`` its id) for

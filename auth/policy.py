@@ -5,12 +5,11 @@ management API, and background work. ``auth.judgement`` is the pure core; this a
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from auth.access import Access, Directory
+from auth.access import Access, Directory, Proof, Standing
 from auth.identity import Identity, Kind
 from auth.judgement import Action, Allow, Decision, Deny, Why, judge
 from auth.roles import Verb
@@ -96,32 +95,32 @@ class ProjectPolicy:
         self._directory = directory
         self._users_create = users_create
         self._clock = clock
-        self._judged: OrderedDict[tuple[str, Verb, str], tuple[Identity, Access, Decision]] = (
-            OrderedDict()
-        )
+        # The same caller and the same facts have the same decision. The caller is kept, so that no
+        # other has its id meanwhile; it is one object for as long as its token is remembered.
+        self._judged: dict[tuple[int, Verb, RepositoryName], tuple[Identity, Proof, Decision]] = {}
 
     async def decide(self, identity: Identity, action: Action) -> Decision:
         """Say whether ``identity`` may do ``action``, from the facts as of the last change."""
         if action.verb is Verb.PURGE:
             return await self._purge(identity, action)
-        access = await self.facts(identity, action)
-        standing = access.standing
-        if action.repository is None or standing.expires is not None or standing.networks:
-            return self._judge(identity, action, access)
-        # Neither the time nor the address matter: the same facts give the same decision.
-        key = (identity.name, action.verb, action.repository)
-        judged = self._judged.get(key)
-        if judged is not None and judged[0] is identity and judged[1] is access:
-            return judged[2]
+        repository = action.repository
+        if repository is None:
+            return self._judge(identity, action, await self.facts(identity, action))
+        key = (id(identity), action.verb, repository)
+        known = self._judged.get(key)
+        if known is not None and known[0] is identity and await known[1]():
+            return known[2]
+        access = await self._directory.access(identity, repository.project)
         decision = self._judge(identity, action, access)
-        self._judged[key] = (identity, access, decision)
-        if len(self._judged) > _JUDGED:
-            self._judged.popitem(last=False)
+        proof = self._directory.proof(identity, repository.project, access)
+        if proof is not None and _lasts(access.standing):
+            self._judged[key] = identity, proof, decision
+            if len(self._judged) > _JUDGED:
+                del self._judged[next(iter(self._judged))]
         return decision
 
     def _judge(self, identity: Identity, action: Action, access: Access) -> Decision:
-        now = self._clock()
-        return judge(identity, action, access, now, users_create=self._users_create)
+        return judge(identity, action, access, self._clock(), users_create=self._users_create)
 
     async def facts(self, identity: Identity, action: Action) -> Access:
         """Return the facts that ``decide`` uses."""
@@ -147,6 +146,11 @@ class ProjectPolicy:
         if identity.kind is Kind.SYSTEM and await self._directory.removed(action.project):
             return Allow(Place(action.project))
         return Deny("only what a removed project left is purged, by the registry itself")
+
+
+def _lasts(standing: Standing) -> bool:
+    """Whether neither the time nor the caller's address makes a difference."""
+    return standing.expires is None and not standing.networks
 
 
 def _lister(

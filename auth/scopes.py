@@ -141,7 +141,9 @@ class Scopes:
 
     def permits(self, kind: str, name: str, action: str) -> bool:
         """Whether ``action`` is permitted on the resource; this makes it a ``Ceiling``."""
-        return action in self.actions(Resource(kind, name))
+        resource = Resource(kind, name)
+        own = self._actions.get(resource)
+        return (own is not None and action in own) or action in self.actions(resource)
 
     def __or__(self, other: Self) -> Self:
         """What either permits."""

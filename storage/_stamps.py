@@ -1,7 +1,9 @@
 """Sequence numbers of names: even while what a name stands for is stable, odd while it changes."""
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from operator import itemgetter
 from typing import final
 from zlib import crc32
 
@@ -10,9 +12,16 @@ SLOTS = 65_536
 and then, and their writers wait for each other; nothing else comes of it."""
 
 
+@lru_cache(maxsize=8192)
 def slot(name: str) -> int:
     """The slot of ``name``, the same in every process."""
     return crc32(name.encode()) & (SLOTS - 1)
+
+
+@lru_cache(maxsize=2048)
+def reader(names: tuple[str, ...]) -> Callable[["memoryview[int]"], tuple[int, ...]]:
+    """Make what reads the numbers of two or more names, in their order."""
+    return itemgetter(*map(slot, names))
 
 
 def slots(names: Iterable[str]) -> list[int]:

@@ -33,7 +33,7 @@ from typing import final
 
 from storage._locks import NamedLocks
 from storage._root import RangeLocks
-from storage._stamps import SLOTS, Stamps, slot, slots
+from storage._stamps import SLOTS, Stamps, reader, slot, slots
 from storage.coordination import (
     SOLE,
     Change,
@@ -104,11 +104,15 @@ class HostCoordinator:
 
     async def stamps(self, *names: str) -> tuple[int | None, ...]:
         numbers = self._numbers
-        found = [numbers[slot(name)] for name in names]
+        # Decisions ask for the same few names again and again.
+        if len(names) > 1:
+            found = reader(names)(numbers)
+        else:
+            found = tuple([numbers[slot(name)] for name in names])
         for number in found:
             if number & 1:
                 return self._stable(names)
-        return tuple(found)
+        return found
 
     @asynccontextmanager
     async def change(self, *names: str, wait: float = 10.0) -> AsyncIterator[Change]:

@@ -62,6 +62,9 @@ class LoginGate:
 
     async def identify(self, http: BaseRequest, request: Request, verb: Verb) -> Identity:
         """See ``Gate``."""
+        known = self._login.remembered(http)
+        if known is not None:
+            return known
         repository: RepositoryName | None = getattr(request, "repository", None)
         return await self._login.identify(http, request, lambda: needed_scopes(verb, repository))
 

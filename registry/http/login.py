@@ -24,6 +24,7 @@ from registry.spec.requests import AppendUpload, CancelUpload, FinishUpload, Get
 INVALID: Final = "invalid_token"
 INSUFFICIENT: Final = "insufficient_scope"
 
+_BEARER: Final = "Bearer "
 _OF_A_SESSION: Final = (GetUpload, AppendUpload, FinishUpload, CancelUpload)
 
 
@@ -54,6 +55,13 @@ class Login:
         self._chain = chain
         self._verifier = verifier
         self._challenges = challenges
+
+    def remembered(self, http: BaseRequest) -> Identity | None:
+        """Return who it is, if it shows a token that was found good before and still is. Quick."""
+        lines = http.headers.getall(hdrs.AUTHORIZATION, None)
+        if lines is None or len(lines) > 1 or not lines[0].startswith(_BEARER):
+            return None
+        return self._verifier.remembered(lines[0][len(_BEARER) :])
 
     async def identify(
         self, http: BaseRequest, request: Request, needed: Callable[[], Scopes] = lambda: NONE

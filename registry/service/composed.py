@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
+from functools import partial
 from typing import Generic, TypeVar
 
 from storage.coordination import CoordinationUnavailable, Coordinator
@@ -35,21 +36,45 @@ class Composed(Generic[V]):
         self.hits = 0
         self.misses = 0
 
+    async def peek(self, key: Hashable) -> V | None:
+        """Return the value of ``key`` if it is remembered and still so."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        names, stamps, value = entry
+        if not await self.holds(names, stamps):
+            return None
+        # Another task may have dropped it meanwhile.
+        if key in self._entries:
+            self._entries.move_to_end(key)
+        return value
+
+    async def holds(self, names: tuple[str, ...], stamps: tuple[int | None, ...]) -> bool:
+        """Whether the names still have these stamps: then what was made from them is still so."""
+        if await self._stamps(names) != stamps:
+            return False
+        self.hits += 1
+        return True
+
+    def proof(self, key: Hashable, value: V) -> Callable[[], Awaitable[bool]] | None:
+        """Return what tells later on whether ``value`` still is that of ``key``.
+
+        ``None`` where it is not remembered.
+        """
+        entry = self._entries.get(key)
+        if entry is None or entry[2] is not value:
+            return None
+        return partial(self.holds, entry[0], entry[1])
+
     async def get(self, key: Hashable, make: Callable[[Watch], Awaitable[V]]) -> V:
         """Return the value of ``key`` as it was made, or make it anew.
 
         ``make`` is given a ``Watch`` and must await it with the names of what it reads, before it
         reads. What it raises is passed on, and nothing is remembered.
         """
-        entry = self._entries.get(key)
-        if entry is not None:
-            names, stamps, value = entry
-            if await self._stamps(names) == stamps:
-                self.hits += 1
-                # Another task may have dropped it meanwhile.
-                if key in self._entries:
-                    self._entries.move_to_end(key)
-                return value
+        found = await self.peek(key)
+        if found is not None:
+            return found
         self.misses += 1
         watched: dict[str, int | None] = {}
 

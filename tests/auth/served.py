@@ -24,6 +24,7 @@ from auth.scopes import NONE, Scopes
 from registry.config import TLSConfig, load
 from registry.http.answer import Answer
 from registry.http.endpoint import Endpoint
+from registry.http.gate import LoginGate
 from registry.http.limits import Limits
 from registry.http.listener import Listener
 from registry.http.login import needed_scopes
@@ -64,6 +65,9 @@ class World:
         visibility = Visibility.PUBLIC if project in self.public else Visibility.PRIVATE
         return Access(standing, Tenant(self.ids[project], project), visibility, roles)
 
+    def proof(self, identity, project, access):
+        return None
+
     async def projects(self, identity):
         return sorted(self.roles)
 
@@ -103,7 +107,7 @@ class WhoRoom:
     """Says who sent a request to the API, and whether it would be allowed."""
 
     def __init__(self, login, policy):
-        self.login, self.policy = login, policy
+        self.login, self.gate, self.policy = login, LoginGate(login), policy
 
     async def answer(self, http, record):
         request = spec.parse(record.method, record.path, record.query)
@@ -114,7 +118,7 @@ class WhoRoom:
             verb = Verb.PUSH
         repository = getattr(request, "repository", None)
         needed = needed_scopes(verb, repository) if repository else NONE
-        identity = await self.login.identify(http, request, lambda: needed)
+        identity = await self.gate.identify(http, request, verb if repository else Verb.ENTER)
         allowed = None
         if repository:
             decision = await self.policy.decide(identity, Action(verb, repository))

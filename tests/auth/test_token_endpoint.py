@@ -288,6 +288,17 @@ async def test_two_authorization_headers_are_refused(service):
     writer.close()
 
 
+async def test_a_second_authorization_header_is_no_way_past_a_remembered_token(service):
+    token = check(await service.get(params={"scope": PULL}, auth=ALICE))["token"]
+    one = ("Authorization", f"Bearer {token}")
+    await service.get("/v2/", headers=dict([one]))
+    reader, writer = await asyncio.open_connection(*service.url[7:].split(":"))
+    lines = "".join(f"{name}: {value}\r\n" for name, value in (one, ("Authorization", "Basic x")))
+    writer.write(f"GET /v2/ HTTP/1.1\r\nHost: x\r\n{lines}Connection: close\r\n\r\n".encode())
+    assert b" 401 " in (await reader.read()).partition(b"\r\n")[0]
+    writer.close()
+
+
 async def test_the_keys_are_published_and_verify_what_was_issued(service):
     answer = await service.get("/.well-known/jwks.json")
     assert answer.headers["Content-Type"] == "application/jwk-set+json"

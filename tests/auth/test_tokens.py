@@ -257,6 +257,23 @@ def test_a_remembered_token_goes_with_its_key():
     assert "key" in refused(text, by)
 
 
+def test_the_quick_way_knows_only_what_is_remembered_and_still_good(monkeypatch):
+    keys = [KeySet.of(signing_key())]
+    by = verifier(lambda: keys[0])
+    text = claims()
+    assert by.remembered(text) is None
+    identity = by.verify(text).identity
+    assert by.remembered(text) is identity
+    assert by.remembered(text[:-1]) is None
+    keys[0] = KeySet.of(signing_key("EdDSA"))
+    assert by.remembered(text) is None, "its key was withdrawn"
+    keys[0] = KeySet.of(signing_key())
+    by.verify(text)
+    later = time.time() + 301
+    monkeypatch.setattr("auth.tokens.time.time", lambda: later)
+    assert by.remembered(text) is None, "it has expired"
+
+
 def test_what_is_remembered_is_bounded():
     texts = [claims(jti=str(number)) for number in range(6)]
     by = verifier(remember=3 * len(texts[0]) + 10)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import Final
 
-from auth.access import WHOLE, Access, Standing, Tenant
+from auth.access import WHOLE, Access, Proof, Standing, Tenant
 from auth.identity import SECRET, Identity, Kind
 from auth.roles import Role
 from auth.scopes import Scopes
@@ -119,8 +119,11 @@ class StoredDirectory:
         async def make(watch: Watch) -> Access:
             return await self._read_access(identity, project, watch)
 
-        key = (identity.name, identity.groups, _secret_of(identity), project)
-        return await self.known.get(key, make)
+        return await self.known.get(_known_by(identity, project), make)
+
+    def proof(self, identity: Identity, project: str, access: Access) -> Proof | None:
+        """Return what tells whether ``access`` is still so, if it is remembered."""
+        return self.known.proof(_known_by(identity, project), access)
 
     async def projects(self, identity: Identity) -> list[str]:
         """Return the names of the projects that may concern the caller, in byte order."""
@@ -291,6 +294,11 @@ _NOBODY: Final = Standing()
 
 async def _unwatched(*_names: str) -> None:
     """Watch nothing: for what is not remembered."""
+
+
+def _known_by(identity: Identity, project: str) -> tuple[object, ...]:
+    """All of a caller that makes a difference to what connects it with a project."""
+    return identity.name, identity.groups, _secret_of(identity), project
 
 
 def _secret_of(identity: Identity) -> str:
