@@ -350,19 +350,16 @@ async def test_an_htpasswd_file_that_can_not_be_used_is_named(tmp_path, text, me
 
 
 async def test_an_unknown_user_takes_the_time_of_a_wrong_password_with_a_file_too(tmp_path):
-    path = htpasswd(tmp_path, carol="one")
+    path = tmp_path / "htpasswd"
+    path.write_text(f"carol:{bcrypt.hashpw(b'one', bcrypt.gensalt(8)).decode()}\n")
     async with served({"auth.htpasswd": str(path)}) as service:
-
-        async def median(name):
-            times = []
-            for _ in range(9):
+        best = {"carol": 9.0, "nobody": 9.0}
+        for _ in range(9):
+            for name in ("carol", "nobody"):  # in turns: what else runs meets both alike
                 began = time.perf_counter()
-                await service.get("/v2/", auth=(name, "wrong"))
-                times.append(time.perf_counter() - began)
-            return sorted(times)[4]
-
-        await median("carol")
-        assert 0.5 < await median("nobody") / await median("carol") < 2
+                assert (await service.get("/v2/", auth=(name, "wrong"))).status == 401
+                best[name] = min(best[name], time.perf_counter() - began)
+        assert 0.6 < best["nobody"] / best["carol"] < 1.7
 
 
 RULES = """[[auth.certificates.rules]]
