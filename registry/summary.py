@@ -3,7 +3,18 @@
 from pathlib import Path
 
 from registry.config import Address, Config
+from registry.config.check_redis import coordinated
 from registry.version import __version__
+
+
+def coordination(config: Config) -> str:
+    """Say how the processes that serve the store hear of each other's changes."""
+    redis = config.coordination.redis
+    if coordinated(config):
+        return f"through Redis, {redis.url}: replicas on any machine"
+    if config.storage.driver == "s3":
+        return "none: this must be the only process that serves the bucket"
+    return "on this machine"
 
 
 def summary(config: Config, address: Address) -> str:
@@ -38,6 +49,7 @@ def summary(config: Config, address: Address) -> str:
             f"Moorage {__version__} serves {scheme}://{address}",
             f"  store    {store}",
             f"  workers  {workers}, {server.loop}",
+            f"  sharing  {coordination(config)}",
             f"  metrics  {metrics}",
             f"  access   {access}",
             "Push a first image (or use podman in place of docker):",

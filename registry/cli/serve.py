@@ -4,12 +4,14 @@
 
 import argparse
 import json
+import sys
 from typing import Final
 
 from registry import config as configuration
 from registry import workers
 from registry.cli.commands import Commands
 from registry.cli.settings import add_files, add_settings, load, refuse_open_network
+from registry.summary import coordination
 
 _SERVE: Final = """\
 Serve the registry until SIGTERM or Ctrl-C. Then running requests get server.drain_seconds to
@@ -73,6 +75,7 @@ def _check(options: argparse.Namespace) -> int:
     config = load(options)
     refuse_open_network(config)
     print(json.dumps(configuration.show(config), indent=2))
+    print(f"coordination between processes: {coordination(config)}", file=sys.stderr)
     return 0
 
 

@@ -5,6 +5,7 @@ import pytest
 from registry.config import ConfigError, load, show
 from registry.config.check_redis import coordinated
 from registry.replication import redis_access
+from registry.summary import coordination, summary
 from storage._pace import PACE
 from storage.redis_address import RedisAccess
 
@@ -74,3 +75,17 @@ def test_what_is_wrong_is_said_with_its_place(more, message):
 
 def test_the_store_has_time_enough_to_answer_after_a_change_was_cut_off():
     load([], {}, S3 | URL | {"storage.s3.read_seconds": PACE.flux - PACE.body})
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, "on this machine"),
+        (S3, "the only process"),
+        (S3 | URL, "through Redis, redis://redis.example:6379"),
+    ],
+)
+def test_it_is_said_how_processes_coordinate(more, said):
+    config = load([], {}, more)
+    assert said in coordination(config)
+    assert said in summary(config, config.server.addr)
