@@ -31,7 +31,6 @@ from registry.spec._operations import (
     Request,
     StartUpload,
 )
-from registry.spec._query import Parameters, digest_parameter, read_query, repeated, single
 from registry.spec.digest import ALGORITHMS, Digest
 from registry.spec.errors import (
     DigestInvalid,
@@ -48,6 +47,7 @@ from registry.spec.errors import (
 from registry.spec.mediatype import is_content_type
 from registry.spec.names import RepositoryName, SessionId, Tag, parse_reference
 from registry.spec.pagination import Page, parse_page
+from registry.spec.query import Parameters, digest_parameter, read_query, repeated, single
 
 __all__ = [
     "MAX_FILTERS",

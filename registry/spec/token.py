@@ -11,8 +11,8 @@ from enum import StrEnum
 
 import msgspec
 
-from registry.spec._query import read_form, single
 from registry.spec.errors import TokenRequestInvalid
+from registry.spec.query import read_form, single
 
 MAX_FORM = 64 * 1024
 """Longest form, in bytes: a token may be 16 KiB, and the scopes twice that."""
