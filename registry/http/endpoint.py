@@ -1,32 +1,18 @@
 """Every request's way: find the room that answers it, tell of what went wrong, account for it."""
 
 import itertools
-import logging
 import secrets
 import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import BaseRequest, StreamResponse
-from aiohttp.web_exceptions import HTTPException
 
 from auth.identity import ANONYMOUS
 from registry.http.answer import Answer
+from registry.http.failures import refused
 from registry.http.observe import Observer, RequestRecord
-from registry.spec.errors import (
-    Internal,
-    RegistryError,
-    RouteUnknown,
-    Unavailable,
-    UploadInvalid,
-    encode,
-)
-from storage.coordination import CoordinationUnavailable, LeaseHeld
-from storage.ports import AlreadyExists, PreconditionFailed
-from storage.ports import Unavailable as StoreUnavailable
-
-_log = logging.getLogger("moorage.http")
+from registry.spec.errors import RegistryError, RouteUnknown, encode
 
 CLIENT_GONE = 499
 """What the access log says where the client left before its answer."""
@@ -87,22 +73,11 @@ class Endpoint:
                 if answer is not None:
                     return answer
             raise RouteUnknown  # noqa: TRY301
-        except RegistryError as error:
-            return _refusal(error, record)
-        except (StoreUnavailable, CoordinationUnavailable) as error:
-            _log.warning("request %s: %s", record.request_id, error)
-            return _refusal(Unavailable(5), record)
-        except (LeaseHeld, AlreadyExists, PreconditionFailed) as error:
-            # Another writer has it, or took it over from one that was thought dead.
-            _log.info("request %s: %s", record.request_id, error)
-            return _refusal(Unavailable(1), record)
-        except HttpProcessingError as error:
-            return _refusal(UploadInvalid(f"the body is no HTTP: {error.message}"), record)
-        except (ConnectionError, HTTPException):
-            raise
-        except Exception:  # noqa: BLE001 -- a defect is answered and logged, whatever it is
-            _log.exception("request %s failed", record.request_id)
-            return _refusal(Internal(record.request_id), record)
+        except Exception as error:
+            found = refused(error, record.request_id)
+            if found is None:
+                raise
+            return _refusal(found, record)
 
 
 def _refusal(error: RegistryError, record: RequestRecord) -> Answer:

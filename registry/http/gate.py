@@ -16,7 +16,7 @@ from registry.spec.errors import Denied, NameUnknown, RegistryError
 from registry.spec.names import RepositoryName
 from registry.spec.requests import Request
 
-_LAPSED: Final = frozenset({Why.BLOCKED, Why.REVOKED, Why.EXPIRED, Why.ADDRESS, Why.GENERATION})
+LAPSED: Final = frozenset({Why.BLOCKED, Why.REVOKED, Why.EXPIRED, Why.ADDRESS, Why.GENERATION})
 """The credential is the trouble, whatever is asked for."""
 
 _NO_ACCESS: Final = "your token gives no access to this: check the name and your login"
@@ -80,7 +80,7 @@ class LoginGate:
         needed = needed_scopes(action.verb, action.repository)
         if identity.scheme is Scheme.NONE:
             return self._login.unauthorized(http, needed)
-        if deny.why in _LAPSED:
+        if deny.why in LAPSED:
             return self._login.unauthorized(http, needed, INVALID, deny.reason)
         if identity.scheme is Scheme.BEARER:
             reason = deny.reason if deny.visible else _NO_ACCESS
