@@ -13,6 +13,8 @@ from registry.config import Config
 from registry.http.endpoint import Room
 from registry.http.gate import Gate, LoginGate, OpenGate
 from registry.http.limits import Limits
+from registry.http.management.room import Management
+from registry.http.management.route import Managed
 from registry.service.projects.tenancy import Tenancy, TenancyTerms
 from registry.service.services import Services
 
@@ -26,7 +28,7 @@ class Admission:
 
     policy: Policy
     gate: Gate
-    rooms: Sequence[Room] = ()
+    rooms: Sequence[Room]
     tenancy: Tenancy | None = None
 
 
@@ -37,7 +39,9 @@ async def admitted(
     """Open what the configuration says of logins. With ``purge``, see to removed projects too."""
     auth = config.auth
     if auth.mode == "open":
-        yield Admission(OpenPolicy(), OpenGate())
+        policy = OpenPolicy()
+        management = Management(Managed(policy, services, None), None, limits)
+        yield Admission(policy, OpenGate(), (management,))
         return
     passwords = Passwords()
     tenancy = Tenancy.over(
@@ -63,4 +67,7 @@ async def admitted(
         if purge:
             purging = asyncio.create_task(tenancy.removals.run())
             stack.callback(purging.cancel)
-        yield Admission(tenancy.policy, LoginGate(opened.login), (opened.tokens,), tenancy)
+        managed = Managed(tenancy.policy, services, tenancy)
+        management = Management(managed, opened.login, limits)
+        rooms = (opened.tokens, management)
+        yield Admission(tenancy.policy, LoginGate(opened.login), rooms, tenancy)

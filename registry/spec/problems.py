@@ -172,6 +172,60 @@ class NotAllowed(Problem):
     type, title, status = "not-allowed", "Not allowed", 403
 
 
+class RequestInvalid(Problem):
+    """A request that can't be read: a parameter, a header or the body is not as it has to be.
+
+    `parameter` names the one of the path or the query, `pointer` (RFC 6901) the place in the body.
+    """
+
+    type, title, status = "request-invalid", "Not a valid request", 400
+
+    def __init__(self, message: str, *, parameter: str = "", pointer: str = "") -> None:
+        super().__init__(message)
+        self.parameter = parameter
+        self.pointer = pointer
+
+
+class NotJson(Problem):
+    """A body that is not said to be JSON. Pages of other sites can't make browsers send that."""
+
+    type, title, status = "not-json", "Not JSON", 415
+
+    def __init__(self) -> None:
+        super().__init__("send the body as JSON, with Content-Type: application/json")
+
+
+class PathUnknown(Problem):
+    """A path that the management API does not have."""
+
+    type, title, status = "path-unknown", "No such path", 404
+
+    def __init__(self) -> None:
+        super().__init__("there is no such path here: see /api/v1/openapi.json for those there are")
+
+
+class MethodUnknown(Problem):
+    """A path with a method that it does not have."""
+
+    type, title, status = "method-unknown", "No such method", 405
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        self.allowed = ", ".join(allowed)
+        super().__init__(f"this path allows only {self.allowed}")
+
+
+class ProjectsOff(Problem):
+    """The registry has no projects, nor logins: everything belongs to everyone."""
+
+    type, title, status = "projects-off", "No projects here", 404
+
+    def __init__(self) -> None:
+        super().__init__(
+            'this registry runs without logins and projects: set auth.mode = "projects" to have '
+            "them"
+        )
+
+
 def _concrete(base: type[Problem]) -> Iterable[type[Problem]]:
     for each in base.__subclasses__():
         yield each

@@ -1,0 +1,151 @@
+"""What projects hold: repositories, and their tags."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from auth.policy import Verb, Visible
+from registry.http.management.inputs import (
+    OfRepository,
+    PagesOfProject,
+    PagesOfRepository,
+)
+from registry.http.management.route import Call, Reply, Route
+from registry.http.management.views import (
+    RepositoryPage,
+    RepositoryView,
+    TagPage,
+    TagView,
+    moment,
+)
+from registry.service.records import TagRecord
+from registry.service.sizes import content_size
+from registry.spec.conditions import Conditions, EntityTags
+from registry.spec.errors import ManifestUnknown, NameUnknown, PreconditionFailed
+from registry.spec.names import Place, Tag
+from registry.spec.pagination import Page
+
+_READS: Final = 16
+
+
+class OfTag(OfRepository, frozen=True, kw_only=True):
+    """What is asked of a tag."""
+
+    tag: Tag
+
+
+async def list_repositories(call: Call[PagesOfProject, None]) -> Reply:
+    """List the repositories of a project that the caller may pull from."""
+    asked = call.input
+    found = await call.managed.services.catalog.page(
+        Page(asked.limit, asked.after), _of_project(call)
+    )
+    after = found.repositories[-1] if found.more and found.repositories else ""
+    items = tuple(RepositoryView(name=name) for name in found.repositories)
+    return Reply(RepositoryPage(items=items, next=after or None), after=after)
+
+
+async def _of_project(call: Call[PagesOfProject, None]) -> AsyncIterator[Visible]:
+    project = call.input.project
+    async for part in call.managed.policy.visible(call.identity, project, call.address):
+        if part.name in ("", project):
+            # Without projects, places are names.
+            yield Visible(project, part.place or Place(project), part.shows)
+        return
+
+
+async def list_tags(call: Call[PagesOfRepository, None]) -> Reply:
+    """List the tags of a repository, with what they point at."""
+    asked, tags = call.input, call.managed.services.tags
+    page = await tags.page(call.place, Page(asked.limit, asked.after))
+    gate = asyncio.Semaphore(_READS)
+
+    async def view(name: str) -> TagView | None:
+        async with gate:
+            try:
+                record = await tags.resolve(call.place, Tag(name))
+            except ManifestUnknown:  # it was deleted meanwhile
+                return None
+            return await _tag_view(call, name, record)
+
+    found = await asyncio.gather(*map(view, page.tags))
+    after = page.tags[-1] if page.more and page.tags else ""
+    return Reply(TagPage(items=tuple(filter(None, found)), next=after or None), after=after)
+
+
+async def get_tag(call: Call[OfTag, None]) -> Reply:
+    """Describe a tag."""
+    name = call.input.tag
+    record = await call.managed.services.tags.resolve(call.place, name)
+    return Reply(await _tag_view(call, name, record), version=record.digest)
+
+
+async def delete_tag(call: Call[OfTag, None]) -> Reply:
+    """Delete a tag; what it points at stays."""
+    version = call.version()
+    match = None if version is None else EntityTags(strong=(f'"{version}"',))
+    await call.managed.services.manifests.delete(call.place, call.input.tag, Conditions(match))
+    return Reply(status=204)
+
+
+async def _tag_view(
+    call: Call[PagesOfRepository, None] | Call[OfTag, None], name: str, record: TagRecord
+) -> TagView:
+    try:
+        size = await content_size(call.managed.services.manifests, call.place, record.target)
+    except ManifestUnknown:
+        size = None
+    return TagView(
+        name=name,
+        digest=record.digest,
+        media_type=record.media_type,
+        pushed=moment(record.at),
+        by=record.by,
+        version=record.version,
+        manifest_bytes=record.size,
+        content_bytes=size,
+    )
+
+
+ROUTES = (
+    Route.of(
+        "GET /projects/{project}/repositories",
+        "repository.list",
+        Verb.LIST,
+        "List repositories",
+        list_repositories,
+        PagesOfProject,
+        RepositoryPage,
+    ),
+    Route.of(
+        "GET /repositories/{repository}/tags",
+        "repository.tags",
+        Verb.PULL,
+        "List tags with their digests and sizes",
+        list_tags,
+        PagesOfRepository,
+        TagPage,
+        refusals=(NameUnknown,),
+    ),
+    Route.of(
+        "GET /repositories/{repository}/tags/{tag}",
+        "tag.get",
+        Verb.PULL,
+        "Describe a tag",
+        get_tag,
+        OfTag,
+        TagView,
+        refusals=(ManifestUnknown,),
+    ),
+    Route.of(
+        "DELETE /repositories/{repository}/tags/{tag}",
+        "tag.delete",
+        Verb.DELETE,
+        "Delete a tag",
+        delete_tag,
+        OfTag,
+        statuses=(204,),
+        conditional=True,
+        refusals=(ManifestUnknown, PreconditionFailed),
+    ),
+)

@@ -1,0 +1,46 @@
+"""The one table of routes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from registry.http.management import (
+    accounts,
+    explain,
+    members,
+    projects,
+    repositories,
+    robots,
+    tokens,
+)
+from registry.http.management.route import Route
+from registry.spec.problems import MethodUnknown, PathUnknown
+
+ROUTES: Final[Sequence[Route]] = (
+    *projects.ROUTES,
+    *members.ROUTES,
+    *robots.ROUTES,
+    *repositories.ROUTES,
+    *explain.ROUTES,
+    *accounts.ROUTES,
+    *tokens.ROUTES,
+)
+"""Everything that can be asked for, in the order of the documentation."""
+
+
+def find(method: str, path: str) -> tuple[Route, Mapping[str, str]]:
+    """Return the route of a method and a raw path below the prefix, and the path's values.
+
+    HEAD is taken as GET. ``PathUnknown``; ``MethodUnknown`` where the path has other methods.
+    """
+    wanted = "GET" if method == "HEAD" else method
+    allowed = []
+    for route in ROUTES:
+        values = route.path.match(path)
+        if values is None:
+            continue
+        if route.method == wanted:
+            return route, values
+        allowed.append(route.method)
+    if not allowed:
+        raise PathUnknown
+    raise MethodUnknown([*allowed, *(["HEAD"] if "GET" in allowed else [])])
