@@ -35,18 +35,22 @@ def origin(host: str | None, *, secure: bool) -> str:
 class Challenges:
     """Builds the challenges of one registry."""
 
-    def __init__(self, service: str, *, public: str = "", basic: bool = False) -> None:
+    def __init__(
+        self, service: str, *, public: str = "", basic: bool = False, elsewhere: str = ""
+    ) -> None:
         """Name ``service``, and the address ``public`` (scheme, host, port) if it is known.
 
+        ``elsewhere`` is the URL of the token service where it is none of the registry's own.
         ``basic``: offer the Basic scheme too, after Bearer.
         """
         self._service = service
+        self._elsewhere = elsewhere
         self._public = public
         self._basic = basic
 
     def realm(self, host: str | None, *, secure: bool) -> str:
         """Return the address of the token service for a client that sent this ``Host``."""
-        return (self._public or origin(host, secure=secure)) + TOKEN_PATH
+        return self._elsewhere or (self._public or origin(host, secure=secure)) + TOKEN_PATH
 
     def values(
         self,

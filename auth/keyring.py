@@ -124,6 +124,16 @@ class KeptKeys:
         await self.reload()
         return number
 
+    async def revoke(self) -> int:
+        """Remove every key; return how many there were. All tokens are worthless then.
+
+        Each process notices when it looks the next time, and the first makes a new key.
+        """
+        kept = await self._store.all()
+        for key in kept:
+            await self._store.remove(key.number)
+        return len(kept)
+
     def _due(self, kept: Sequence[KeptKey], now: int) -> bool:
         mine = [key for key in kept if self._of(key) is not None]
         return not any(now - key.made < self._rotate_seconds for key in mine)

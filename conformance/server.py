@@ -34,7 +34,7 @@ class RegistryProcess:
     `settings` name the bucket (see `conformance.stores`). What the server prints
     goes to the file `log` (appended to on each start). `settings` are by the names of their
     environment variables without the prefix (`LIMITS__ALLOW_SPARSE`); those that the caller's own
-    environment has do not reach the server.
+    environment has do not reach the server. `command` may be `token-service` too.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class RegistryProcess:
         workers: int = 1,
         arguments: Sequence[str] = (),
         settings: Mapping[str, str] | None = None,
+        command: str = "serve",
     ) -> None:
         if (store == "filesystem") != (data is not None):
             raise ValueError("a file-system store needs a data directory, a memory store has none")
@@ -54,7 +55,7 @@ class RegistryProcess:
         self.data = data
         self.log = log
         place = {"memory": ["--memory"], "filesystem": ["--data", str(data)], "s3": []}[store]
-        self._command = [sys.executable, "-m", "registry", "serve", "--addr", self.address]
+        self._command = [sys.executable, "-m", "registry", command, "--addr", self.address]
         self._command += [*place, "--workers", str(workers), *arguments]
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)

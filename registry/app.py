@@ -23,7 +23,7 @@ from registry.config import Config
 from registry.http.accesslog import AccessLog
 from registry.http.api import RegistryApi
 from registry.http.call import Server
-from registry.http.endpoint import Endpoint
+from registry.http.endpoint import Endpoint, Room
 from registry.http.health import Health
 from registry.http.limits import Limits
 from registry.http.listener import Listener
@@ -71,6 +71,7 @@ class Process:
     supervised: bool = False
     log_lock: int | None = None
     metrics_directory: Path | None = None
+    tokens_only: bool = False
     ready: Callable[[], None] = lambda: None
 
 
@@ -213,12 +214,14 @@ async def _run(
     )
     _watch_caches(observer.metrics, services)
     health = Health(backend.store)
-    first = process.number == 0
+    first = process.number == 0 and not process.tokens_only
     async with admitted(config, backend, services, limits, purge=first) as admission:
         if admission.tenancy is not None:
             _watch_tenancy(observer.metrics, admission.tenancy)
-        api = RegistryApi(Server(services, admission.policy, limits, admission.gate))
-        endpoint = Endpoint([health, *admission.rooms, api], observer)
+        rooms: list[Room] = [health, *admission.rooms]
+        if not process.tokens_only:
+            rooms.append(RegistryApi(Server(services, admission.policy, limits, admission.gate)))
+        endpoint = Endpoint(rooms, observer)
         expiring = asyncio.create_task(_expire_uploads(services.uploads)) if first else None
         await _listen(config, process, endpoint, health, observer, certificate, signals)
         if expiring is not None:

@@ -89,7 +89,10 @@ async def opened(
         stack.push_async_callback(outside.close)
         chain = Chain(_authenticators(auth, accounts.local, passwords, outside), attempts)
         challenges = Challenges(
-            auth.token.service, public=config.server.public_url, basic=auth.token.offer_basic
+            auth.token.service,
+            public=config.server.public_url,
+            basic=auth.token.offer_basic,
+            elsewhere=auth.token.realm,
         )
         issuer, name = auth.token.issuer, auth.token.service
         service = TokenService(
@@ -113,16 +116,20 @@ async def opened(
 
 
 def _ring(token: TokenConfig, store: ObjectStore) -> KeyRing:
-    password = token.key_password.reveal()
     if token.keys:
-        return KeyFiles([Path(file) for file in token.keys], password)
+        return KeyFiles([Path(file) for file in token.keys], token.key_password.reveal())
+    return kept_keys(token, store)
+
+
+def kept_keys(token: TokenConfig, store: ObjectStore) -> KeptKeys:
+    """Return the keys that the registry keeps in ``store``."""
     return KeptKeys(
         SigningKeys(store),
         algorithm=token.algorithm,
         rotate_seconds=token.rotate_days * _DAY,
         # Longer than any token that it signed can be of use, even to finish an upload.
         verify_seconds=_DAY + GRACE + LEEWAY,
-        password=password,
+        password=token.key_password.reveal(),
     )
 
 

@@ -59,3 +59,17 @@ def summary(config: Config, address: Address) -> str:
             "",
         ]
     )
+
+
+def token_summary(config: Config, address: Address) -> str:
+    """Describe the token service that is served alone at ``address``."""
+    scheme = "https" if config.tls.certificate else "http"
+    return "\n".join(
+        [
+            f"Moorage {__version__} serves tokens at {scheme}://{address}/token",
+            f"  service  {config.auth.token.service}",
+            "Tell the registry where it is, under the name that clients reach it by:",
+            f'  [auth.token] realm = "{scheme}://{address}/token"',
+            "",
+        ]
+    )

@@ -17,7 +17,7 @@ import msgspec
 from registry.config import Config
 from registry.logs import Sink, shared_lock, text_wanted
 from registry.sockets import close_all, open_sockets
-from registry.summary import summary
+from registry.summary import summary, token_summary
 from registry.supervisor import Supervisor, Worker
 
 
@@ -28,18 +28,22 @@ class Resources:
     metrics: list[socket.socket]
     log_lock: int | None = None
     metrics_directory: Path | None = None
+    tokens_only: bool = False
 
 
-def run(config: Config) -> int:
-    """Serve until a signal says to stop, and return the exit code."""
+def run(config: Config, *, tokens_only: bool = False) -> int:
+    """Serve until a signal says to stop, and return the exit code.
+
+    ``tokens_only``: serve the token service alone.
+    """
     # Not shared: if anything serves this address, however it shares it, this fails.
     sockets = open_sockets(config.server.addr)
     address = config.server.addr.with_port(sockets[0].getsockname()[1])
-    told = summary(config, address)
+    told = token_summary(config, address) if tokens_only else summary(config, address)
     with contextlib.ExitStack() as stack:
         metrics = open_sockets(config.metrics.addr) if config.metrics.addr else []
         stack.callback(close_all, metrics)
-        shared = Resources(metrics)
+        shared = Resources(metrics, tokens_only=tokens_only)
         if config.server.workers == 1:
             return _serve(config, shared, Worker(0, sockets=sockets), partial(_tell, config, told))
         close_all(sockets)
@@ -73,6 +77,7 @@ def _serve(config: Config, shared: Resources, worker: Worker, ready: Callable[[]
             metrics=shared.metrics,
             log_lock=shared.log_lock,
             metrics_directory=shared.metrics_directory,
+            tokens_only=shared.tokens_only,
             ready=ready,
         ),
     )

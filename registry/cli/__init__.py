@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from registry.cli import health, serve
+from registry.cli import health, serve, tokens
 from registry.cli.commands import Commands, parser
 from registry.config import ConfigError
 from registry.sockets import CannotStart
@@ -57,6 +57,7 @@ def command_line() -> argparse.ArgumentParser:
     commands = Commands(made)
     serve.add(commands)
     serve.add_config(commands)
+    tokens.add(commands)
     health.add(commands)
     commands.command("version", "print the version", _version)
     return made

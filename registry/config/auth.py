@@ -49,6 +49,13 @@ class TokenConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         str,
         Meta(pattern=r"^[!-~]{1,256}\Z", description="Name or URL of who issues them."),
     ] = "moorage"
+    realm: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?/[A-Za-z0-9._/-]*)?\Z",
+            description="URL of a token service elsewhere; empty: the registry's own.",
+        ),
+    ] = ""
     seconds: Annotated[
         int, Meta(ge=60, le=86_400, description="Time for which a token is good.")
     ] = 900

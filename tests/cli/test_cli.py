@@ -26,7 +26,17 @@ def moorage(*arguments, env=None, cwd=None):
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["serve"], ["config", "check"], ["config", "schema"], ["healthcheck"], ["version"]],
+    [
+        [],
+        ["serve"],
+        ["config", "check"],
+        ["config", "schema"],
+        ["healthcheck"],
+        ["version"],
+        ["token-service"],
+        ["keys", "rotate"],
+        ["keys", "revoke"],
+    ],
 )
 def test_every_command_explains_itself(command):
     done = moorage(*command, "--help")
