@@ -1,0 +1,327 @@
+"""What clients and the registry do, one step of the store at a time."""
+
+from registry.spec.life import Event, Life, advance
+from tests.model.protocol import END, Model, Step, Steps, go, nonce_of, swap
+from tests.model.world import A, Actor, B, Link, Record, World
+
+# Questions whose answer is a promise: HEAD, the source of a mount, each blob of a manifest
+
+
+def _where(actor: Actor) -> int:
+    """The repository that is asked: a mount asks its source first."""
+    return A if actor.kind == "mount" and actor.step.startswith("find") else actor.repository
+
+
+def _find(model: Model, world: World, number: int) -> Steps:
+    """Read the membership."""
+    repository = _where(world.actors[number])
+    member = world.members[repository]
+    if member is None or not member.life.visible:
+        yield "reads no member", _unknown(model, world, number)
+    elif member.life is Life.CONDEMNED and model.keeps("revive"):
+        yield "reads a condemned member", go(world, number, "find revive", seen=(member,))
+    else:
+        yield "reads a member", go(world, number, "find pointer")
+
+
+def _find_revive(model: Model, world: World, number: int) -> Steps:
+    actor = world.actors[number]
+    repository = _where(actor)
+    (seen,) = actor.seen
+    after = swap(world.members[repository], seen, Event.PROMISE, "")
+    if after is None:
+        yield "is too late to revive it", go(world, number, "find", seen=())
+    else:
+        revived = world.after("members", repository, after)
+        yield "revives it", go(revived, number, "find pointer", seen=())
+
+
+def _find_pointer(model: Model, world: World, number: int) -> Steps:
+    pointer = world.pointer
+    if pointer is None or not pointer.life.visible:
+        yield "reads no pointer", _unknown(model, world, number)
+    elif pointer.life is Life.CONDEMNED and model.keeps("revive pointer"):
+        after = pointer._replace(life=advance(pointer.life, Event.PROMISE), age=0)
+        after = after._replace(nonce=nonce_of(world, number))
+        # reading it and swapping it in one step: a swap that lost would only read it again
+        yield "revives the pointer", _known(model, world._replace(pointer=after), number)
+    else:
+        yield "reads the pointer", _known(model, world, number)
+
+
+def _known(model: Model, world: World, number: int) -> World:
+    actor = world.actors[number]
+    if actor.kind == "push":
+        if actor.slow and model.keeps("patient answers"):
+            if actor.tries >= model.tries:
+                return go(world, number, END, seen=())
+            return go(world, number, "find", slow=False, tries=actor.tries + 1, seen=())
+        world = world.after("promised", actor.repository, 0)
+        return _put(world, number)
+    after = {"put": "manifest", "mount": "index"}[actor.kind]
+    return go(world, number, after, seen=())
+
+
+def _unknown(model: Model, world: World, number: int) -> World:
+    actor = world.actors[number]
+    if actor.kind == "mount" or actor.tries >= model.tries:
+        return go(world, number, END, seen=())
+    data = f"{actor.name}{actor.tries + 1}"
+    world = world._replace(data=world.data | {data})
+    return go(
+        world, number, "publish", kind="push", slow=False, tries=actor.tries + 1, seen=(data,)
+    )
+
+
+# An upload that is finished, or a mount
+
+
+def _publish(model: Model, world: World, number: int) -> Steps:
+    """Create the pointer, or read the one that stands."""
+    (data,) = world.actors[number].seen
+    pointer = world.pointer
+    doomed = data not in world.data if pointer is None else _is_deleting(pointer, data)
+    if doomed and model.keeps("own bytes"):
+        yield "finds that its bytes are gone", _unknown(model, world, number)
+    elif pointer is None:
+        made = Record(Life.LIVE, nonce_of(world, number), 0, data)
+        yield "creates the pointer", go(world._replace(pointer=made), number, "index")
+    elif pointer.life is Life.LIVE:
+        seen = (data,) if pointer.data == data else (data, "other")
+        yield "reads the pointer", go(world, number, "index", seen=seen)
+    elif pointer.life is Life.DELETING and model.keeps("settle") and pointer.age < model.settle:
+        return
+    elif pointer.life is Life.CONDEMNED and not model.keeps("revive pointer"):
+        yield "reads the pointer", go(world, number, "index", seen=(data, "other"))
+    else:
+        yield f"reads a {pointer.life} pointer", go(world, number, "swap", seen=(data, pointer))
+
+
+def _is_deleting(pointer: Record, data: str) -> bool:
+    return pointer.life is Life.DELETING and pointer.data == data
+
+
+def _swap_pointer(model: Model, world: World, number: int) -> Steps:
+    data, seen = world.actors[number].seen
+    deleting = seen.life is Life.DELETING
+    own = data if deleting and model.keeps("fresh bytes") else seen.data
+    after = swap(world.pointer, seen, Event.WRITE, nonce_of(world, number), own)
+    if after is None:
+        yield "is too late to swap it", go(world, number, "publish", seen=(data,))
+        return
+    seen = (data,) if own == data else (data, "other")
+    yield "swaps the pointer", go(world._replace(pointer=after), number, "index", seen=seen)
+
+
+def _index(model: Model, world: World, number: int) -> Steps:
+    link = Link(nonce_of(world, number))
+    entered = world.after("index", world.actors[number].repository, link)
+    yield "enters it in the index", go(entered, number, "member")
+
+
+def _member(model: Model, world: World, number: int) -> Steps:
+    """Make it a member. Stores that are not exact must not write over what is being deleted."""
+    actor = world.actors[number]
+    member = world.members[actor.repository]
+    live = Record(Life.LIVE, "")
+    entered = _held(model, world.after("members", actor.repository, live), number)
+    if model.exact or not model.keeps("settle") or member is None or member.life.visible:
+        yield "makes it a member", entered
+    elif member.life is Life.HIDDEN:
+        # a swap: between the look and the swap it may have become DELETING
+        yield "reads a hidden member", go(world, number, "member swap", seen=(*actor.seen, member))
+    elif member.age >= model.settle:
+        yield (
+            "reads a deleting member",
+            go(world, number, "member swap", seen=(*actor.seen, member)),
+        )
+
+
+def _member_swap(model: Model, world: World, number: int) -> Steps:
+    actor = world.actors[number]
+    *rest, seen = actor.seen
+    after = swap(world.members[actor.repository], seen, Event.WRITE, "")
+    if after is None:
+        yield "is too late to swap it", go(world, number, "member", seen=tuple(rest))
+    else:
+        swapped = world.after("members", actor.repository, after)
+        swapped = go(swapped, number, "index", seen=tuple(rest))
+        if seen.life is not Life.DELETING:
+            swapped = _held(model, swapped, number)
+        yield "swaps the member", swapped
+
+
+def _held(model: Model, world: World, number: int) -> World:
+    """The end of the sequence."""
+    actor = world.actors[number]
+    if actor.slow and model.keeps("patient uploads"):
+        if actor.tries >= model.tries:
+            return go(world, number, END, seen=())
+        again, seen = ("find", ()) if actor.kind == "mount" else ("publish", actor.seen[:1])
+        return go(world, number, again, slow=False, tries=actor.tries + 1, seen=seen)
+    if len(actor.seen) == 2:
+        world = world._replace(data=world.data - {actor.seen[0]})
+    return _put(world.after("promised", actor.repository, 0), number)
+
+
+# A manifest is pushed
+
+
+def _put(world: World, number: int) -> World:
+    return go(world, number, "find", kind="put", slow=False, seen=())
+
+
+def _manifest(model: Model, world: World, number: int) -> Steps:
+    """Look at the manifest."""
+    manifest = world.manifests[world.actors[number].repository]
+    first = "link" if model.keeps("links first") else "store"
+    live = manifest is None or manifest.life is Life.LIVE
+    if manifest is not None and manifest.life is Life.DELETING:
+        if not model.exact and model.keeps("settle") and manifest.age < model.settle:
+            return
+        live = model.exact
+    if manifest is None or live or not model.keeps("refresh"):
+        yield "looks at the manifest", go(world, number, first, seen=(manifest,))
+    else:
+        yield f"sees a {manifest.life} manifest", go(world, number, "refresh", seen=(manifest,))
+
+
+def _refresh(model: Model, world: World, number: int) -> Steps:
+    actor = world.actors[number]
+    (seen,) = actor.seen
+    manifest = world.manifests[actor.repository]
+    if manifest is None or not manifest.same(seen):
+        yield "is too late to refresh it", go(world, number, "manifest", seen=())
+        return
+    young = Record(Life.HIDDEN, nonce_of(world, number), 0, manifest.data)
+    refreshed = world.after("manifests", actor.repository, young)
+    yield "refreshes it", go(refreshed, number, "link", seen=(young,))
+
+
+def _link(model: Model, world: World, number: int) -> Steps:
+    actor = world.actors[number]
+    (seen,) = actor.seen
+    world = world.after("links", actor.repository, Link(nonce_of(world, number)))
+    if not model.keeps("links first") or (seen is not None and seen.life is Life.LIVE):
+        yield "links the blob to the manifest", _stored(model, world, number)
+    else:
+        yield "links the blob to the manifest", go(world, number, "store")
+
+
+def _store(model: Model, world: World, number: int) -> Steps:
+    """Write the manifest: on a store that is not exact, only over what was seen."""
+    actor = world.actors[number]
+    (seen,) = actor.seen
+    manifest = world.manifests[actor.repository]
+    same = manifest is None if seen is None else seen.same(manifest)
+    if not model.exact and model.keeps("settle") and not same:
+        yield "is too late to store it", go(world, number, "manifest", seen=())
+        return
+    stored = Record(Life.LIVE, "", 0, "whole")
+    world = world.after("manifests", actor.repository, stored)
+    if model.keeps("links first"):
+        yield "stores the manifest", _stored(model, world, number)
+    else:
+        yield "stores the manifest", go(world, number, "link", seen=(stored,))
+
+
+def _stored(model: Model, world: World, number: int) -> World:
+    """The end of the sequence: the client is told that the image is there."""
+    actor = world.actors[number]
+    if actor.slow and model.keeps("patient manifests"):
+        if actor.tries >= model.tries:
+            return go(world, number, END)
+        return _put(go(world, number, "", tries=actor.tries + 1), number)
+    if actor.kind != "overtaken":
+        world = world.after("acknowledged", actor.repository, True)  # noqa: FBT003
+    return go(world, number, END)
+
+
+# Deletion by clients
+
+
+def _delete(model: Model, world: World, number: int) -> Steps:
+    actor = world.actors[number]
+    manifest = world.manifests[actor.repository]
+    if manifest is None or not manifest.life.visible:
+        yield "finds no manifest", go(world, number, END)
+        return
+    yield "reads the manifest", go(world, number, "hide", seen=(manifest,))
+
+
+def _hide(model: Model, world: World, number: int) -> Steps:
+    actor = world.actors[number]
+    (seen,) = actor.seen
+    after = swap(world.manifests[actor.repository], seen, Event.HIDE, nonce_of(world, number))
+    if after is None:
+        yield "is too late to hide it", go(world, number, END, seen=())
+        return
+    world = world.after("manifests", actor.repository, after)
+    world = world.after("acknowledged", actor.repository, False)  # noqa: FBT003
+    for other, each in enumerate(world.actors):
+        # its push came before this deletion, whenever it is answered
+        if each.repository == actor.repository and each.step == "link" and each.seen == (seen,):
+            world = go(world, other, each.step, kind="overtaken")
+    yield "hides the manifest", go(world, number, END, seen=())
+
+
+def _delete_blob(model: Model, world: World, number: int) -> Steps:
+    actor = world.actors[number]
+    member = world.members[actor.repository]
+    if member is None or not member.life.visible:
+        yield "finds no blob", go(world, number, END)
+        return
+    yield "reads the member", go(world, number, "hide blob", seen=(member,))
+
+
+def _hide_blob(model: Model, world: World, number: int) -> Steps:
+    actor = world.actors[number]
+    (seen,) = actor.seen
+    after = swap(world.members[actor.repository], seen, Event.HIDE, nonce_of(world, number))
+    if after is None:
+        yield "is too late to hide it", go(world, number, END, seen=())
+        return
+    world = world.after("members", actor.repository, after)
+    world = world.after("promised", actor.repository, None)
+    world = world.after("exempt", actor.repository, True)  # noqa: FBT003
+    yield "hides the member", go(world, number, END, seen=())
+
+
+STEPS: dict[str, Step] = {
+    "find": _find,
+    "find revive": _find_revive,
+    "find pointer": _find_pointer,
+    "publish": _publish,
+    "swap": _swap_pointer,
+    "index": _index,
+    "member": _member,
+    "member swap": _member_swap,
+    "manifest": _manifest,
+    "refresh": _refresh,
+    "link": _link,
+    "store": _store,
+    "delete": _delete,
+    "hide": _hide,
+    "delete blob": _delete_blob,
+    "hide blob": _hide_blob,
+}
+
+
+def pusher(name: str, repository: int = A) -> Actor:
+    """A client that asks for the blob, uploads it if need be, and pushes the manifest."""
+    return Actor(name, "push", "find", repository)
+
+
+def mounter(name: str) -> Actor:
+    """A client that mounts the blob from A to B and pushes the manifest there."""
+    return Actor(name, "mount", "find", B)
+
+
+def deleter(name: str, repository: int = A) -> Actor:
+    """A client that deletes the manifest."""
+    return Actor(name, "delete", "delete", repository)
+
+
+def blob_deleter(name: str, repository: int = A) -> Actor:
+    """A client that deletes the blob."""
+    return Actor(name, "delete", "delete blob", repository)

@@ -1,0 +1,136 @@
+"""Goes through every interleaving of the actors' steps and of time, and checks every world.
+
+A crash needs no step of its own: every world is also one whose actors never do another step. So in
+each the invariants must hold, and a later collector must be able to clear up what they left.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from registry.spec.life import Life
+from tests.model import clients, collectors
+from tests.model.collectors import collector
+from tests.model.protocol import END, BrokenError, Model, Steps
+from tests.model.world import GRACE, A, B, World, older
+
+_STEPS = clients.STEPS | collectors.STEPS
+
+
+@dataclass(frozen=True)
+class Explored:
+    """How many worlds there are, and how many of them differ in what the store holds."""
+
+    worlds: int
+    stores: int
+
+
+class CounterexampleError(AssertionError):
+    """What went wrong, and the steps that lead there."""
+
+    def __init__(self, wrong: str, path: list[str]) -> None:
+        super().__init__("\n".join([wrong, *path]))
+        self.wrong = wrong
+        self.path = path
+
+
+def explore(model: Model, world: World, *, ticks: int) -> Explored:
+    """Check every world that can come of this one, with so many ticks of the clock."""
+    came: dict[World, tuple[World, str] | None] = {world: None}
+    waiting = deque([world])
+    drained: set[World] = set()
+    while waiting:
+        world = waiting.popleft()
+        try:
+            check(world)
+            store = world._replace(actors=(), ticks=0)
+            if store not in drained:
+                drained.add(store)
+                drain(model, world)
+            for label, after in successors(model, world, ticks):
+                if after not in came:
+                    came[after] = (world, label)
+                    waiting.append(after)
+        except BrokenError as error:
+            raise CounterexampleError(str(error), _path(came, world)) from None
+    return Explored(len(came), len(drained))
+
+
+def steps(model: Model, world: World, number: int) -> Steps:
+    """Every world after the actor's next step; none while it waits, or when it has ended."""
+    step = _STEPS.get(world.actors[number].step)
+    return step(model, world, number) if step else ()
+
+
+def successors(model: Model, world: World, ticks: int) -> Iterator[tuple[str, World]]:
+    """Every world after one step of an actor, or of time."""
+    for number, actor in enumerate(world.actors):
+        for label, after in steps(model, world, number):
+            yield f"{actor.name} {label}", after
+    if world.ticks < ticks and any(actor.step != END for actor in world.actors):
+        yield "time passes", older(world)
+
+
+def check(world: World) -> None:
+    """An image that was acknowledged is whole; a pointer that is visible has its bytes."""
+    pointer = world.pointer
+    whole = pointer is not None and pointer.life.visible and pointer.data in world.data
+    if pointer is not None and pointer.life.visible and not whole:
+        raise BrokenError("a pointer without its bytes")
+    for repository in (A, B):
+        if not world.acknowledged[repository]:
+            continue
+        manifest, member = world.manifests[repository], world.members[repository]
+        if manifest is None or manifest.life is not Life.LIVE:
+            raise BrokenError("an acknowledged manifest is gone")
+        if world.exempt[repository]:
+            continue
+        if member is None or not member.life.visible or not whole:
+            raise BrokenError("an acknowledged image lacks its blob")
+
+
+def drain(model: Model, world: World) -> None:
+    """Let time pass and a collector work; then what is needed is there, and nothing else."""
+    world = world._replace(actors=(), promised=(None, None), ticks=0)
+    while True:
+        before = world
+        for _ in range(GRACE + 1):
+            world = older(world)
+        for target in ("pointer", "member 0", "member 1", "manifest 0", "manifest 1"):
+            world = _visit(model, world, f"takes up {target}")
+        check(world)
+        world = world._replace(actors=(), ticks=0)
+        if world == before:
+            break
+    _check_clean(world)
+
+
+def _visit(model: Model, world: World, target: str) -> World:
+    world = world._replace(actors=(collector("z", 1),))
+    found = dict(steps(model, world, 0))
+    if target not in found:
+        return world
+    world = found[target]
+    while world.actors[0].step != "idle":
+        ((_, world),) = steps(model, world, 0)
+    return world
+
+
+def _check_clean(world: World) -> None:
+    for repository in (A, B):
+        manifest = world.manifests[repository]
+        if manifest is not None and manifest.life is Life.LIVE:
+            continue
+        for name in ("manifests", "links", "members"):
+            if getattr(world, name)[repository] is not None:
+                raise BrokenError(f"garbage is left among {name}")
+    if world.pointer is not None and not any(world.members):
+        raise BrokenError("the pointer is left")
+
+
+def _path(came: dict[World, tuple[World, str] | None], world: World) -> list[str]:
+    path: list[str] = []
+    while (before := came[world]) is not None:
+        world, label = before
+        path.append(label)
+    return path[::-1]
