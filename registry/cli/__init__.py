@@ -5,18 +5,32 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from registry.cli import health, serve, tokens
 from registry.cli.commands import Commands, parser
+from registry.cli.errors import Failed, UsageError
+from registry.cli.remote import accounts, content, projects, robots
+from registry.cli.remote.speaking import Remote
 from registry.config import ConfigError
 from registry.sockets import CannotStart
-from registry.supervisor import CANNOT_START
+from registry.supervisor import CANNOT_START, FAILED
 from registry.version import __version__
 
 USAGE: Final = 2
 """The exit code where the command line or the configuration is wrong."""
+
+INTERRUPTED: Final = 130
+"""The exit code after Ctrl-C, as shells have it."""
+
+_CODES: Final[Mapping[type[Exception], int]] = {
+    ConfigError: USAGE,
+    UsageError: USAGE,
+    Failed: FAILED,
+    CannotStart: CANNOT_START,
+}
+"""What ends a command with a message, and with which exit code."""
 
 _DESCRIPTION: Final = """\
 Moorage is a container registry: docker, podman, containerd, skopeo, crane, oras and regctl push
@@ -26,6 +40,11 @@ _EPILOG: Final = """\
 start:
   moorage serve                     serve on 127.0.0.1:5000, content in ./.data
   docker tag alpine 127.0.0.1:5000/alpine && docker push 127.0.0.1:5000/alpine
+
+run it (MOORAGE_URL, MOORAGE_USER and MOORAGE_TOKEN_FILE say where, who, and how):
+  moorage project create demo       a project; then its members and robot accounts:
+  moorage member add demo user:bob developer
+  moorage robot create demo ci --expires 90d
 
 exit codes:
   0  done     1  failed     2  wrong command line or configuration     3  can't start
@@ -39,12 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = command_line().parse_args(arguments)
     try:
         result: int = options.run(options)
-    except ConfigError as error:
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except tuple(_CODES) as error:
         print(f"moorage: {error}", file=sys.stderr)
-        return USAGE
-    except CannotStart as error:
-        print(f"moorage: {error}", file=sys.stderr)
-        return CANNOT_START
+        return _CODES[type(error)]
     except BrokenPipeError:  # the reader of our output has gone, and needs no more
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
@@ -59,6 +77,11 @@ def command_line() -> argparse.ArgumentParser:
     serve.add_config(commands)
     tokens.add(commands)
     health.add(commands)
+    remote = Remote(commands)
+    projects.add(remote)
+    robots.add(remote)
+    accounts.add(remote)
+    content.add(remote)
     commands.command("version", "print the version", _version)
     return made
 

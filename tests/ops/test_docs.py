@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from registry import config
 from registry.cli import command_line
+from registry.cli.remote.speaking import add_connection
 from registry.config.values import encode
 from registry.http.metrics import Metrics
 from registry.supervisor import FAMILIES
@@ -126,12 +127,20 @@ def test_every_command_and_option_has_its_row_and_no_other_has():
     cells = rows("command-line.md")
     documented = {row[0].strip("`") for row in cells if row[0].startswith("`moorage ")}
     assert documented == set(known)
-    options = {}
+    connection = argparse.ArgumentParser(add_help=False)
+    add_connection(connection)
+    asking = {flag for action in connection._actions for flag in action.option_strings}
+    remote = {name for name, flags in known.items() if asking <= flags}
+    options = {name: set(asking) for name in remote}
+    shared = set()
     for row in cells:
         if row[0].startswith("`-"):
+            flags = {flag.split()[0] for flag in named(row[0])}
+            if row[1] == "all that ask a registry":
+                shared |= flags
             for command in named(row[1]):
-                flags = {flag.split()[0] for flag in named(row[0])}
                 options.setdefault(f"moorage {command}", set()).update(flags)
+    assert shared == asking
     assert options == {name: flags for name, flags in known.items() if flags}
 
 

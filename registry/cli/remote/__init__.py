@@ -1,0 +1,1 @@
+"""Commands that speak the management API of a registry, over HTTP like any other client."""

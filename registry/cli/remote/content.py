@@ -1,0 +1,86 @@
+"""``moorage repository``, ``tag`` and ``explain``."""
+
+import argparse
+from typing import Final
+
+from registry.cli.remote.client import Client
+from registry.cli.remote.output import print_items, print_value
+from registry.cli.remote.speaking import Remote
+
+_TAGS: Final = ("name", "digest", "content_bytes", "pushed", "by")
+
+_EXPLAIN: Final = """\
+Say whether somebody may do something in a project, and which roles, shares and settings make it
+so. For those who run the project."""
+
+
+def add(remote: Remote) -> None:
+    """Add the commands."""
+    repository = remote.group("repository", "see what projects hold")
+    repository.command(
+        "list", "list the repositories of a project", _list_repositories
+    ).add_argument("project")
+    tag = remote.group("tag", "see to tags of repositories")
+    tag.command("list", "list tags with digests and sizes", _list_tags).add_argument("repository")
+    for name, text, ask in (
+        ("show", "describe a tag", _show_tag),
+        ("delete", "delete a tag; what it points at stays", _delete_tag),
+    ):
+        parser = tag.command(name, text, ask)
+        parser.add_argument("repository")
+        parser.add_argument("tag")
+    explain = remote.command(
+        "explain",
+        "say why somebody may or may not do something",
+        _explain,
+        description=_EXPLAIN,
+        epilog="example:\n  moorage explain demo user:bob push --repository demo/app",
+    )
+    explain.add_argument("project")
+    explain.add_argument("principal", help="user:NAME, robot:PROJECT/NAME or anonymous")
+    explain.add_argument(
+        "verb",
+        nargs="?",
+        default="pull",
+        choices=("pull", "push", "delete", "list", "describe", "operate", "administer"),
+        help="what it wants to do (default pull)",
+    )
+    explain.add_argument("--repository", metavar="NAME", help="in which repository")
+    explain.add_argument(
+        "--group",
+        action="append",
+        metavar="NAME",
+        help="a group that its login names; may be given several times",
+    )
+    explain.add_argument("--address", metavar="ADDRESS", default="", help="where it comes from")
+
+
+async def _list_repositories(client: Client, options: argparse.Namespace) -> None:
+    pages = client.pages("repository.list", {"project": options.project})
+    print_items([each async for each in pages], ("name",), as_json=options.json)
+
+
+async def _list_tags(client: Client, options: argparse.Namespace) -> None:
+    pages = client.pages("repository.tags", {"repository": options.repository})
+    print_items([each async for each in pages], _TAGS, as_json=options.json)
+
+
+async def _show_tag(client: Client, options: argparse.Namespace) -> None:
+    path = {"repository": options.repository, "tag": options.tag}
+    print_value((await client.ask("tag.get", path)).value, as_json=options.json)
+
+
+async def _delete_tag(client: Client, options: argparse.Namespace) -> None:
+    await client.ask("tag.delete", {"repository": options.repository, "tag": options.tag})
+
+
+async def _explain(client: Client, options: argparse.Namespace) -> None:
+    query = {
+        "principal": options.principal,
+        "verb": options.verb,
+        "repository": options.repository,
+        "group": options.group or [],
+        "address": options.address or None,
+    }
+    said = await client.ask("explain", {"project": options.project}, query=query)
+    print_value(said.value, as_json=options.json)
