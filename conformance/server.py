@@ -5,6 +5,7 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -35,6 +36,7 @@ class RegistryProcess:
     goes to the file `log` (appended to on each start). `settings` are by the names of their
     environment variables without the prefix (`LIMITS__ALLOW_SPARSE`); those that the caller's own
     environment has do not reach the server. `command` may be `token-service` too.
+    `tls` are the files of a certificate and its key.
     """
 
     def __init__(
@@ -47,16 +49,19 @@ class RegistryProcess:
         arguments: Sequence[str] = (),
         settings: Mapping[str, str] | None = None,
         command: str = "serve",
+        tls: tuple[Path, Path] | None = None,
     ) -> None:
         if (store == "filesystem") != (data is not None):
             raise ValueError("a file-system store needs a data directory, a memory store has none")
         self.address = f"127.0.0.1:{free_port()}"
-        self.url = f"http://{self.address}"
+        self.url = f"{'https' if tls else 'http'}://{self.address}"
         self.data = data
         self.log = log
         place = {"memory": ["--memory"], "filesystem": ["--data", str(data)], "s3": []}[store]
         self._command = [sys.executable, "-m", "registry", command, "--addr", self.address]
         self._command += [*place, "--workers", str(workers), *arguments]
+        if tls is not None:
+            self._command += ["--tls-certificate", str(tls[0]), "--tls-key", str(tls[1])]
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)
         } | {f"{_PREFIX}{name}": value for name, value in (settings or {}).items()}
@@ -96,7 +101,7 @@ class RegistryProcess:
             )
         self._watchdog = watch(self._process.pid)
         deadline = time.monotonic() + timeout
-        while not is_ready(self.address):
+        while not is_ready(self.url):
             code = self._process.poll()
             if code is not None or time.monotonic() > deadline:
                 self.kill()
@@ -168,13 +173,17 @@ def free_port() -> int:
 
 
 def is_ready(address: str) -> bool:
-    """Tell whether `GET /readyz` on `address` (host:port) answers 200 within 2 seconds."""
+    """Tell whether `GET /readyz` on `address`, host:port or a URL, answers 200 in 2 seconds."""
     return answers(address, "/readyz")
 
 
 def answers(address: str, path: str) -> bool:
-    """Tell whether `GET` of `path` on `address` (host:port) answers 200 within 2 seconds."""
-    connection = http.client.HTTPConnection(address, timeout=2)
+    """Tell whether `GET` of `path` on `address` (as above) answers 200 within 2 seconds."""
+    scheme, _, host = address.rpartition("://")
+    connection = http.client.HTTPConnection(host, timeout=2)
+    if scheme == "https":
+        context = ssl._create_unverified_context()  # noqa: S323, SLF001  it only asks whether it runs
+        connection = http.client.HTTPSConnection(host, timeout=2, context=context)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == 200

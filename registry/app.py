@@ -218,9 +218,10 @@ async def _run(
     async with admitted(config, backend, services, limits, purge=first) as admission:
         if admission.tenancy is not None:
             _watch_tenancy(observer.metrics, admission.tenancy)
-        rooms: list[Room] = [health, *admission.rooms]
+        rooms: list[Room] = [health, *admission.tokens]
         if not process.tokens_only:
-            rooms.append(RegistryApi(Server(services, admission.policy, limits, admission.gate)))
+            api = RegistryApi(Server(services, admission.policy, limits, admission.gate))
+            rooms += [*admission.rooms, api]
         endpoint = Endpoint(rooms, observer)
         expiring = asyncio.create_task(_expire_uploads(services.uploads)) if first else None
         await _listen(config, process, endpoint, health, observer, certificate, signals)

@@ -21,13 +21,15 @@ from registry.service.services import Services
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Who is let in, what they may do, and the rooms beside the API where logins are seen to.
+    """Who is let in, what they may do, and the rooms beside the API where that is seen to.
 
-    ``tenancy`` is ``None`` where there are no projects: anyone may do all.
+    ``tokens`` is the token service's, which may be served alone. ``tenancy`` is ``None`` where
+    there are no projects: anyone may do all.
     """
 
     policy: Policy
     gate: Gate
+    tokens: Sequence[Room]
     rooms: Sequence[Room]
     tenancy: Tenancy | None = None
 
@@ -41,7 +43,7 @@ async def admitted(
     if auth.mode == "open":
         policy = OpenPolicy()
         management = Management(Managed(policy, services, None), None, limits)
-        yield Admission(policy, OpenGate(), (management,))
+        yield Admission(policy, OpenGate(), (), (management,))
         return
     passwords = Passwords()
     tenancy = Tenancy.over(
@@ -69,5 +71,5 @@ async def admitted(
             stack.callback(purging.cancel)
         managed = Managed(tenancy.policy, services, tenancy)
         management = Management(managed, opened.login, limits)
-        rooms = (opened.tokens, management)
-        yield Admission(tenancy.policy, LoginGate(opened.login), rooms, tenancy)
+        gate = LoginGate(opened.login)
+        yield Admission(tenancy.policy, gate, (opened.tokens,), (management,), tenancy)

@@ -51,7 +51,7 @@ class TenantRegistry(LocalRegistry):
         assert admission.tenancy is not None
         self.tenancy, self.services = admission.tenancy, services
         api = RegistryApi(Server(services, admission.policy, self._limits, admission.gate))
-        return [*admission.rooms, api]
+        return [*admission.tokens, *admission.rooms, api]
 
     async def _stop(self) -> None:
         await self._stack.aclose()

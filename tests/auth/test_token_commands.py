@@ -79,6 +79,8 @@ def test_a_token_service_alone_issues_what_the_registry_takes(data, registry_ser
         assert status(server, headers=token(alone)) == 200
         assert status(alone, headers=token(alone)) == 404
         assert status(alone, "/v2/demo/env/tags/list", BASIC) == 404
+        assert status(alone, "/api/v1/projects", BASIC) == 404
+        assert status(server, "/api/v1/projects", BASIC) == 200
         assert status(alone, "/readyz") == 200
 
 
