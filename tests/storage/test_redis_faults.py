@@ -344,6 +344,28 @@ async def test_a_lease_lives_through_the_loss_of_redis(redis_servers, store):
                     pass
 
 
+async def test_fences_grow_through_a_restart_and_without_redis(redis_servers, store):
+    server = redis_servers.server()
+    fences = []
+
+    async def take(party):
+        async with party.hold("a", wait=2) as lease:
+            fences.append(lease.fence)
+
+    async with replica(store, server.url) as one, replica(store, server.url) as other:
+        await both_trust(one, other)
+        await take(one)
+        await take(other)
+        server.kill()
+        await take(one)
+        await take(other)
+        server.start()
+        await both_trust(one, other)
+        await take(one)
+        await take(other)
+    assert fences == sorted(set(fences))
+
+
 async def test_two_that_name_different_redis_are_slow_and_right(redis_servers, store):
     """A mistake in the settings: each would trust a Redis that the other never tells."""
     urls = [redis_servers.server().url, redis_servers.server().url]
