@@ -32,6 +32,7 @@ from registry.http.observe import RequestRecord
 from registry.http.scrape import MetricsServer
 from registry.http.tls import Certificate, TLSError
 from registry.logs import LineHandler, Sink, Writer, configure, text_wanted
+from registry.rates import limiting
 from registry.service.composed import Composed
 from registry.service.projects.tenancy import Tenancy
 from registry.service.remembered import Kept, Remembered
@@ -215,13 +216,20 @@ async def _run(
     _watch_caches(observer.metrics, services)
     health = Health(backend.store)
     first = process.number == 0 and not process.tokens_only
-    async with admitted(config, backend, services, limits, purge=first) as admission:
+    async with (
+        limiting(config) as limited,
+        admitted(config, backend, services, limits, limited, purge=first) as admission,
+    ):
+        throttle = limited.throttle
+        if throttle is not None:
+            observer.metrics.watch_refused(throttle.refused)
         if admission.tenancy is not None:
             _watch_tenancy(observer.metrics, admission.tenancy)
-        rooms: list[Room] = [health, *admission.tokens]
+        slowing = [throttle] if throttle is not None else []
+        rooms: list[Room] = [health, *slowing, *admission.tokens]
         if not process.tokens_only:
-            api = RegistryApi(Server(services, admission.policy, limits, admission.gate))
-            rooms += [*admission.rooms, api]
+            server = Server(services, admission.policy, limits, admission.gate, throttle)
+            rooms += [*admission.rooms, RegistryApi(server)]
         endpoint = Endpoint(rooms, observer)
         expiring = asyncio.create_task(_expire_uploads(services.uploads)) if first else None
         await _listen(config, process, endpoint, health, observer, certificate, signals)

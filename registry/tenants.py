@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from auth.chain import Unlimited
 from auth.passwords import Passwords
 from auth.policy import OpenPolicy, Policy
 from registry import logins
@@ -15,6 +16,7 @@ from registry.http.gate import Gate, LoginGate, OpenGate
 from registry.http.limits import Limits
 from registry.http.management.room import Management
 from registry.http.management.route import Managed
+from registry.rates import Limiting
 from registry.service.projects.tenancy import Tenancy, TenancyTerms
 from registry.service.services import Services
 
@@ -36,13 +38,21 @@ class Admission:
 
 @contextlib.asynccontextmanager
 async def admitted(
-    config: Config, backend: Backend, services: Services, limits: Limits, *, purge: bool
+    config: Config,
+    backend: Backend,
+    services: Services,
+    limits: Limits,
+    limiting: Limiting | None = None,
+    *,
+    purge: bool,
 ) -> AsyncIterator[Admission]:
     """Open what the configuration says of logins. With ``purge``, see to removed projects too."""
     auth = config.auth
+    limiting = limiting or Limiting()
+    throttle = limiting.throttle
     if auth.mode == "open":
         policy = OpenPolicy()
-        management = Management(Managed(policy, services, None), None, limits)
+        management = Management(Managed(policy, services, None), None, limits, throttle)
         yield Admission(policy, OpenGate(), (), (management,))
         return
     passwords = Passwords()
@@ -64,12 +74,13 @@ async def admitted(
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(passwords.close)
         opened = await stack.enter_async_context(
-            logins.opened(config, backend.store, accounts, passwords, limits)
+            logins.opened(config, backend.store, accounts, passwords, limits, limiting.attempts)
         )
         if purge:
             purging = asyncio.create_task(tenancy.removals.run())
             stack.callback(purging.cancel)
-        managed = Managed(tenancy.policy, services, tenancy)
-        management = Management(managed, opened.login, limits)
+        attempts = limiting.attempts or Unlimited()
+        managed = Managed(tenancy.policy, services, tenancy, attempts)
+        management = Management(managed, opened.login, limits, throttle)
         gate = LoginGate(opened.login)
         yield Admission(tenancy.policy, gate, (opened.tokens,), (management,), tenancy)

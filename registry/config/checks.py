@@ -1,5 +1,6 @@
 """What must hold between settings, once all of them are known."""
 
+from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 from registry.config.check_auth import check_auth
@@ -18,6 +19,11 @@ def check(config: Config) -> None:
         raise error("tls.client_ca", "client certificates need a certificate of the server's own")
     if config.storage.driver == "s3":
         _check_s3(config)
+    try:
+        for network in config.server.trusted_proxies:
+            ip_network(network)
+    except ValueError as problem:
+        raise error("server.trusted_proxies", str(problem)) from None
     check_redis(config)
     check_auth(config)
 

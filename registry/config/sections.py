@@ -29,6 +29,10 @@ class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             description="Scheme, host and port that clients use; empty: those of each request.",
         ),
     ] = ""
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(description="Networks of proxies whose X-Forwarded-For is believed; empty: none."),
+    ] = ()
     open_to_network: Annotated[
         bool,
         Meta(description="Serve without login on an address that other machines can reach."),
@@ -254,6 +258,41 @@ class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     ] = False
 
 
+_PerSecond = Annotated[float, Meta(ge=0, le=1_000_000)]
+_Burst = Annotated[int, Meta(ge=1, le=10_000_000)]
+
+
+class RatesConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How often one address and one caller may ask."""
+
+    enabled: Annotated[
+        Literal["auto", "on", "off"],
+        Meta(description="Whether there are limits; auto: where auth.mode is projects."),
+    ] = "auto"
+    address_per_second: Annotated[
+        _PerSecond, Meta(description="Requests of one address in a second, lasting; 0: any number.")
+    ] = 500.0
+    address_burst: Annotated[
+        _Burst, Meta(description="Requests of one address that may come at once.")
+    ] = 5000
+    principal_per_second: Annotated[
+        _PerSecond, Meta(description="Requests of one caller in a second, lasting; 0: any number.")
+    ] = 200.0
+    principal_burst: Annotated[
+        _Burst, Meta(description="Requests of one caller that may come at once.")
+    ] = 2000
+    management_per_second: Annotated[
+        _PerSecond,
+        Meta(description="Management calls of one caller in a second, lasting; 0: any number."),
+    ] = 20.0
+    management_burst: Annotated[
+        _Burst, Meta(description="Management calls of one caller that may come at once.")
+    ] = 200
+    logins: Annotated[
+        bool, Meta(description="Let callers wait longer and longer after failed logins.")
+    ] = True
+
+
 class CacheConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a worker remembers of the store, so as not to ask it again."""
 
@@ -298,6 +337,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     storage: StorageConfig = field(default_factory=StorageConfig)
     coordination: CoordinationConfig = field(default_factory=CoordinationConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    rates: RatesConfig = field(default_factory=RatesConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     log: LogConfig = field(default_factory=LogConfig)

@@ -51,6 +51,8 @@ class RegistryApi:
         server = self._server
         identity = await server.gate.identify(http, request, verb)
         record.principal = identity.name
+        if server.throttle is not None:
+            await server.throttle.principal(identity, record)
         action = Action(verb, repository, address=record.remote)
         decision = await server.policy.decide(identity, action)
         if isinstance(decision, Deny):

@@ -13,6 +13,7 @@ from auth.policy import Action, Allow, Policy, Verb
 from registry.http.answer import Answer
 from registry.http.gate import Gate
 from registry.http.limits import Limits
+from registry.http.throttle import Throttle
 from registry.service.services import Services
 from registry.spec.conditions import Conditions
 from registry.spec.names import Place, RepositoryName
@@ -37,6 +38,7 @@ class Server:
     policy: Policy
     limits: Limits
     gate: Gate
+    throttle: Throttle | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,16 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, cast
 
-from aiohttp import StreamReader
+from aiohttp import StreamReader, hdrs
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.helpers import reify
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong, TransferEncodingError
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web import BaseRequest, RequestHandler, Server, StreamResponse
 
 from registry.config import ServerConfig, TLSConfig
 from registry.http.answer import Answer
+from registry.http.forwarded import Proxies
 from registry.http.observe import Observer, RequestRecord
 from registry.http.tls import Certificate
 from registry.spec.errors import (
@@ -72,6 +74,15 @@ class _Request(BaseRequest):
         super().__init__(*parts)
         self._web = web
 
+    @reify
+    def remote(self) -> str:
+        """The address of the client: of the connection, or what a proxy says that is believed."""
+        address = super().remote or ""
+        proxies = self._web.proxies
+        if proxies and hdrs.X_FORWARDED_FOR in self.headers:
+            return proxies.client(address, self.headers.getall(hdrs.X_FORWARDED_FOR))
+        return address
+
     @property
     def keep_alive(self) -> bool:
         """Whether another request may follow."""
@@ -89,6 +100,7 @@ class _Web(Server):
         super().__init__(handler)
         self.config = config
         self.observer = observer
+        self.proxies = Proxies(config.trusted_proxies)
         self.draining = False
 
     def _make_request(

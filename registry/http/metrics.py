@@ -51,6 +51,7 @@ class Metrics:
         self._reloads: dict[str, int] = dict.fromkeys(("ok", "error"), 0)
         self._caches: dict[str, Callable[[], tuple[int, int]]] = {}
         self._dropped: dict[str, Callable[[], int]] = {}
+        self._refused: Callable[[], Mapping[str, int]] = dict
         self._connections: Callable[[], int] = int
         self._began = time.time()
 
@@ -113,6 +114,10 @@ class Metrics:
         """Ask for the lines that a log dropped since the start."""
         self._dropped[log] = dropped
 
+    def watch_refused(self, refused: Callable[[], Mapping[str, int]]) -> None:
+        """Ask for the requests that rate limits refused since the start, by limit."""
+        self._refused = refused
+
     def collect(self) -> Iterator[Metric]:
         """Build all families from what was counted."""
         yield from self._collect_requests()
@@ -155,6 +160,13 @@ class Metrics:
             "moorage_requests_in_flight",
             "Requests that are being answered.",
             self._started - self._finished,
+        )
+        none = dict.fromkeys(("address", "principal", "management", "login"), 0)
+        yield _counter(
+            "moorage_rate_limited",
+            "Requests refused by a rate limit.",
+            "limit",
+            none | dict(self._refused()),
         )
         yield _counter(
             "moorage_uploads", "Upload sessions by what happened to them.", "event", uploads

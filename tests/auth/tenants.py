@@ -15,6 +15,7 @@ from registry.config import load
 from registry.http.api import RegistryApi
 from registry.http.call import Server
 from registry.http.endpoint import Room
+from registry.rates import limiting
 from registry.service.projects.accounts import AccountTerms
 from registry.service.projects.projects import Wanted
 from registry.service.projects.robots import RobotTerms
@@ -42,16 +43,23 @@ class TenantRegistry(LocalRegistry):
         self.services: Services
 
     async def _rooms(self, services: Services, coordinator: Coordinator) -> Sequence[Room]:
-        flags = {"auth.mode": "projects", "auth.bootstrap_secret": BOOTSTRAP} | self._settings
+        flags = {
+            "auth.mode": "projects",
+            "auth.bootstrap_secret": BOOTSTRAP,
+            "rates.enabled": "off",
+        } | self._settings
         config = load(self._files, {}, flags)
         backend = Backend(self.store, coordinator)
+        limited = await self._stack.enter_async_context(limiting(config))
         admission = await self._stack.enter_async_context(
-            admitted(config, backend, services, self._limits, purge=False)
+            admitted(config, backend, services, self._limits, limited, purge=False)
         )
         assert admission.tenancy is not None
         self.tenancy, self.services = admission.tenancy, services
-        api = RegistryApi(Server(services, admission.policy, self._limits, admission.gate))
-        return [*admission.tokens, *admission.rooms, api]
+        throttle = limited.throttle
+        server = Server(services, admission.policy, self._limits, admission.gate, throttle)
+        slowing = [throttle] if throttle is not None else []
+        return [*slowing, *admission.tokens, *admission.rooms, RegistryApi(server)]
 
     async def _stop(self) -> None:
         await self._stack.aclose()

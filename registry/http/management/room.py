@@ -23,6 +23,7 @@ from registry.http.management.problems import refusal
 from registry.http.management.route import PREFIX, Call, Managed, Reply, Route
 from registry.http.management.table import ROUTES, find
 from registry.http.observe import RequestRecord
+from registry.http.throttle import Throttle
 from registry.spec.conditions import Conditions
 from registry.spec.errors import NameUnknown, RegistryError
 from registry.spec.problems import NotAllowed, NotJson, Problem, ProjectUnknown, RequestInvalid
@@ -40,11 +41,18 @@ _HEAD: Final = ("Cache-Control", "no-store")
 class Management:
     """Answers the paths below ``/api/``."""
 
-    def __init__(self, managed: Managed, login: Login | None, limits: Limits) -> None:
+    def __init__(
+        self,
+        managed: Managed,
+        login: Login | None,
+        limits: Limits,
+        throttle: Throttle | None = None,
+    ) -> None:
         """Find out with ``login`` who asks; ``None``: nobody is asked."""
         self._managed = managed
         self._login = login
         self._limits = limits
+        self._throttle = throttle
         self._document = msgspec.json.encode(document(ROUTES))
 
     async def answer(self, http: BaseRequest, record: RequestRecord) -> Answer | None:
@@ -74,6 +82,8 @@ class Management:
         record.repository = str(getattr(given, "repository", None) or "")
         identity = await self._identify(http, route, given)
         record.principal = identity.name
+        if self._throttle is not None:
+            await self._throttle.management(identity, record)
         allowed = await self._decide(http, route, given, identity, record)
         body = await self._body(http, route)
         call = Call(http, given, body, identity, allowed, self._managed, record.remote)

@@ -1,6 +1,7 @@
 """What a route is, and what its handler is given and gives back."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Self, TypeVar
 
@@ -9,6 +10,7 @@ from aiohttp import hdrs
 from aiohttp.web import BaseRequest
 
 from auth.access import Tenant
+from auth.chain import Attempts, TooManyAttempts, Unlimited
 from auth.identity import Identity
 from auth.policy import Action, Allow, Policy, Verb
 from auth.roles import PROJECT_VERBS, REPOSITORY_VERBS
@@ -17,7 +19,7 @@ from registry.service.projects.kept import Leaf
 from registry.service.projects.tenancy import Tenancy
 from registry.service.services import Services
 from registry.spec.conditions import EntityTags
-from registry.spec.errors import RegistryError
+from registry.spec.errors import RegistryError, TooManyRequests
 from registry.spec.names import Place, RepositoryName
 from registry.spec.paths import Template
 from registry.spec.problems import Problem, ProjectsOff, RequestInvalid
@@ -32,11 +34,15 @@ PREFIX: Final = "/api/v1"
 
 @dataclass(frozen=True, slots=True)
 class Managed:
-    """What all routes of a process stand on. ``projects`` is ``None`` where there are none."""
+    """What all routes of a process stand on. ``projects`` is ``None`` where there are none.
+
+    ``attempts`` slows down who guesses a secret.
+    """
 
     policy: Policy
     services: Services
     projects: Tenancy | None
+    attempts: Attempts = field(default_factory=Unlimited)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,24 @@ class Call(Generic[I, B]):
         """Whether the caller may do something else too, which is about no project."""
         action = Action(verb, subject=subject, address=self.address)
         return isinstance(await self.managed.policy.decide(self.identity, action), Allow)
+
+    @asynccontextmanager
+    async def guessing(self, account: str) -> AsyncIterator[None]:
+        """Check a secret inside, such as only ``account`` has: who guesses has to wait.
+
+        ``TooManyRequests`` before it is checked; a problem that is raised inside is a failure.
+        """
+        attempts = self.managed.attempts
+        try:
+            await attempts.admit(self.address, account)
+        except TooManyAttempts as error:
+            raise TooManyRequests(error.retry_after) from error
+        try:
+            yield
+        except Problem:
+            await attempts.failed(self.address, account)
+            raise
+        await attempts.succeeded(self.address, account)
 
     def version(self) -> str | None:
         """The version that a change is to be made to, as services take it.
