@@ -1,5 +1,6 @@
 """Reading an object in pieces, and going on where a connection broke."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -8,6 +9,7 @@ from typing import Final, final
 import aiohttp
 
 from storage._s3_bucket import Bucket
+from storage._s3_wire import pause_before
 from storage._s3_xml import error_code
 from storage.ports import NotFound, Unavailable
 
@@ -93,6 +95,7 @@ class S3Reader:
                 await self.close()
                 if not left:
                     raise Unavailable(self._key, f"the store does not answer: {error}") from error
+                await asyncio.sleep(pause_before(_TRIES - left))
             else:
                 return
 

@@ -186,9 +186,9 @@ class Wire:
         return await self._signer.presign(self._public + escaped(key), query, seconds)
 
     async def _tries(self, request: Request) -> Answer:
-        pause = _FIRST_PAUSE
         repeated = False
-        for left in reversed(range(_TRIES)):
+        for number in range(1, _TRIES + 1):
+            wanted = 0.0
             try:
                 async with await self._send(request) as response:
                     body = await response.read()
@@ -196,17 +196,16 @@ class Wire:
                 if not _busy(answer):
                     return answer
                 why = f"{answer.status} {answer.code}".strip()
-                # what the store says of pauses, within reason
-                wanted = answer.headers.get("Retry-After", "")
-                pause = max(pause, float(wanted)) if wanted.isdecimal() else pause
+                asked = answer.headers.get("Retry-After", "")
+                wanted = float(asked) if asked.isdecimal() else 0.0
                 repeated |= answer.code != _UNDONE
             except (aiohttp.ClientError, OSError) as error:
                 why = str(error) or type(error).__name__
                 repeated = True
-            if left:
+            if number < _TRIES:
                 _log.debug("%s %s is tried again: %s", request.operation, request.key, why)
-                await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  no secret
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                # the store may ask for a longer pause; the time of the whole call is bounded
+                await asyncio.sleep(max(pause_before(number + 1), wanted))
         raise Unavailable(request.key, f"the store does not answer: {why}")
 
     async def _send(self, request: Request) -> Any:
@@ -255,6 +254,12 @@ def _trusting(ca_file: str) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file or None)
     except OSError as error:  # an unreadable file, or one that is no PEM
         raise Unavailable(ca_file, f"authorities can't be read from it: {error}") from error
+
+
+def pause_before(number: int) -> float:
+    """The seconds to wait before the try of that number, from 2: more each time, not all alike."""
+    longest = min(_FIRST_PAUSE * 2 ** (number - 2), _LONGEST_PAUSE)
+    return random.uniform(longest / 2, longest)  # noqa: S311  no secret
 
 
 async def unbroken(step: Coroutine[Any, Any, T]) -> T:
