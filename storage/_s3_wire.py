@@ -173,7 +173,7 @@ class Wire:
             async with asyncio.timeout(seconds):
                 return await self._tries(request)
         except TimeoutError:
-            raise Unavailable(request.key, f"no answer from the store in {seconds:g} s") from None
+            raise Unavailable(self._subject(request), f"no answer in {seconds:g} s") from None
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -206,7 +206,11 @@ class Wire:
                 _log.debug("%s %s is tried again: %s", request.operation, request.key, why)
                 # the store may ask for a longer pause; the time of the whole call is bounded
                 await asyncio.sleep(max(pause_before(number + 1), wanted))
-        raise Unavailable(request.key, f"the store does not answer: {why}")
+        raise Unavailable(self._subject(request), f"the store does not answer: {why}")
+
+    def _subject(self, request: Request) -> str:
+        """What an error is about: a listing has no key."""
+        return request.key or f"bucket {self.bucket} ({request.operation})"
 
     async def _send(self, request: Request) -> Any:
         assert self._session is not None  # noqa: S101  open() was forgotten
