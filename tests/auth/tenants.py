@@ -9,6 +9,7 @@ from typing import Any
 
 from auth.access import Tenant
 from auth.identity import Identity
+from auth.policy import Policy
 from auth.roles import Role, Visibility
 from registry.backend import Backend
 from registry.config import load
@@ -41,6 +42,7 @@ class TenantRegistry(LocalRegistry):
         self._stack = AsyncExitStack()
         self.tenancy: Tenancy
         self.services: Services
+        self.policy: Policy
 
     async def _rooms(self, services: Services, coordinator: Coordinator) -> Sequence[Room]:
         flags = {
@@ -56,6 +58,7 @@ class TenantRegistry(LocalRegistry):
         )
         assert admission.tenancy is not None
         self.tenancy, self.services = admission.tenancy, services
+        self.policy = admission.policy
         throttle = limited.throttle
         server = Server(services, admission.policy, self._limits, admission.gate, throttle)
         slowing = [throttle] if throttle is not None else []

@@ -70,6 +70,9 @@ def registry():
         registry.project("public", Visibility.PUBLIC, vic="owner")
         with registry.caller(basic("vic")) as victim:
             push_image(victim, "foreign/app", "x", "v1")
+        # A password is checked once, and then remembered: no test's first request is the one.
+        with registry.caller(basic("mal")) as stranger:
+            stranger.get("/v2/").expect(200)
         yield registry
 
 
@@ -84,7 +87,8 @@ def callers(registry):
 
 
 def forget(registry):
-    """Begin as a process does that has just started."""
+    """Begin as a process does that has just started, but that knows the caller's password."""
+    registry.policy._judged.clear()
     directory = registry.tenancy.directory
     directory.known._entries.clear()
     directory.standings._entries.clear()
