@@ -47,8 +47,8 @@ from storage.ports import (
 __all__ = ["DirectoryRefused", "FileStore"]
 
 
-CHECKPOINT = 64 * 1024 * 1024
-"""Bytes after which a sync of an upload is worth its price."""
+CHECKPOINT = 256 * 1024 * 1024
+"""Bytes after which a sync of an upload is worth its price; the upload stands still meanwhile."""
 
 
 @final
