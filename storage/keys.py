@@ -31,6 +31,9 @@
     shared/<name>/<target name>              something may be shared between the two
     removals/<id>                            the project is being purged, and how far that is
     secrets/bootstrap                        the first administrator has been made
+    audit/events/<id>/<time>.<writer>.<batch>   events of the audit log that are about the project;
+                                             ``_`` for the id: about none
+    audit/heads/<writer>                     how far a process has come that writes events
 
 ``!`` ends a repository's name. It sorts below every character that names may have, so keys list in
 the byte order of the names; and with it no key is a directory of another, though both ``a`` and
@@ -57,6 +60,9 @@ SHARED = "shared/"
 REMOVALS = "removals/"
 BOOTSTRAP = "secrets/bootstrap"
 
+AUDIT = "audit/events/"
+AUDIT_HEADS = "audit/heads/"
+
 EVERYONE = "everyone"
 """Stands for all callers where a principal is named: what is public is theirs."""
 
@@ -67,6 +73,7 @@ MAX_PRINCIPAL = 240
 """Longest principal, in characters as a key has them (``principal_segment``)."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:-]")
+_BATCH = re.compile(r"audit/events/([^/]+)/[0-9]{13}\.([0-9a-f]{16})\.([0-9]{8,})").fullmatch
 _ESCAPED = re.compile(r"(?:=[0-9A-F]{2})+")
 SIGNING_KEYS = "secrets/tokens/"
 INSTALLATION = "coordination/installation"
@@ -280,6 +287,27 @@ def part(principal: str, project: str) -> str:
 def removal(tenant: str) -> str:
     """How far the purge of a removed project is."""
     return f"{REMOVALS}{tenant}"
+
+
+def audited(tenant: str) -> str:
+    """The prefix of the audit log's events about a project, ``""``: about none."""
+    return f"{AUDIT}{tenant or '_'}/"
+
+
+def audit_batch(tenant: str, milliseconds: int, writer: str, number: int) -> str:
+    """Events about a project in a batch that was begun at this Unix time; keys sort by it."""
+    return f"{audited(tenant)}{milliseconds:013}.{writer}.{number:08}"
+
+
+def audit_batch_parts(key: str) -> tuple[str, str, int] | None:
+    """The inverse of ``audit_batch``: project, writer, number. ``None`` for any other key."""
+    found = _BATCH(key)
+    return ("" if found[1] == "_" else found[1], found[2], int(found[3])) if found else None
+
+
+def audit_head(writer: str) -> str:
+    """How far a process has come that writes events."""
+    return f"{AUDIT_HEADS}{writer}"
 
 
 def principal_segment(principal: str) -> str:
