@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import mmap
 import os
 import socket
 from collections.abc import AsyncIterable
@@ -12,7 +13,10 @@ from aiohttp.web import BaseRequest
 from storage.ports import OpenFile
 
 _STRIDE = 16 * 1024 * 1024
-"""The most bytes that one call of ``sendfile`` is asked for, so that many clients share threads."""
+"""The most bytes that a thread sends in one go, so that many clients share threads."""
+
+_WINDOW = 4 * 1024 * 1024
+"""Bytes of a file that are mapped at once: what a transfer adds to the process's memory."""
 
 _sending = ThreadPoolExecutor(8, "sending")
 
@@ -55,18 +59,36 @@ def _send_some(sock: int, file: int, start: int, count: int) -> int:
     """Send until the socket's buffer is full or ``count`` bytes are gone; return the number."""
     sent = 0
     while sent < count:
-        try:
-            step = os.sendfile(sock, file, start + sent, count - sent)
-        except BlockingIOError:
+        skipped = (start + sent) % mmap.ALLOCATIONGRANULARITY
+        length = min(_WINDOW, skipped + count - sent)
+        written = _send_window(sock, file, start + sent - skipped, length, skipped)
+        sent += written
+        if written < length - skipped:
             break
-        except OSError as error:
-            if error.errno == errno.ENOTCONN:
-                raise ConnectionResetError("the client went away") from error
-            raise
-        if step == 0:
-            raise ConnectionResetError("the content ended early")
-        sent += step
     return sent
+
+
+def _send_window(sock: int, file: int, start: int, length: int, skipped: int) -> int:
+    """Send what follows the first ``skipped`` bytes of a window; the number that was taken."""
+    try:
+        window = mmap.mmap(file, length, prot=mmap.PROT_READ, offset=start)
+    except ValueError as error:
+        raise ConnectionResetError("the content ended early") from error
+    at = skipped
+    with window, memoryview(window) as view:
+        while at < length:
+            with view[at:] as rest:
+                try:
+                    at += os.write(sock, rest)
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    if error.errno == errno.EFAULT:
+                        raise ConnectionResetError("the content can't be read") from error
+                    if error.errno == errno.ENOTCONN:
+                        raise ConnectionResetError("the client went away") from error
+                    raise
+    return at - skipped
 
 
 async def _writable(sock: int, idle_seconds: float) -> None:
