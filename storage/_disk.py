@@ -16,6 +16,7 @@ from pathlib import Path
 from time import time
 from typing import final
 
+from storage._empties import Empties
 from storage._files import (
     VALUE,
     VOLATILE,
@@ -54,6 +55,9 @@ NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 Check = Callable[[], None]
 """Raises where a write must not happen; called while no other writer of the key can change it."""
+
+Place = Callable[[int, str], None]
+"""Gives a file its name in the directory that is open at a descriptor."""
 
 
 class _KeyLocks:
@@ -100,9 +104,11 @@ class Disk:
         self._count = count()
         self.ordered = orders_renames(self.objects.fd)
         self._durable: dict[str, int] = {}
+        self._empties = Empties(self.temporary, self.fresh_name, ordered=self.ordered)
 
     def close(self) -> None:
         """Close the descriptors."""
+        self._empties.close()
         for part in (self.objects, self.partial, self.temporary, self._root, self._ranges):
             part.close()
 
@@ -193,6 +199,13 @@ class Disk:
 
     def settle(self, key: str, name: str, source: Directory, check: Check | None) -> None:
         """Move the file ``name`` of ``source`` to ``key``, if ``check`` does not raise."""
+
+        def rename(directory: int, last: str) -> None:
+            os.rename(name, last, src_dir_fd=source.fd, dst_dir_fd=directory)
+
+        self._place(key, rename, check)
+
+    def _place(self, key: str, place: Place, check: Check | None) -> None:
         parent, _, last = key.rpartition("/")
         for _ in range(_RETRIES):
             fd = self._directory(key, parent)
@@ -200,11 +213,11 @@ class Disk:
                 with self._locks.hold(key):
                     if check is not None:
                         check()
-                    os.rename(name, last, src_dir_fd=source.fd, dst_dir_fd=fd)
+                    place(fd, last)
             except FileNotFoundError:
-                # The directory was empty, and was removed, after it was opened. Or is it the file?
-                os.stat(name, dir_fd=source.fd, follow_symlinks=False)
-                continue
+                if os.fstat(fd).st_nlink:
+                    raise
+                continue  # the directory was empty, and was removed, after it was opened
             finally:
                 os.close(fd)
             return
@@ -253,25 +266,33 @@ class Disk:
         durable: bool = True,
         commit: bool = True,
     ) -> str:
-        name = self.fresh_name()
         with writing(key):
-            try:
-                self._fill(name, data, durable=durable)
-                self.settle(key, name, self.temporary, check)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(name, dir_fd=self.temporary.fd)
-                raise
+            if durable and not data:
+                self._place(key, self._empties.place, check)
+            else:
+                self._fill_and_settle(key, data, check, durable=durable)
             if commit:
                 self.sync(_parent(key))
         return digest(data).hex()
+
+    def _fill_and_settle(
+        self, key: str, data: bytes, check: Check | None, *, durable: bool
+    ) -> None:
+        name = self.fresh_name()
+        try:
+            self._fill(name, data, durable=durable)
+            self.settle(key, name, self.temporary, check)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self.temporary.fd)
+            raise
 
     def _fill(self, name: str, data: bytes, *, durable: bool) -> None:
         mode = VALUE if durable else VOLATILE
         fd = os.open(name, NEW | os.O_CLOEXEC, mode, dir_fd=self.temporary.fd)
         try:
             write_all(fd, data if durable else sealed(data), 0)
-            if durable and (data or not self.ordered):
+            if durable:
                 os.fsync(fd)
         finally:
             os.close(fd)

@@ -277,7 +277,7 @@ class OpenFile:
 
 
 class FileContent(Protocol):
-    """Content that is a local file, so that the kernel can send it (``sendfile(2)``)."""
+    """Content that is a local file, so that it can be sent from where the kernel has it."""
 
     def open_file(self, key: str) -> AbstractAsyncContextManager[OpenFile]:
         """Open the finished content at ``key``; ``NotFound`` if there is none.

@@ -24,12 +24,12 @@ _sending = ThreadPoolExecutor(8, "sending")
 async def send_file(
     request: BaseRequest, file: OpenFile, start: int, end: int, idle_seconds: float
 ) -> None:
-    """Let the kernel send bytes ``start`` to ``end`` of the file; the head must be written already.
+    """Send bytes ``start`` to ``end`` of the file; the head must be written already.
 
-    ``sendfile(2)`` runs in a thread, because it waits for the disk where the file is not in
-    memory; waiting for the client is done on the loop. Works on uvloop too, which has no
-    ``sendfile`` of its own. ``ConnectionError`` when the client goes away or takes nothing for
-    ``idle_seconds``.
+    They are written to the socket from where the kernel has them (mmap(2)), with one copy, in a
+    thread, because that waits for the disk where the file is not in memory; waiting for the client
+    is done on the loop. ``ConnectionError`` when the client goes away, takes nothing for
+    ``idle_seconds``, or the file is shorter or can't be read.
     """
     transport = request.transport
     if transport is None:
@@ -125,7 +125,7 @@ async def _drained(request: BaseRequest, idle_seconds: float) -> None:
 async def send_pieces(
     request: BaseRequest, pieces: AsyncIterable[bytes], idle_seconds: float
 ) -> None:
-    """Write each piece, and wait for the client; as ``send_file`` without the kernel's help."""
+    """Write each piece, and wait for the client; as ``send_file`` where there is no file."""
     writer = request.writer
     async for data in pieces:
         try:

@@ -21,8 +21,8 @@ def test_the_file_system_answers_as_the_memory_does(operations):
         for operation in operations:
             assert await one.do(operation) == await other.do(operation), operation
         assert await files.list("k/") == await memory.list("k/")
-        assert list((root / "tmp").iterdir()) == []
         files.close()
+        assert list((root / "tmp").iterdir()) == []
 
     with tempfile.TemporaryDirectory() as directory:
         asyncio.run(run(Path(directory)))
