@@ -16,7 +16,7 @@ from pathlib import Path
 from time import time
 from typing import final
 
-from storage._empties import Empties
+from storage._empties import TINY, Empties
 from storage._files import (
     VALUE,
     VOLATILE,
@@ -267,8 +267,12 @@ class Disk:
         commit: bool = True,
     ) -> str:
         with writing(key):
-            if durable and not data:
-                self._place(key, self._empties.place, check)
+            if durable and len(data) <= TINY:
+
+                def place(directory: int, name: str) -> None:
+                    self._empties.place(directory, name, data)
+
+                self._place(key, place, check)
             else:
                 self._fill_and_settle(key, data, check, durable=durable)
             if commit:

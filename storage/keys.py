@@ -12,9 +12,13 @@
     blobs/<alg>/<aa>/<hex>                   pointer: the blob's size, and its data key; or instead
                                              of that a line feed and the bytes of a small blob
     refs/<alg>:<hex>/<repository>!           the repository holds the blob (reverse membership)
+    gc/due/<time>.<random>                   candidates of the collector, to be looked at then
+    gc/…                                     how far the collector is
     catalog/<repository>!                    the repository exists
     repos/<repository>!/blobs/<alg>:<hex>              the blob is a member of the repository
     repos/<repository>!/manifests/<alg>:<hex>          media type, line feed, the exact bytes
+    repos/<repository>!/needed/<blob>/<alg>:<hex>      the manifest needs the blob
+    repos/<repository>!/deleted/<alg>:<hex>            a manifest that was deleted, and its tags
     repos/<repository>!/tags/<tag>                     where the tag points
     repos/<repository>!/tagged/<alg>:<hex>/<tag>       the tag may point at the manifest
     repos/<repository>!/referrers/<subject>/<alg>:<hex>   the referrer's descriptor
@@ -51,6 +55,12 @@ from registry.spec.digest import Digest
 from registry.spec.names import Place, SessionId, Tag
 
 CATALOG = "catalog/"
+CANDIDATES = "gc/due/"
+LINKED = "gc/linked"
+MARK = "gc/mark"
+DATA = "data/"
+POINTERS = "blobs/"
+REFERENCES = "refs/"
 UPLOADS = "uploads/"
 SESSION_KEY = "secrets/sessions"
 PROJECTS = "projects/"
@@ -117,6 +127,27 @@ def reference_place(key: str) -> Place:
     return Place(key.split("/", 2)[2][:-1])
 
 
+def candidate(milliseconds: int, number: str) -> str:
+    """Candidates of the collector, to be looked at from this Unix time on; keys sort by it."""
+    return f"{CANDIDATES}{milliseconds:013}.{number}"
+
+
+def candidate_due(key: str) -> int:
+    """From when on a candidate is to be looked at, in milliseconds of Unix time."""
+    return int(key[len(CANDIDATES) :].partition(".")[0])
+
+
+def holders(digest: Digest) -> str:
+    """The prefix of all reverse memberships of a blob."""
+    return f"refs/{digest}/"
+
+
+def pointer_digest(key: str) -> Digest:
+    """The inverse of ``pointer``."""
+    _, algorithm, _, hex_ = key.split("/")
+    return Digest(f"{algorithm}:{hex_}")
+
+
 def catalog(repository: Place) -> str:
     """The repository exists."""
     return f"{CATALOG}{repository}!"
@@ -152,6 +183,36 @@ def repository_parts(key: str) -> tuple[Place, str, str]:
 def blob(repository: Place, digest: Digest) -> str:
     """Membership of a blob in a repository."""
     return f"repos/{repository}!/blobs/{digest}"
+
+
+def members_of(repository: Place) -> str:
+    """The prefix of the blobs that a repository holds."""
+    return f"repos/{repository}!/blobs/"
+
+
+def manifests(repository: Place) -> str:
+    """The prefix of a repository's manifests."""
+    return f"repos/{repository}!/manifests/"
+
+
+def needed(repository: Place, blob: Digest) -> str:
+    """The prefix of the manifests that need a blob."""
+    return f"repos/{repository}!/needed/{blob}/"
+
+
+def all_needed(repository: Place) -> str:
+    """The prefix of the entries of all blobs that manifests need."""
+    return f"repos/{repository}!/needed/"
+
+
+def deleted(repository: Place, digest: Digest) -> str:
+    """A manifest that was deleted, and can be had back."""
+    return f"repos/{repository}!/deleted/{digest}"
+
+
+def all_deleted(repository: Place) -> str:
+    """The prefix of a repository's deleted manifests."""
+    return f"repos/{repository}!/deleted/"
 
 
 def manifest(repository: Place, digest: Digest) -> str:

@@ -69,7 +69,9 @@ async def put_manifest(call: Call[PutManifest]) -> Answer:
 async def delete_manifest(call: Call[DeleteManifest]) -> Answer:
     """Delete a tag, or a manifest and its tags (end-9)."""
     asked = call.request
-    await call.server.services.manifests.delete(call.place, asked.reference, call.conditions())
+    await call.server.services.manifests.delete(
+        call.place, asked.reference, call.conditions(), call.identity.name
+    )
     return Answer(202)
 
 

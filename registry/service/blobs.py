@@ -4,9 +4,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
+from registry.service.collection.candidates import Candidates
+from registry.service.entries import Entries
+from registry.service.memberships import Memberships, member_name
+from registry.service.pointers import ContentGone, Pointers
 from registry.service.presence import exists
 from registry.service.records import Pointer
 from registry.service.remembered import Kept, Remembered
+from registry.service.terms import TERMS, Terms
 from registry.spec.digest import Digest
 from registry.spec.errors import BlobUnknown
 from registry.spec.names import Place
@@ -19,6 +24,7 @@ from storage.ports import (
     FileContent,
     NotFound,
     OpenFile,
+    Unavailable,
 )
 
 SMALL = 64 * 1024
@@ -26,6 +32,9 @@ SMALL = 64 * 1024
 are answered from memory where it has them."""
 
 _MOUNT_CANDIDATES = 100
+
+_TRIES = 5
+"""How often what took longer than the patience is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +63,51 @@ class Blobs:
         files: FileContent | None,
         coordinator: Coordinator,
         memory: int,
+        entries: Entries,
+        candidates: Candidates,
+        terms: Terms = TERMS,
     ) -> None:
         """Remember members and small contents in up to ``memory`` bytes.
 
-        ``files`` is the same store, where its content is local files.
+        ``files`` is the same store, where its content is local files. ``candidates`` are told of
+        what may be left without a manifest.
         """
         self._store = store
         self._files = files
         self._coordinator = coordinator
+        self._terms = terms
+        self._entries = entries
+        self._candidates = candidates
+        self._members = Memberships(store, entries, terms)
+        self._pointers = Pointers(store, terms)
         self.members: Remembered[Blob] = Remembered(coordinator, memory // 4, lambda _: 400)
         self.contents: Kept[bytes] = Kept(memory * 3 // 4, len)
 
     async def find(self, repository: Place, digest: Digest) -> Blob:
-        """Return the blob, if the repository holds it; else ``BlobUnknown`` (end-2)."""
+        """Return the blob, if the repository holds it; else ``BlobUnknown`` (end-2).
+
+        It stays for the grace at least: a client that is told of it may skip its upload.
+        """
 
         async def load() -> Blob:
             try:
                 # One after the other: what others hold must not show in the time that it takes.
-                await self._store.get(keys.blob(repository, digest))
+                if not await self._members.look(repository, digest):
+                    raise BlobUnknown(digest)
                 pointer = await self._pointer(digest)
             except NotFound:
                 raise BlobUnknown(digest) from None
             return Blob(digest, pointer.size, pointer.data)
 
-        return await self.members.get(_membership(repository, digest), load)
+        for _ in range(_TRIES):
+            began = self._terms.pace()
+            blob = await self.members.get(member_name(repository, digest), load)
+            if self._in_time(began):
+                return blob
+        raise _too_slow(digest)
+
+    def _in_time(self, began: float) -> bool:
+        return self._terms.pace() - began <= self._terms.patience
 
     async def holds(self, repository: Place, digest: Digest) -> bool:
         """Whether the repository holds the blob."""
@@ -94,10 +124,9 @@ class Blobs:
             with _unknown_if_gone(blob):
                 if blob.data:
                     content = (await self._store.get(blob.data)).data
-                    self.contents.keep(blob.digest, content)
                 else:
-                    pointer = await self._store.get(keys.pointer(blob.digest))
-                    content = self._unpack(blob.digest, pointer.data)[1]
+                    content = (await self._pointers.find(blob.digest))[1]
+                self.contents.keep(blob.digest, content)
         return content
 
     @asynccontextmanager
@@ -128,7 +157,8 @@ class Blobs:
         """Name verified, durable bytes by their digest, and make the repository hold them.
 
         May be repeated. Where the digest has bytes already those stay, whoever was first, and
-        the new ones are dropped.
+        the new ones are dropped. ``ContentGone`` where nothing has named the bytes for so long
+        that they were collected.
         """
         standing = await self._publish(repository, digest, Pointer(size, data))
         if standing.data != data:
@@ -146,33 +176,61 @@ class Blobs:
     ) -> Pointer:
         """Make the repository hold the blob; return the pointer that stands.
 
-        Reverse membership and pointer first, membership after both: a crash in between leaves
-        garbage, never a dangling name, nor a member that the pointer's collection can't see.
+        What takes longer than the patience is done again, since the collector may have looked
+        meanwhile. Then the bytes have had a name for so long that they may have been collected
+        with it: they are not given another.
+        """
+        for attempt in range(_TRIES):
+            began = self._terms.pace()
+            make = attempt == 0 or not pointer.data
+            standing = await self._name(repository, digest, pointer, content, make=make)
+            if self._in_time(began):
+                self._candidates.note(repository, digest)
+                return standing
+        raise _too_slow(digest)
+
+    async def _name(
+        self,
+        repository: Place,
+        digest: Digest,
+        pointer: Pointer,
+        content: bytes,
+        *,
+        make: bool,
+    ) -> Pointer:
+        """Reverse membership and pointer first, membership after both.
+
+        A crash in between leaves garbage, never a dangling name, nor a member that the pointer's
+        collection can't see.
         """
         key, packed = keys.pointer(digest), pointer.pack(content)
-        reference = [(keys.reference(digest, repository), b"")]
-        membership = [(keys.blob(repository, digest), b"")]
+        references, members = self._members.written(repository, digest)
+        standing: Pointer | None
         while True:
-            try:
-                await self._store.create(key, packed, beside=reference, then=membership)
-            except AlreadyExists:
+            if make:
                 try:
-                    standing = await self._pointer(digest)
-                except NotFound:
-                    continue
-                await self._store.put_all(membership)
+                    if self._entries.exact:
+                        await self._store.create(key, packed, beside=references, then=members)
+                        return pointer
+                    await self._entries.put(references)
+                    await self._store.create(key, packed)
+                    standing = pointer
+                except AlreadyExists:
+                    standing = await self._pointers.take(digest, pointer, content)
+            else:
+                await self._entries.put(references)
+                standing = await self._pointers.take(digest, pointer, content, make=False)
+            if standing is not None:
+                await self._entries.put(members)
                 return standing
-            return pointer
+            if not make:
+                raise ContentGone
 
     async def _pointer(self, digest: Digest) -> Pointer:
-        value = await self._store.get(keys.pointer(digest))
-        return self._unpack(digest, value.data)[0]
-
-    def _unpack(self, digest: Digest, stored: bytes) -> tuple[Pointer, bytes]:
-        pointer, content = Pointer.unpack(stored)
+        pointer, content = await self._pointers.find(digest)
         if not pointer.data:
             self.contents.keep(digest, content)
-        return pointer, content
+        return pointer
 
     async def mount(self, repository: Place, digest: Digest, source: Place) -> Blob | None:
         """Make the repository hold a blob that ``source`` holds, with no byte copied (end-11).
@@ -180,14 +238,17 @@ class Blobs:
         ``None`` where ``source`` holds none: the client uploads it. Whether the caller may read
         ``source`` was decided before.
         """
-        try:
-            blob = await self.find(source, digest)
-        except BlobUnknown:
-            return None
-        await self._store.put_all(
-            [(keys.reference(digest, repository), b"")], [(keys.blob(repository, digest), b"")]
-        )
-        return blob
+        for _ in range(_TRIES):
+            began = self._terms.pace()
+            try:
+                blob = await self.find(source, digest)
+            except BlobUnknown:
+                return None
+            await self._members.enter(repository, digest)
+            if self._in_time(began):
+                self._candidates.note(repository, digest)
+                return blob
+        raise _too_slow(digest)
 
     async def mount_any(
         self,
@@ -217,15 +278,26 @@ class Blobs:
     async def delete(self, repository: Place, digest: Digest) -> None:
         """Take the blob out of this repository (end-10). ``BlobUnknown`` if it holds none.
 
-        Other repositories keep it, and its bytes stay for them.
+        Other repositories keep it, and its bytes stay for them. The collector takes away what is
+        left.
         """
-        async with self._coordinator.change(_membership(repository, digest)):
-            try:
-                await self._store.stat(keys.blob(repository, digest))
-            except NotFound:
-                raise BlobUnknown(digest) from None
+        member = await self._members.read(repository, digest)
+        if member is None or not member.life.visible:
+            raise BlobUnknown(digest)
+        await self._candidates.add(repository, members=[digest])
+        async with self._coordinator.change(member_name(repository, digest)):
+            if not await self._members.hide(repository, digest):
+                raise BlobUnknown(digest)
+
+    async def purge(self, repository: Place, digest: Digest) -> None:
+        """Take a blob out of a repository whose project is no more, and leave nothing there.
+
+        No client was told of it since. The reverse membership goes first, so that a purge that
+        breaks off finds the rest again.
+        """
+        await self._store.delete(keys.reference(digest, repository))
+        async with self._coordinator.change(member_name(repository, digest)):
             await self._store.delete(keys.blob(repository, digest))
-            await self._store.delete(keys.reference(digest, repository))
 
 
 class _Bytes:
@@ -245,8 +317,8 @@ class _Bytes:
             yield self._content[self._start : self._end]
 
 
-def _membership(repository: Place, digest: Digest) -> str:
-    return f"blob/{repository}/{digest}"
+def _too_slow(digest: Digest) -> Unavailable:
+    return Unavailable(keys.pointer(digest), "the store is too slow to answer safely; try again")
 
 
 @contextmanager

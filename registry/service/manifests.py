@@ -8,13 +8,18 @@ import msgspec
 
 from registry.service.blobs import Blobs
 from registry.service.catalog import Catalog
+from registry.service.collection.candidates import Candidates
+from registry.service.deleted import Deleted
+from registry.service.entries import Entries, mark
 from registry.service.listing import every_key
 from registry.service.presence import exists
 from registry.service.referrers import Descriptor, Referrers, fallback_tag
 from registry.service.remembered import Remembered, stamps_of
+from registry.service.stored import StoredManifest
 from registry.service.tags import Tags, Target, tag_name
+from registry.service.terms import TERMS, Terms
 from registry.spec import manifest as grammar
-from registry.spec.conditions import Conditions
+from registry.spec.conditions import Conditions, EntityTags
 from registry.spec.digest import Digest
 from registry.spec.errors import (
     BlobUnknown,
@@ -30,20 +35,13 @@ from registry.spec.names import Place, Reference, Tag
 from registry.spec.pagination import Page
 from storage import keys
 from storage.coordination import Coordinator
-from storage.ports import ContentStore, NotFound, Value
+from storage.ports import ContentStore, NotFound, Unavailable, Value
 
 _CHECKS = 16
+_TRIES = 5
+_ABSENT = Conditions(if_none_match=EntityTags(anything=True))
 _Sizes = Callable[[Place, Digest], Awaitable[int]]
 _INLINE = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class StoredManifest:
-    """A manifest as it was pushed: its media type and exact bytes."""
-
-    digest: Digest
-    media_type: str
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +63,32 @@ class Push:
     conditions: Conditions
 
 
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """A manifest that is to be stored in a repository, and the tags that are to lead to it."""
+
+    repository: Place
+    digest: Digest
+    manifest: Manifest
+    body: bytes
+    tags: Sequence[Tag]
+
+    def needs(self) -> list[tuple[str, bytes]]:
+        """Entries that tell which blobs it needs."""
+        digests = {each.digest for each in self.manifest.blobs}
+        entry = mark()
+        return [(keys.needed(self.repository, each) + self.digest, entry) for each in digests]
+
+    def content(self) -> list[tuple[str, bytes]]:
+        """The manifest itself, and links of the tags."""
+        stored = self.manifest.media_type.encode() + b"\n" + self.body
+        links = keys.tagged(self.repository, self.digest)
+        return [
+            (keys.manifest(self.repository, self.digest), stored),
+            *((links + tag, b"") for tag in self.tags),
+        ]
+
+
 class Manifests:
     """Reads, stores and deletes manifests."""
 
@@ -76,11 +100,21 @@ class Manifests:
         tags: Tags,
         referrers: Referrers,
         catalog: Catalog,
+        entries: Entries,
+        candidates: Candidates,
         *,
         memory: int,
         allow_sparse: bool,
+        terms: Terms = TERMS,
     ) -> None:
-        """Remember up to ``memory`` bytes; ``allow_sparse`` takes manifests that lack content."""
+        """Remember up to ``memory`` bytes; ``allow_sparse`` takes manifests that lack content.
+
+        ``terms`` say how long what was deleted can be had back.
+        """
+        self._entries = entries
+        self._candidates = candidates
+        self._terms = terms
+        self.deleted = Deleted(store, candidates, terms)
         self._store = store
         self._coordinator = coordinator
         self._blobs = blobs
@@ -122,30 +156,37 @@ class Manifests:
         those of the reference; ``PreconditionFailed`` as for a tag. Repeating it is harmless.
         """
         manifest, digest = await self._read(push)
-        await self._check_content(repository, manifest)
         tags = list(push.tags) if isinstance(push.reference, Digest) else [push.reference]
+        began = self._terms.pace()
+        await self._check_content(repository, manifest)
         if push.conditions:
             await self._check_conditions(repository, push)
         await self._catalog.enter(repository)
-        writes = self._writes(repository, digest, manifest, push.body, tags)
+        image = _Image(repository, digest, manifest, push.body, tags)
         _, *standing = await asyncio.gather(
             # what is written later makes it last, too
-            self._write(repository, digest, writes, settled=not tags),
+            self._write(image, settled=not tags),
             *(self._tags.standing(repository, tag) for tag in tags),
         )
+        if self._terms.pace() - began > self._terms.patience:
+            await self._store_whole(image)
         target = Target(digest, manifest.media_type, len(push.body))
         for tag, value in zip(tags, standing, strict=True):
             conditions = push.conditions if tag == push.reference else Conditions()
-            await self._point(repository, tag, target, by, conditions, value, writes)
+            await self._point(image, tag, target, by, conditions, value)
+        self._candidates.needed(repository, [each.digest for each in manifest.blobs])
         return Pushed(digest, manifest.subject.digest if manifest.subject else None)
 
-    async def delete(self, repository: Place, reference: Reference, conditions: Conditions) -> None:
+    async def delete(
+        self, repository: Place, reference: Reference, conditions: Conditions, by: str = ""
+    ) -> None:
         """Delete a tag, or a manifest with all its tags (end-9). ``ManifestUnknown`` if absent.
 
         What names the manifest goes first, so that a deletion that breaks off leaves no name
         behind that leads nowhere, and can be repeated. Then the manifest goes, and the links to it
         are listed once more: a tag that was pushed meanwhile goes too, or its push looks for the
-        manifest later than that, finds it gone, and stores it again.
+        manifest later than that, finds it gone, and stores it again. Before all that it is written
+        down what goes, so that it can be had back (``Deleted``), and the collector looks at it.
         """
         if not isinstance(reference, Digest):
             await self._tags.delete(repository, reference, conditions)
@@ -158,13 +199,39 @@ class Manifests:
             if not await self._drop_tags(repository, reference, gone=True):
                 raise
             return
-        await self._drop_tags(repository, reference, gone=False)
         manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
+        await self.deleted.keep(repository, stored, manifest, by)
+        await self._drop_tags(repository, reference, gone=False)
         async with self._coordinator.change(_name(repository, reference)):
             if manifest.subject is not None:
                 await self._referrers.remove(repository, manifest.subject.digest, reference)
             await self._store.delete(keys.manifest(repository, reference))
         await self._drop_tags(repository, reference, gone=True)
+
+    async def undelete(self, repository: Place, digest: Digest, by: str) -> Sequence[Tag]:
+        """Have a deleted manifest back, with its tags; return those that lead to it again.
+
+        A tag that leads elsewhere by now stays where it is. ``ManifestUnknown`` where there is
+        nothing to be had back any more; ``ManifestBlobUnknown`` where its content was deleted
+        too. Repeating it is harmless.
+        """
+        stored, tags = await self.deleted.find(repository, digest)
+        manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
+        image = _Image(repository, digest, manifest, stored.data, tags)
+        await self._catalog.enter(repository)
+        await self._store_whole(image)
+        target = Target(digest, manifest.media_type, len(stored.data))
+        back: list[Tag] = []
+        for tag in tags:
+            standing = await self._tags.standing(repository, tag)
+            try:
+                await self._point(image, tag, target, by, _ABSENT, standing)
+            except PreconditionFailed:
+                if self._tags.target(await self._tags.standing(repository, tag)) != digest:
+                    continue
+            back.append(tag)
+        await self.deleted.forget(repository, digest)
+        return back
 
     async def referrers_of(
         self,
@@ -188,8 +255,7 @@ class Manifests:
             value = await self._store.get(keys.manifest(repository, digest))
         except NotFound:
             raise ManifestUnknown(digest) from None
-        media_type, _, data = value.data.partition(b"\n")
-        return StoredManifest(digest, media_type.decode(), data)
+        return StoredManifest.unpack(digest, value.data)
 
     async def _read(self, push: Push) -> tuple[Manifest, Digest]:
         def read() -> tuple[Manifest, Digest]:
@@ -253,54 +319,48 @@ class Manifests:
         if not push.conditions.check_write(current):
             raise PreconditionFailed(current)
 
-    def _writes(
-        self,
-        repository: Place,
-        digest: Digest,
-        manifest: Manifest,
-        body: bytes,
-        tags: Sequence[Tag],
-    ) -> list[list[tuple[str, bytes]]]:
-        """The steps that store a manifest: links of the tags beside it, the referrer after it."""
-        stored = manifest.media_type.encode() + b"\n" + body
-        links = keys.tagged(repository, digest)
-        steps = [
-            [(keys.manifest(repository, digest), stored), *((links + tag, b"") for tag in tags)]
-        ]
-        if manifest.subject is not None:
-            descriptor = grammar.referrer_descriptor(manifest, digest)
-            steps.append(
-                [self._referrers.entry(repository, manifest.subject.digest, digest, descriptor)]
-            )
-        return steps
+    async def _store_whole(self, image: "_Image") -> None:
+        """Look at what the manifest needs and store it, in less time than the patience."""
+        for _ in range(_TRIES):
+            began = self._terms.pace()
+            await self._check_content(image.repository, image.manifest)
+            await self._write(image)
+            if self._terms.pace() - began <= self._terms.patience:
+                return
+        raise Unavailable(
+            keys.manifest(image.repository, image.digest),
+            "the store is too slow to answer safely; try again",
+        )
 
-    async def _write(
-        self,
-        repository: Place,
-        digest: Digest,
-        writes: list[list[tuple[str, bytes]]],
-        *,
-        settled: bool = True,
-    ) -> None:
-        """Store a manifest; one with a subject not while it is being deleted.
+    async def _write(self, image: "_Image", *, settled: bool = True) -> None:
+        """Store a manifest: first what it needs, then itself and the links of its tags.
 
-        Else its entry as a referrer might come after the deletion has removed that, and stay.
+        So the collector, which takes a blob that it finds no entry of, finds one in time. One with
+        a subject is not stored while it is being deleted: else its entry as a referrer might come
+        after the deletion has removed that, and stay.
         """
-        if len(writes) == 1:
-            await self._store.put_all(*writes, settled=settled)
+        needs, steps = image.needs(), [image.content()]
+        subject = image.manifest.subject
+        if not self._entries.exact and needs:
+            await self._entries.put(needs)
+        elif needs:
+            steps.insert(0, needs)
+        if subject is None:
+            await self._store.put_all(*steps, settled=settled)
             return
-        async with self._coordinator.change(_name(repository, digest)):
-            await self._store.put_all(*writes, settled=settled)
+        descriptor = grammar.referrer_descriptor(image.manifest, image.digest)
+        entry = self._referrers.entry(image.repository, subject.digest, image.digest, descriptor)
+        async with self._coordinator.change(_name(image.repository, image.digest)):
+            await self._store.put_all(*steps, [entry], settled=settled)
 
     async def _point(
         self,
-        repository: Place,
+        image: "_Image",
         tag: Tag,
         target: Target,
         by: str,
         conditions: Conditions,
         standing: Value | None,
-        writes: list[list[tuple[str, bytes]]],
     ) -> None:
         """Point a tag at the manifest, and see to it that manifest and link are there afterwards.
 
@@ -309,12 +369,13 @@ class Manifests:
         deletion removes it with the tag that was there before. No lock spans the two. The tag is
         pointed once: who has moved or deleted it since came later than this push.
         """
+        repository = image.repository
         wrote = await self._tags.point(repository, tag, target, by, conditions, standing)
         needed = [keys.manifest(repository, target.digest)]
         needed.append(keys.tagged(repository, target.digest) + tag)
         settled = wrote
         while not (settled and await self._are_there(needed)):
-            await self._write(repository, target.digest, writes)
+            await self._store_whole(image)
             settled = True
 
     async def _are_there(self, wanted: Sequence[str]) -> bool:

@@ -9,6 +9,7 @@ from typing import Self
 import msgspec
 
 from registry.spec.digest import Digest
+from registry.spec.life import Life
 from registry.spec.upload import State
 
 
@@ -36,11 +37,15 @@ class Pointer(Record, frozen=True):
     """Where a blob's bytes are, and their number.
 
     Those of a small one are in the pointer's own object, behind a line feed, and ``data`` is
-    empty; those of any other are at the key ``data``. JSON holds no line feed of its own.
+    empty; those of any other are at the key ``data``. JSON holds no line feed of its own. ``state``
+    since ``since`` (Unix seconds); ``nonce`` tells two that were condemned apart.
     """
 
     size: int
     data: str = ""
+    state: Life = Life.LIVE
+    since: float = 0.0
+    nonce: str = ""
 
     def pack(self, content: bytes = b"") -> bytes:
         """The bytes to store, with the blob's ``content`` where it is small."""
@@ -54,6 +59,14 @@ class Pointer(Record, frozen=True):
         if len(content) != (0 if pointer.data else pointer.size):
             raise Corrupt(f"Pointer: {len(content)} bytes of content follow, not {pointer.size}")
         return pointer, content
+
+
+class Holding(Record, frozen=True):
+    """A membership that is not live: its state, since when (Unix seconds), and a random text."""
+
+    state: Life
+    since: float
+    nonce: str
 
 
 class TagRecord(Record, frozen=True):
@@ -85,3 +98,25 @@ class UploadRecord(Record, frozen=True):
     hashed: str | None = None
     state: State = State.OPEN
     tenant: str = ""
+
+
+class DeletedRecord(Record, frozen=True):
+    """A manifest that was deleted: when (Unix seconds), by whom, and the tags that led to it.
+
+    The manifest as it was stored follows behind a line feed. Until ``until`` it can be had back.
+    """
+
+    at: float
+    until: float
+    by: str
+    tags: tuple[str, ...] = ()
+
+    def pack(self, stored: bytes) -> bytes:
+        """The bytes to store."""
+        return b"%b\n%b" % (self.encode(), stored)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> tuple[Self, bytes]:
+        """The inverse of ``pack``. ``Corrupt`` where it can't be."""
+        head, _, stored = data.partition(b"\n")
+        return cls.decode(head), stored

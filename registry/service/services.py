@@ -5,10 +5,13 @@ from typing import Self
 
 from registry.service.blobs import Blobs
 from registry.service.catalog import Catalog
+from registry.service.collection.candidates import Candidates
+from registry.service.entries import Entries
 from registry.service.manifests import Manifests
 from registry.service.redirects import Redirects
 from registry.service.referrers import Referrers
 from registry.service.tags import Tags
+from registry.service.terms import TERMS, Terms
 from registry.service.uploads import Uploads
 from storage.coordination import Coordinator
 from storage.ports import ContentStore, FileContent
@@ -23,6 +26,8 @@ class Services:
     manifests: Manifests
     tags: Tags
     catalog: Catalog
+    candidates: Candidates
+    terms: Terms = TERMS
     redirects: Redirects | None = None
     """Where clients may be sent to the store for large blobs."""
 
@@ -37,13 +42,16 @@ class Services:
         allow_sparse: bool = False,
         redirects: Redirects | None = None,
         exact: bool = True,
+        terms: Terms = TERMS,
     ) -> Self:
         """Build them; together they remember up to ``memory`` bytes of the store.
 
         ``files`` is the store itself where its content is local files, else ``None``; ``exact``
-        tells whether the store deletes an object at a version in one step.
+        tells whether the store deletes an object at a version in one step. ``terms`` say how long
+        what nothing needs stays.
         """
-        blobs = Blobs(store, files, coordinator, memory * 2 // 5)
+        entries, candidates = Entries(store, exact=exact), Candidates(store, terms)
+        blobs = Blobs(store, files, coordinator, memory * 2 // 5, entries, candidates, terms)
         catalog = Catalog(store, coordinator, memory // 20)
         tags = Tags(store, coordinator, catalog, memory // 5, exact=exact)
         manifests = Manifests(
@@ -53,7 +61,11 @@ class Services:
             tags,
             Referrers(store),
             catalog,
+            entries,
+            candidates,
             memory=memory * 7 // 20,
             allow_sparse=allow_sparse,
+            terms=terms,
         )
-        return cls(blobs, Uploads(store, coordinator, blobs), manifests, tags, catalog, redirects)
+        uploads = Uploads(store, coordinator, blobs, terms)
+        return cls(blobs, uploads, manifests, tags, catalog, candidates, terms, redirects)

@@ -3,7 +3,8 @@
 import asyncio
 from typing import Final
 
-from registry.service.manifests import Manifests, StoredManifest
+from registry.service.manifests import Manifests
+from registry.service.stored import StoredManifest
 from registry.spec import manifest as grammar
 from registry.spec.digest import Digest
 from registry.spec.errors import ManifestUnknown

@@ -112,6 +112,11 @@ class Tags:
         except NotFound:
             return None
 
+    def target(self, standing: Value | None) -> Digest | None:
+        """Where a record of ``standing`` points."""
+        record = _decode(standing)
+        return record.target if record else None
+
     async def point(
         self,
         repository: Place,

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from registry.service.blobs import SMALL, Blob, Blobs
 from registry.service.intake import Intake
 from registry.service.listing import every_key
+from registry.service.pointers import ContentGone
 from registry.service.presence import exists
 from registry.service.records import UploadRecord
 from registry.service.remembered import Kept
 from registry.service.sessions import LIFETIME, OPENING, Sessions, age, algorithm_of
+from registry.service.terms import TERMS, Terms
 from registry.spec.digest import Digest, Hasher
 from registry.spec.errors import (
     BlobUnknown,
@@ -101,8 +103,11 @@ class Uploads:
     is over; another takes it for one that has no bytes yet, which does no harm.
     """
 
-    def __init__(self, store: ContentStore, coordinator: Coordinator, blobs: Blobs) -> None:
+    def __init__(
+        self, store: ContentStore, coordinator: Coordinator, blobs: Blobs, terms: Terms = TERMS
+    ) -> None:
         """Keep sessions and their bytes in ``store``; finished ones become ``blobs``."""
+        self._terms = terms
         self._store = store
         self._coordinator = coordinator
         self._blobs = blobs
@@ -238,6 +243,7 @@ class Uploads:
         digest: Digest,
         chunk: Chunk,
     ) -> Blob:
+        await self._check_young(session, standing)
         hasher = _hasher(standing.record, digest.algorithm)
         async with self._receiving(session, standing.record, hasher, small=SMALL) as intake:
             try:
@@ -253,12 +259,28 @@ class Uploads:
             await self._abort(session, standing, state)
             raise DigestMismatch(digest, actual)
         if intake.whole is None:
-            blob = await self._blobs.publish(repository, digest, keys.data(session), size)
+            try:
+                blob = await self._blobs.publish(repository, digest, keys.data(session), size)
+            except ContentGone:
+                raise UploadUnknown(session) from None
         else:
             blob = await self._blobs.publish_small(repository, digest, intake.whole)
             self._closed.keep(session, value=True)
         await self._forget(session, standing)
         return blob
+
+    async def _check_young(self, session: SessionId, standing: _Standing) -> None:
+        """Refuse content that was finished so long ago that its name may have been collected.
+
+        Then the collector may be taking the bytes away, and they can't be given a name again.
+        """
+        longest = self._terms.grace - self._terms.patience
+        if standing.version is None or age(session) <= longest:
+            return
+        with suppress(NotFound):
+            stat = await self._store.stat(keys.data(session))
+            if self._terms.clock() - stat.modified > longest:
+                raise UploadUnknown(session)
 
     async def _forget(self, session: SessionId, standing: _Standing) -> None:
         if standing.version is not None:

@@ -136,6 +136,7 @@ class LocalRegistry:
             memory=16 * 1024 * 1024,
             allow_sparse=self._allow_sparse,
             redirects=self._redirects(store) if self._redirects else None,
+            exact=self.kind != "s3" or store.honours.delete,
         )
         rooms = await self._rooms(services, coordinator)
         endpoint = Endpoint([Health(self.store), *rooms], self.observed)

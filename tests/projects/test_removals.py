@@ -57,6 +57,7 @@ def removing(world, **settings) -> Removals:
         services.blobs,
         services.uploads,
         tenancy.projects._events,
+        services.candidates,
         **settings,
     )
 

@@ -144,7 +144,7 @@ TABLE = {
         [
             *CHECK,
             "stat catalog",
-            "get repos/tags + put_all repos/manifests",
+            "get repos/tags + put_all repos/needed",
             "create repos/tags",
             "stat repos/manifests + stat repos/tagged",
         ],
@@ -154,7 +154,7 @@ TABLE = {
         [
             *CHECK,
             "stat catalog",
-            "get repos/tags + put_all repos/manifests",
+            "get repos/tags + put_all repos/needed",
             "replace repos/tags",
             "delete repos/tagged",
             "stat repos/manifests + stat repos/tagged",
@@ -165,8 +165,8 @@ TABLE = {
         [
             *CHECK,
             "stat catalog",
-            "get repos/tags + put_all repos/manifests",
-            "put_all repos/manifests",
+            "get repos/tags + put_all repos/needed",
+            "put_all repos/needed",
             "stat repos/manifests + stat repos/tagged",
         ],
     ),
@@ -178,6 +178,9 @@ TABLE = {
         lambda c: c.delete(Digest.of(IMAGE)),
         [
             "get repos/manifests",
+            "list repos/tagged + put gc",
+            "get repos/tags",
+            "put repos/deleted",
             "list repos/tagged",
             "get repos/tags",
             "delete repos/tags",

@@ -104,3 +104,22 @@ async def test_nothing_is_left_when_the_store_is_closed(root):
         await store.put(f"a/{number}", b"")
     store.close()
     assert list(Path(root, "tmp").iterdir()) == []
+
+
+async def test_tiny_objects_with_the_same_bytes_share_a_file_too(store, root):
+    names = [f"a/{number}" for number in range(20)]
+    for name in names:
+        await store.put(name, b"mark 1")
+        await store.put(f"{name}-empty", b"")
+    assert len({inode(root, name) for name in names}) == 5
+    await store.put("a/3", b"mark 2")
+    assert (await store.get("a/3")).data == b"mark 2"
+    assert {(await store.get(f"a/{number}")).data for number in (0, 1, 2, 4)} == {b"mark 1"}
+    assert (await store.get("a/3-empty")).data == b""
+    assert await store.put("a/4", b"mark 2") != (await store.stat("a/5")).version
+
+
+async def test_names_of_a_content_that_is_no_longer_wanted_go(store, root):
+    for number in range(40):
+        await store.put(f"a/{number}", b"%d" % (number // 4))
+    assert len(list((root / "tmp").iterdir())) == 9  # three of each of the last three

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -20,6 +19,8 @@ from auth.access import Tenant
 from auth.identity import Identity, Kind
 from auth.policy import Action, Deny, Policy, Verb
 from registry.service.blobs import Blobs
+from registry.service.collection.candidates import Candidates
+from registry.service.collection.findings import NOWHERE
 from registry.service.listing import every_key
 from registry.service.projects.directory import ACCESS, principal_stamp, project_stamp
 from registry.service.projects.events import EventKind, Events, event
@@ -33,7 +34,6 @@ from registry.service.projects.records import (
 )
 from registry.service.uploads import Uploads
 from registry.spec.digest import Digest
-from registry.spec.errors import BlobUnknown
 from registry.spec.names import Place
 from registry.spec.problems import ProjectUnknown
 from storage import keys
@@ -89,6 +89,7 @@ class Removals:
         blobs: Blobs,
         uploads: Uploads,
         events: Events,
+        candidates: Candidates,
         *,
         settle: float = SETTLE,
     ) -> None:
@@ -100,6 +101,7 @@ class Removals:
         self._blobs = blobs
         self._uploads = uploads
         self._events = events
+        self._candidates = candidates
         self._settle = settle
         self._records = Records(store, RemovalRecord)
         self._tenants = Records(store, TenantRecord)
@@ -182,7 +184,8 @@ class Removals:
         await self._end_shares(tenant, meter)
         await meter.add(await self._uploads.drop_of(tenant.id))
         for prefix in (keys.repositories(Place(tenant.id)), keys.repositories_below(tenant.id)):
-            await self._each(every_key(self._store, prefix), self._drop_content, meter)
+            found = every_key(self._store, prefix)
+            await self._each(found, self._drop_content, meter, self._tell_collector)
         root = Place(tenant.id)
         await self._drop_entry(keys.catalog(root))
         await self._each(every_key(self._store, keys.cataloged(tenant.id)), self._drop_entry, meter)
@@ -191,13 +194,16 @@ class Removals:
     async def _drop_content(self, key: str) -> None:
         place, kind, rest = keys.repository_parts(key)
         if kind == "blobs":
-            digest = Digest(rest)
-            # First, so that one that breaks off finds it again by the membership.
-            await self._store.delete(keys.reference(digest, place))
-            with suppress(BlobUnknown):
-                await self._blobs.delete(place, digest)
+            await self._blobs.purge(place, Digest(rest))
         else:
             await self._store.delete(key)
+
+    async def _tell_collector(self, batch: list[str]) -> None:
+        """Tell of blobs that may be without a repository soon, before they are."""
+        found = map(keys.repository_parts, batch)
+        digests = [rest for _, kind, rest in found if kind == "blobs"]
+        if digests:
+            await self._candidates.add(NOWHERE, pointers=digests)
 
     async def _drop_entry(self, key: str) -> None:
         async with self._coordinator.change(f"catalog/{keys.catalog_place(key)}"):
@@ -234,16 +240,21 @@ class Removals:
         found: AsyncIterator[str],
         drop: Callable[[str], Awaitable[None]],
         meter: "_Meter",
+        before: Callable[[list[str]], Awaitable[None]] | None = None,
     ) -> None:
+        async def end(batch: list[str]) -> None:
+            if before is not None:
+                await before(batch)
+            await asyncio.gather(*map(drop, batch))
+            await meter.add(len(batch))
+
         batch: list[str] = []
         async for key in found:
             batch.append(key)
             if len(batch) == _BATCH:
-                await asyncio.gather(*map(drop, batch))
-                await meter.add(len(batch))
+                await end(batch)
                 batch = []
-        await asyncio.gather(*map(drop, batch))
-        await meter.add(len(batch))
+        await end(batch)
 
     async def _end(self, tenant: Tenant, record: RemovalRecord) -> None:
         """Write down that nothing is left, then forget the tombstone. The id stays taken."""

@@ -92,6 +92,7 @@ class Tenancy:
                 services.blobs,
                 services.uploads,
                 events,
+                services.candidates,
                 settle=terms.settle,
             ),
         )

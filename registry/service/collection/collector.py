@@ -1,0 +1,201 @@
+"""The collector: takes what is due from the queue of candidates, and sees to it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from registry.service.collection.candidates import Candidate, Candidates
+from registry.service.collection.findings import Finding, Report, nobody
+from registry.service.collection.judge import Judge, Outcome
+from registry.service.entries import Entries, value
+from registry.service.memberships import Memberships
+from registry.service.pointers import Pointers
+from registry.service.presence import exists
+from registry.service.records import Corrupt, DeletedRecord
+from registry.service.terms import Terms
+from registry.spec.digest import Digest
+from registry.spec.names import Place
+from storage import keys
+from storage.coordination import CoordinationUnavailable, Coordinator, LeaseHeld
+from storage.ports import ContentStore, PreconditionFailed, StorageError
+
+_log = logging.getLogger("moorage.collection")
+
+_PAGE: Final = 200
+_AT_ONCE: Final = 8
+LEASE: Final = "collector"
+
+
+class NotLinked(Exception):
+    """It has not been looked at yet which blobs the manifests of this store need."""
+
+
+@dataclass(slots=True)
+class Pass:
+    """What one pass did: candidates that were due and seen to; those that are to be looked at."""
+
+    seen: int = 0
+    looks: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class Throttle:
+    """Lets ``per_second`` looks through; 0: any number."""
+
+    per_second: float = 0.0
+    _next: float = field(default=0.0, init=False)
+
+    async def wait(self) -> None:
+        """Wait until one more may be done."""
+        if not self.per_second:
+            return
+        now = asyncio.get_running_loop().time()
+        self._next = max(self._next, now) + 1 / self.per_second
+        await asyncio.sleep(self._next - now)
+
+
+class Collector:
+    """Collects. Any number may work on one store: none relies on being alone."""
+
+    def __init__(
+        self,
+        store: ContentStore,
+        coordinator: Coordinator,
+        candidates: Candidates,
+        terms: Terms,
+        *,
+        exact: bool = True,
+        per_second: float = 0.0,
+        concurrency: int = 16,
+        report: Report = nobody,
+    ) -> None:
+        """Make up to ``per_second`` looks (0: any number), ``concurrency`` at a time."""
+        self._store = store
+        self._coordinator = coordinator
+        self._candidates = candidates
+        self._terms = terms
+        self._throttle = Throttle(per_second)
+        self._gate = asyncio.Semaphore(concurrency)
+        self._report = report
+        entries = Entries(store, exact=exact)
+        self._members = Memberships(store, entries, terms)
+        self._pointers = Pointers(store, terms)
+
+    async def collect(self, *, look: bool = False) -> Pass:
+        """See to all candidates that are due; return when there are no more.
+
+        With ``look`` nothing is changed, and those that are not due yet are looked at as well.
+        It may be broken off at any moment: what was not done is still in the queue. ``NotLinked``
+        until a full mark has been made of a store that is older than the collector.
+        ``LeaseHeld`` where another is at work.
+        """
+        if not await exists(self._store, keys.LINKED):
+            raise NotLinked
+        if look:
+            return await self._pass(look=True)
+        async with self._coordinator.hold(LEASE):
+            return await self._pass(look=False)
+
+    async def _pass(self, *, look: bool) -> Pass:
+        done, after = Pass(), ""
+        now = self._terms.clock()
+        while True:
+            page = await self._store.list(keys.CANDIDATES, after=after, limit=_PAGE)
+            due = [key for key in page if look or keys.candidate_due(key) <= now * 1000]
+            for start in range(0, len(due), _AT_ONCE):
+                await asyncio.gather(
+                    *(self._see_to(key, done, look=look) for key in due[start : start + _AT_ONCE])
+                )
+            if len(due) < _PAGE:
+                return done
+            after = due[-1]
+
+    async def _see_to(self, key: str, done: Pass, *, look: bool) -> None:
+        """See to one candidate. What fails stays in the queue, and does not keep others waiting."""
+        try:
+            found = await value(self._store, key)
+            if found is None:
+                return
+            candidate = Candidate.decode(found.data)
+            judge = Judge(
+                self._store,
+                self._coordinator,
+                self._members,
+                self._pointers,
+                self._terms,
+                self._report,
+                look=look,
+            )
+            left, wait = await self._judge(judge, candidate, done, look=look)
+            done.seen += 1
+            if look:
+                return
+            if left is not None:
+                await self._candidates.write(left, self._terms.clock() + wait)
+            await self._store.delete(key)
+        except (StorageError, CoordinationUnavailable, LeaseHeld, Corrupt) as error:
+            done.failed += 1
+            _log.warning("candidate %s could not be seen to, it will be: %s", key, error)
+
+    async def _judge(
+        self, judge: Judge, candidate: Candidate, done: Pass, *, look: bool
+    ) -> tuple[Candidate | None, float]:
+        """Judge all that a candidate names; return what of it is to be looked at again, and when.
+
+        Members first: a pointer whose last member has gone is looked at at once.
+        """
+        place = Place(candidate.place)
+        wait = await self._forget(place, candidate.manifest, look=look)
+        if wait > 0:
+            return candidate, wait
+
+        async def one(look_at: Callable[[], Awaitable[Outcome]]) -> Outcome:
+            async with self._gate:
+                await self._throttle.wait()
+                done.looks += 1
+                return await look_at()
+
+        members = [Digest(each) for each in candidate.members]
+        outcomes = await asyncio.gather(
+            *(one(partial(judge.member, place, digest)) for digest in members)
+        )
+        waits = [each.wait for each in outcomes]
+        again = tuple(
+            digest for digest, each in zip(members, outcomes, strict=True) if each.wait >= 0
+        )
+        released = {
+            digest: None for digest, each in zip(members, outcomes, strict=True) if each.released
+        }
+        pointers = list(released | {Digest(each): None for each in candidate.pointers})
+        outcomes = await asyncio.gather(
+            *(one(partial(judge.pointer, digest)) for digest in pointers)
+        )
+        waits += [each.wait for each in outcomes]
+        later = tuple(
+            digest for digest, each in zip(pointers, outcomes, strict=True) if each.wait >= 0
+        )
+        if not again and not later:
+            return None, 0.0
+        return Candidate(candidate.place, "", again, later), max(waits)
+
+    async def _forget(self, place: Place, manifest: str, *, look: bool) -> float:
+        """Forget a deleted manifest that can't be had back any more; else how long it still can."""
+        if not manifest:
+            return 0.0
+        key = keys.deleted(place, Digest(manifest))
+        found = await value(self._store, key)
+        if found is None:
+            return 0.0
+        wait = DeletedRecord.unpack(found.data)[0].until - self._terms.clock()
+        if wait <= 0 and not look:
+            with suppress(PreconditionFailed):
+                await self._store.delete(key, version=found.version)
+        return wait
+
+
+__all__ = ["Collector", "Finding", "NotLinked", "Pass"]

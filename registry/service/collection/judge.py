@@ -1,0 +1,237 @@
+"""Looks at one member or one pointer, decides by ``registry.spec.life``, and does what that says.
+
+Every step is one call of the store, in the order that ``tests.model.collectors`` goes through with
+all others at work. What a look must be followed by is said where it is done.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from registry.service.collection.findings import NOWHERE, Done, Finding, Kind, Report
+from registry.service.entries import value
+from registry.service.listing import every_key
+from registry.service.memberships import Member, Memberships, member_name
+from registry.service.pointers import Pointers
+from registry.service.presence import exists
+from registry.service.records import DeletedRecord
+from registry.service.terms import Terms
+from registry.spec.digest import Digest
+from registry.spec.life import Event, Life, Verdict, judge
+from registry.spec.names import Place
+from storage import keys
+from storage.coordination import Coordinator
+from storage.ports import ContentStore, NotFound, PreconditionFailed, Stat
+
+
+class Needed(Enum):
+    """Whether something is needed. UNSURE: somebody may be writing what needs it."""
+
+    YES = 1
+    NO = 2
+    UNSURE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """When to look again, in seconds (negative: not at all); whether to look at the pointer now."""
+
+    wait: float
+    released: bool = False
+
+
+OVER = Outcome(-1.0)
+
+
+class Judge:
+    """Decides, and acts unless it is told to only ``look``."""
+
+    def __init__(
+        self,
+        store: ContentStore,
+        coordinator: Coordinator,
+        members: Memberships,
+        pointers: Pointers,
+        terms: Terms,
+        report: Report,
+        *,
+        look: bool = False,
+    ) -> None:
+        self._store = store
+        self._coordinator = coordinator
+        self._members = members
+        self._pointers = pointers
+        self._terms = terms
+        self._report = report
+        self._look = look
+
+    async def member(self, place: Place, digest: Digest) -> Outcome:
+        """Look at a blob of a repository, and at what needs it there."""
+        member = await self._members.read(place, digest)
+        if member is None:
+            needed = await self.needed(place, digest)
+            return Outcome(self._terms.grace if needed is Needed.UNSURE else -1.0, released=True)
+        age, needed = self._age(member.life, member.since), Needed.NO
+        if age >= self._terms.grace:
+            needed = await self.needed(place, digest)
+        verdict = self._judge(member.life, age, needed)
+        event = verdict.event
+        if event is None:
+            return Outcome(verdict.wait)
+        if self._look:
+            self._tell(Kind.MEMBER, digest, event, place)
+            return OVER
+        if event is Event.EXPIRE:
+            return await self._expire_member(place, digest, member)
+        if event is Event.CONDEMN:
+            # No process may go on to tell of it from memory: then it would not be revived.
+            async with self._coordinator.change(member_name(place, digest)):
+                swapped = await self._members.swap(place, digest, member, event)
+        else:
+            swapped = await self._members.swap(place, digest, member, event)
+        if swapped is None:
+            return Outcome(self._terms.grace)
+        self._tell(Kind.MEMBER, digest, event, place)
+        return Outcome(verdict.wait)
+
+    async def _expire_member(self, place: Place, digest: Digest, seen: Member) -> Outcome:
+        """Take the entry that leads to it before itself, each at the version that was seen.
+
+        The entry is looked at before the swap: one that is young was written by who makes it a
+        member again, or is about to.
+        """
+        key = keys.reference(digest, place)
+        entry = await self._stat(key)
+        if entry is not None and self._young(entry):
+            return Outcome(self._terms.grace)
+        own = await self._members.swap(place, digest, seen, Event.EXPIRE)
+        if own is None:
+            return Outcome(self._terms.grace)
+        if entry is not None:
+            await self._remove(key, entry.version)
+        await self._remove(keys.blob(place, digest), own)
+        self._tell(Kind.MEMBER, digest, Event.EXPIRE, place)
+        return Outcome(-1.0, released=True)
+
+    async def pointer(self, digest: Digest) -> Outcome:
+        """Look at a pointer, and at which repositories hold the blob."""
+        found = await self._pointers.read(digest)
+        if found is None:
+            return OVER
+        pointer, content, version = found
+        age, held = self._age(pointer.state, pointer.since), Needed.NO
+        if age >= self._terms.grace:
+            held = await self.held(digest)
+        verdict = self._judge(pointer.state, age, held)
+        event = verdict.event
+        if event is None:
+            return Outcome(verdict.wait)
+        if self._look:
+            self._tell(Kind.BLOB, digest, event, size=pointer.size)
+            return OVER
+        swapped = await self._pointers.swap(digest, pointer, content, version, event)
+        if swapped is None:
+            return Outcome(self._terms.grace)
+        if event is Event.EXPIRE:
+            if pointer.data:
+                await self._store.delete(pointer.data)
+            await self._remove(keys.pointer(digest), swapped[1])
+        size = pointer.size if event is Event.EXPIRE else 0
+        self._tell(Kind.BLOB, digest, event, size=size)
+        return Outcome(verdict.wait)
+
+    async def needed(self, place: Place, digest: Digest) -> Needed:
+        """Whether a manifest of the repository needs the blob, one that can be had back included.
+
+        Entries that lead to none are taken away.
+        """
+
+        async def leads(key: str) -> bool:
+            manifest = Digest(keys.last_segment(key))
+            return await exists(self._store, keys.manifest(place, manifest)) or (
+                await self._can_be_had_back(place, manifest)
+            )
+
+        return await self._any(keys.needed(place, digest), leads)
+
+    async def held(self, digest: Digest) -> Needed:
+        """Whether a repository holds the blob, in whatever state. As ``needed``."""
+
+        async def leads(key: str) -> bool:
+            return await exists(self._store, keys.blob(keys.reference_place(key), digest))
+
+        return await self._any(keys.holders(digest), leads)
+
+    async def _any(self, prefix: str, leads: Callable[[str], Awaitable[bool]]) -> Needed:
+        """Whether an entry leads to something that is there.
+
+        Who writes an entry has its patience to write what it leads to, or writes it again with
+        another mark. So one that is old and leads nowhere, looked at in this order, can go.
+        """
+        answer = Needed.NO
+        async for key in every_key(self._store, prefix):
+            if await leads(key):
+                return Needed.YES
+            entry = await self._stat(key)
+            if entry is None:
+                continue
+            if self._young(entry):
+                answer = Needed.UNSURE
+            elif await leads(key):
+                return Needed.YES
+            elif not self._look:
+                if await self._remove(key, entry.version):
+                    self._report(
+                        Finding(Kind.ENTRY, key, Done.REMOVED, "what it leads to is not there")
+                    )
+                else:
+                    answer = Needed.UNSURE
+        return answer
+
+    async def _can_be_had_back(self, place: Place, manifest: Digest) -> bool:
+        found = await value(self._store, keys.deleted(place, manifest))
+        if found is None:
+            return False
+        return DeletedRecord.unpack(found.data)[0].until > self._terms.clock()
+
+    def _judge(self, life: Life, age: float, needed: Needed) -> Verdict:
+        if needed is Needed.UNSURE:
+            return Verdict(None, self._terms.grace)
+        # Removals are made at a version: none is under way that could hit another's.
+        return judge(life, age, grace=self._terms.grace, settle=0.0, needed=needed is Needed.YES)
+
+    def _age(self, life: Life, since: float) -> float:
+        # When to condemn is said by when the candidate is due; safety does not rest on it.
+        return self._terms.grace if life is Life.LIVE else self._terms.clock() - since
+
+    def _young(self, entry: Stat) -> bool:
+        return self._terms.clock() - entry.modified < self._terms.grace
+
+    async def _stat(self, key: str) -> Stat | None:
+        try:
+            return await self._store.stat(key)
+        except NotFound:
+            return None
+
+    async def _remove(self, key: str, version: str) -> bool:
+        """Remove what is still at the version; whether it was."""
+        try:
+            await self._store.delete(key, version=version)
+        except PreconditionFailed:
+            return False
+        return True
+
+    def _tell(
+        self, kind: Kind, digest: Digest, event: Event, place: Place = NOWHERE, size: int = 0
+    ) -> None:
+        unneeded = (
+            "no manifest of the repository needs it"
+            if kind is Kind.MEMBER
+            else "no repository holds it"
+        )
+        done, reason = {
+            Event.CONDEMN: (Done.CONDEMNED, unneeded),
+            Event.KEEP: (Done.KEPT, "it is needed again"),
+            Event.EXPIRE: (Done.REMOVED, f"{unneeded}, for the whole grace"),
+        }[event]
+        self._report(Finding(kind, digest, done, reason, place, size))

@@ -1,0 +1,109 @@
+"""Which blobs a repository holds: members, their states, and the entries that lead back.
+
+A member that is live is an empty object, as ever. One that is in any other state holds a record
+that tells which, and since when. ``refs/…`` leads from a blob to the repositories that hold it; it
+is written before the membership and removed before it.
+"""
+
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from registry.service.entries import Entries, mark, value
+from registry.service.records import Holding
+from registry.service.terms import Terms
+from registry.spec.digest import Digest
+from registry.spec.life import Event, Gone, Life, advance
+from registry.spec.names import Place
+from storage import keys
+from storage.ports import Items, ObjectStore, PreconditionFailed
+
+_ROUNDS: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A membership as the store has it: its state, since when (Unix seconds; 0 for a live one)."""
+
+    life: Life
+    since: float
+    version: str
+
+
+class Memberships:
+    """Looks at members and changes their state. Each change is one compare-and-swap."""
+
+    def __init__(self, store: ObjectStore, entries: Entries, terms: Terms) -> None:
+        self._store = store
+        self._entries = entries
+        self._terms = terms
+
+    async def look(self, repository: Place, digest: Digest) -> bool:
+        """Whether the repository holds the blob, as a client may be told.
+
+        That is a promise: one that was condemned is live again when this returns.
+        """
+        for _ in range(_ROUNDS):
+            member = await self.read(repository, digest)
+            if member is None or not member.life.visible:
+                return False
+            if member.life is Life.LIVE or await self.swap(
+                repository, digest, member, Event.PROMISE
+            ):
+                return True
+        raise PreconditionFailed(keys.blob(repository, digest))
+
+    async def read(self, repository: Place, digest: Digest) -> Member | None:
+        """The member in whatever state; ``None`` where there is none."""
+        found = await value(self._store, keys.blob(repository, digest))
+        if found is None:
+            return None
+        if not found.data:
+            return Member(Life.LIVE, 0.0, found.version)
+        holding = Holding.decode(found.data)
+        return Member(holding.state, holding.since, found.version)
+
+    async def swap(
+        self, repository: Place, digest: Digest, member: Member, event: Event
+    ) -> str | None:
+        """Change the state as ``event`` does; return the new version.
+
+        ``None`` where another was first.
+        """
+        after = advance(member.life, event)
+        record = b""
+        if after is not Life.LIVE:
+            record = Holding(after, self._terms.clock(), secrets.token_hex(8)).encode()
+        try:
+            return await self._store.replace(keys.blob(repository, digest), record, member.version)
+        except PreconditionFailed:
+            return None
+
+    def written(self, repository: Place, digest: Digest) -> tuple[Items, Items]:
+        """What makes a repository hold a blob: the first before the second."""
+        return (
+            [(keys.reference(digest, repository), mark())],
+            [(keys.blob(repository, digest), b"")],
+        )
+
+    async def enter(self, repository: Place, digest: Digest) -> None:
+        """Make the repository hold the blob, whatever state the member was in."""
+        await self._entries.put(*self.written(repository, digest))
+
+    async def hide(self, repository: Place, digest: Digest) -> bool:
+        """Take the blob out of the repository, for clients. ``False`` if it holds none."""
+        for _ in range(_ROUNDS):
+            member = await self.read(repository, digest)
+            if member is None:
+                return False
+            try:
+                if await self.swap(repository, digest, member, Event.HIDE):
+                    return True
+            except Gone:
+                return False
+        raise PreconditionFailed(keys.blob(repository, digest))
+
+
+def member_name(repository: Place, digest: Digest) -> str:
+    """What the coordinator calls a membership."""
+    return f"blob/{repository}/{digest}"

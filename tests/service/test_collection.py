@@ -1,0 +1,289 @@
+"""What the collector takes away, what it leaves, and when."""
+
+from contextlib import suppress
+from itertools import count
+
+import pytest
+
+from registry.service.collection.collector import NotLinked
+from registry.service.collection.findings import Done, Kind
+from registry.spec.digest import Digest
+from registry.spec.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown, UploadUnknown
+from registry.spec.names import Place, Tag
+from storage import keys
+from storage.testing import Crash, FaultyStore
+from tests.service.collection import (
+    BLOBS,
+    CONFIG,
+    DIGEST,
+    GRACE,
+    IMAGE,
+    LAYER,
+    V1,
+    WINDOW,
+    A,
+    B,
+    Clock,
+    Registry,
+)
+from tests.service.content import chunk, image, push
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+@pytest.fixture(params=[True, False], ids=["exact", "created"])
+async def registry(clock, request):
+    registry = Registry(clock, exact=request.param)
+    assert await registry.marker().begin()
+    return registry
+
+
+async def test_an_image_that_is_there_stays(registry):
+    await registry.push()
+    await registry.empty()
+    assert await registry.pulls()
+    assert await registry.keys("gc/due/") == []
+
+
+async def test_a_deleted_image_goes_when_its_time_is_over_and_nothing_is_left(registry):
+    await registry.push()
+    await registry.delete()
+    with pytest.raises(ManifestUnknown):
+        await registry.services.manifests.get(A, V1)
+    registry.clock.ahead += WINDOW - 1
+    await registry.collect()
+    assert await registry.holds(LAYER), "it can still be had back"
+    await registry.empty()
+    assert await registry.keys() == []
+    removed = [each for each in registry.findings if each.done is Done.REMOVED]
+    assert {each.name for each in removed if each.kind is Kind.BLOB} == set(BLOBS)
+    assert sum(each.size for each in removed) == len(LAYER) + len(CONFIG)
+
+
+async def test_blobs_that_another_image_or_repository_needs_stay(registry):
+    other = image(LAYER, config=b"other")
+    await registry.push()
+    await registry.push(body=other, tag=Tag("v2"), blobs=(LAYER, b"other"))
+    await registry.push(B)
+    await registry.delete(A)
+    await registry.empty()
+    assert await registry.pulls(B)
+    assert await registry.holds(LAYER, A)
+    assert not await registry.holds(CONFIG, A)
+    await registry.delete(B)
+    await registry.empty()
+    assert await registry.holds(LAYER, A)
+    assert (await registry.services.manifests.get(A, Tag("v2"))).data == other
+    await registry.delete(A, Digest.of(other))
+    await registry.empty()
+    assert await registry.keys() == []
+
+
+async def test_blobs_that_no_manifest_came_for_go(registry):
+    await registry.upload(LAYER)
+    await registry.upload(CONFIG)
+    await registry.services.blobs.mount(B, BLOBS[0], A)
+    await registry.empty()
+    assert await registry.keys() == []
+
+
+async def test_a_blob_that_is_asked_for_now_and_then_stays_and_a_manifest_can_rely_on_it(registry):
+    """C5: a client that is told of a blob skips its upload."""
+    await registry.upload(LAYER)
+    await registry.upload(CONFIG)
+    for _ in range(10):
+        await registry.pass_time()
+        assert await registry.holds(LAYER)
+        assert await registry.holds(CONFIG)
+    assert Done.CONDEMNED in {each.done for each in registry.findings}
+    registry.clock.ahead += GRACE - 1
+    await registry.collect()
+    await registry.services.manifests.put(A, push(IMAGE, V1), "me")
+    await registry.empty()
+    assert await registry.pulls()
+
+
+async def test_what_is_gone_is_unknown_to_head_mount_and_manifest(registry):
+    await registry.upload(LAYER)
+    await registry.upload(CONFIG)
+    await registry.empty()
+    with pytest.raises(BlobUnknown):
+        await registry.services.blobs.find(A, BLOBS[0])
+    assert await registry.services.blobs.mount(B, BLOBS[0], A) is None
+    with pytest.raises(ManifestBlobUnknown):
+        await registry.services.manifests.put(A, push(IMAGE, V1), "me")
+    await registry.push()
+    assert await registry.pulls()
+
+
+async def test_a_condemned_blob_that_is_mounted_pushed_or_uploaded_again_stays(registry):
+    for again in ("mount", "upload"):
+        await registry.push()
+        await registry.delete()
+        registry.clock.ahead += WINDOW
+        await registry.collect()  # the members are condemned
+        registry.clock.ahead += GRACE - 1
+        if again == "mount":
+            for digest in BLOBS:
+                assert await registry.services.blobs.mount(B, digest, A)
+            await registry.services.manifests.put(B, push(IMAGE, V1), "me")
+        else:
+            await registry.push(B)
+        await registry.empty()
+        assert await registry.pulls(B)
+        assert not await registry.holds(LAYER, A)
+        await registry.delete(B)
+        await registry.empty()
+        assert await registry.keys() == []
+
+
+async def test_a_pointer_that_is_condemned_or_being_deleted_takes_new_bytes(registry):
+    await registry.push()
+    await registry.delete()
+    await registry.pass_time(int(WINDOW / GRACE) + 1)
+    assert await registry.keys("refs/") == []
+    assert len(await registry.keys("blobs/")) == 2, "condemned"
+    broken = FaultyStore(registry.store)
+    broken.fail(1, "delete")  # the bytes
+    broken.fail(2, "delete")
+    dying = registry.over(broken)
+    registry.clock.ahead += GRACE
+    await dying.collect()
+    await registry.push(B)
+    assert await registry.pulls(B)
+    await registry.empty()
+    assert await registry.pulls(B)
+    assert len(await registry.keys("data/")) == 1, "the bytes that a dead collector left go too"
+
+
+async def test_a_deleted_blob_is_gone_at_once_and_its_bytes_later(registry):
+    await registry.upload(LAYER)
+    await registry.services.blobs.delete(A, BLOBS[0])
+    for _ in range(2):
+        with pytest.raises(BlobUnknown):
+            await registry.services.blobs.delete(A, BLOBS[0])
+        assert not await registry.holds(LAYER)
+    assert len(await registry.keys("gc/due/")) == 1
+    await registry.empty()
+    assert await registry.keys() == []
+
+
+async def test_what_a_manifest_left_that_was_refused_or_broke_off_goes(registry, clock):
+    await registry.upload(LAYER)
+    await registry.upload(CONFIG)
+    broken = FaultyStore(registry.store)
+    broken.fail(1, "put_all", when="half")
+    with pytest.raises(Exception, match="a fault"):
+        await registry.over(broken).services.manifests.put(A, push(IMAGE, V1), "me")
+    assert await registry.keys(f"repos/{A}!/needed/") != []
+    await registry.empty()
+    left = await registry.keys()
+    # A link of a tag that never came, without a byte: the next push of the manifest takes it over.
+    assert [key for key in left if "/tagged/" not in key] == []
+
+
+async def test_a_finish_that_is_repeated_after_its_blob_was_collected_is_unknown(registry):
+    """Else a name would be given to bytes that are being taken away."""
+    uploads = registry.services.uploads
+    session = (await uploads.start(A, "me")).session
+    await uploads.append(A, session, "me", chunk(LAYER))
+    record = await registry.store.get(keys.upload(session))
+    await uploads.finish(A, session, "me", BLOBS[0], chunk(b""))
+    await registry.store.put(keys.upload(session), record.data)  # as if it had broken off
+    await registry.empty()
+    assert not await registry.holds(LAYER)
+    with pytest.raises(UploadUnknown):
+        await uploads.finish(A, session, "me", BLOBS[0], chunk(b""))
+    assert await registry.keys("blobs/") == []
+
+
+async def test_a_dry_run_changes_nothing_and_tells_what_would_be_done(registry):
+    await registry.upload(LAYER)
+    await registry.services.candidates.flush(everything=True)
+    before = await registry.keys()
+    await registry.collect(look=True)
+    assert await registry.keys() == before
+    assert [(each.name, each.done) for each in registry.findings] == [(BLOBS[0], Done.CONDEMNED)]
+
+
+async def test_a_project_that_was_purged_leaves_no_bytes(registry):
+    await registry.push()
+    for digest in BLOBS:
+        await registry.services.candidates.add(Place(""), pointers=[digest])
+        await registry.services.blobs.purge(A, digest)
+    await registry.empty()
+    assert await registry.keys("blobs/", "data/", "refs/") == []
+
+
+# A store that is older than the collector
+
+
+async def unlink(registry) -> None:
+    for key in await registry.keys():
+        if "/needed/" in key or key.startswith("gc/"):
+            await registry.store.delete(key)
+    await registry.store.delete(keys.LINKED)
+
+
+async def test_a_store_that_is_older_is_marked_before_anything_is_collected(registry):
+    await registry.push()
+    await registry.upload(b"unneeded")
+    await unlink(registry)
+    with pytest.raises(NotLinked):
+        await registry.collector().collect()
+    assert not await registry.marker().begin()
+    registry.clock.ahead += GRACE - 1
+    assert not await registry.marker().begin()
+    registry.clock.ahead += 1
+    assert await registry.marker().begin()
+    await registry.empty()
+    assert await registry.pulls()
+    assert not await registry.holds(b"unneeded")
+
+
+async def test_a_mark_that_broke_off_goes_on_and_links_everything(registry):
+    for place in (A, B, Place("project/c")):
+        await registry.push(place)
+    await unlink(registry)
+    for call in count(1):
+        store = FaultyStore(registry.store)
+        store.crash(call)
+        with suppress(Crash):
+            await registry.over(store).marker().mark()
+        if store.total < call:
+            break
+    await registry.empty()
+    for place in (A, B, Place("project/c")):
+        assert await registry.pulls(place)
+
+
+async def test_a_mark_finds_what_no_event_told_of(registry):
+    await registry.push()
+    await registry.upload(b"small, and no manifest ever came")
+    await registry.upload(LAYER[1:], Place("project/never-had-a-manifest"))
+    await registry.push(B)
+    await registry.store.delete(keys.manifest(B, DIGEST))
+    reference = keys.reference(Digest.of(b"lost"), A)
+    await registry.store.put(reference, b"mark")
+    await registry.store.put(keys.pointer(Digest.of(b"lost")), b'{"size":4}\nlost')
+    await registry.store.put("data/00/" + "0" * 32, b"left by a finish that broke off")
+    for key in await registry.keys("gc/due/"):
+        await registry.store.delete(key)
+    registry.services.candidates._noted.clear()
+    registry.clock.ahead += 8 * 24 * 3600 + GRACE
+    dry = await registry.marker().mark(look=True)
+    assert await registry.keys("gc/due/") == []
+    marked = await registry.marker().mark()
+    assert dry == marked
+    await registry.empty()
+    assert await registry.pulls(A)
+    kept = [key for key in await registry.keys() if str(A) not in key]
+    assert sorted(kept) == sorted(
+        [keys.pointer(each) for each in BLOBS]
+        + [key for key in kept if key.startswith("data/")]
+        + [key for key in kept if f"repos/{B}!/tag" in key]
+    )
+    assert len([key for key in kept if key.startswith("data/")]) == 1
