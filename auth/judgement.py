@@ -90,12 +90,14 @@ class Deny:
     """No rule allows it.
 
     ``visible``: the caller may know that the project is there, and be told ``reason``. Else what it
-    asked for is to look as if it did not exist.
+    asked for is to look as if it did not exist. ``tenant`` is the project that it was about, if
+    there is one: for the audit log, never for the caller.
     """
 
     reason: str
     why: Why = Why.ROLE
     visible: bool = False
+    tenant: Tenant | None = None
 
 
 Decision = Allow | Deny
@@ -110,7 +112,7 @@ def judge(
     """
     why = lapse(action, access.standing, now)
     if why is not None:
-        return Deny(REASONS[why], why)
+        return Deny(REASONS[why], why, tenant=access.tenant)
     if action.verb not in REPOSITORY_VERBS and action.verb not in PROJECT_VERBS:
         return _about_registry(identity, action, access.standing, users_create=users_create)
     tenant = access.tenant
@@ -127,7 +129,7 @@ def judge(
         verb in rights and limit(identity, action, verb, access) is None
         for verb in (Verb.PULL, Verb.DESCRIBE)
     )
-    return Deny(_reason(why, action, access), why, visible)
+    return Deny(_reason(why, action, access), why, visible, tenant)
 
 
 def lapse(action: Action, standing: Standing, now: float) -> Why | None:

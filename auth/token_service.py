@@ -5,8 +5,8 @@ the registry says so when it is used. Only credentials that are wrong are refuse
 """
 
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from auth.access import Standing
@@ -55,12 +55,16 @@ class OfflineTokens(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A token, whose it is, what it grants, and an offline token if one was wanted."""
+    """A token, whose it is, what it grants, and an offline token if one was wanted.
+
+    ``projects`` are those that it grants something of, from name to id.
+    """
 
     identity: Identity
     token: IssuedToken
     scopes: Scopes
     offline: str | None = None
+    projects: Mapping[str, str] = field(default_factory=dict)
 
 
 async def _in_good_standing(_: Identity) -> Standing:
@@ -117,7 +121,7 @@ class TokenService:
         if request.offline and self._offline is not None:
             offline = await self._offline.issue(identity, request.client)
         token = self._issuer.issue(identity, scopes, projects)
-        return Granted(identity, token, scopes, offline)
+        return Granted(identity, token, scopes, offline, projects)
 
     async def revoke(self, text: str) -> None:
         """Make an offline token worthless, whoever asks: its holder does."""

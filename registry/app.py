@@ -18,6 +18,7 @@ import msgspec
 from auth.authenticators.htpasswd import HtpasswdError
 from auth.keyring import KeysUnavailable
 from auth.keys import KeyUnusable
+from registry.auditing import audited, lines_wanted
 from registry.backend import Backend, opened
 from registry.config import Config
 from registry.http.accesslog import AccessLog
@@ -33,6 +34,7 @@ from registry.http.scrape import MetricsServer
 from registry.http.tls import Certificate, TLSError
 from registry.logs import LineHandler, Sink, Writer, configure, text_wanted
 from registry.rates import limiting
+from registry.service.audit.journal import Journal
 from registry.service.composed import Composed
 from registry.service.projects.tenancy import Tenancy
 from registry.service.remembered import Kept, Remembered
@@ -147,16 +149,29 @@ async def _serve(
     access = AccessLog(access_sink, text=text) if config.log.access else None
     if access is not None:
         metrics.watch_dropped("access", lambda: access.dropped)
+    audit_sink = Sink(config.audit.file, process.log_lock, fd=1)
+    audit: Writer[bytes] | None = None
+    if lines_wanted(config, terminal=audit_sink.isatty()):
+        audit = Writer(audit_sink, b"".join)
+        metrics.watch_dropped("audit", partial(getattr, audit, "dropped"))
     try:
         certificate = (
             Certificate(config.tls, metrics.tls_reloaded) if config.tls.certificate else None
         )
         async with opened(config, metrics) as backend:
-            signals = _Signals(process, [sink, access_sink], certificate)
+            signals = _Signals(process, [sink, access_sink, audit_sink], certificate)
             await _run(
-                config, process, backend, RequestObserver(metrics, access), certificate, signals
+                config,
+                process,
+                backend,
+                RequestObserver(metrics, access),
+                certificate,
+                signals,
+                audit.put if audit is not None else None,
             )
     finally:
+        if audit is not None:
+            audit.close()
         if access is not None:
             access.close()
     return OK
@@ -200,6 +215,7 @@ async def _run(
     observer: RequestObserver,
     certificate: Certificate | None,
     signals: _Signals,
+    lines: Callable[[bytes], object] | None,
 ) -> None:
     given = msgspec.structs.asdict(config.limits)
     allow_sparse = given.pop("allow_sparse")
@@ -218,8 +234,11 @@ async def _run(
     first = process.number == 0 and not process.tokens_only
     async with (
         limiting(config) as limited,
-        admitted(config, backend, services, limits, limited, purge=first) as admission,
+        audited(config, backend.store, lines) as journal,
+        admitted(config, backend, services, limits, limited, journal, purge=first) as admission,
     ):
+        if journal is not None:
+            observer.metrics.watch_audit(partial(_audit_counts, journal))
         throttle = limited.throttle
         if throttle is not None:
             observer.metrics.watch_refused(throttle.refused)
@@ -228,7 +247,9 @@ async def _run(
         slowing = [throttle] if throttle is not None else []
         rooms: list[Room] = [health, *slowing, *admission.tokens]
         if not process.tokens_only:
-            server = Server(services, admission.policy, limits, admission.gate, throttle)
+            server = Server(
+                services, admission.policy, limits, admission.gate, throttle, admission.trail
+            )
             rooms += [*admission.rooms, RegistryApi(server)]
         endpoint = Endpoint(rooms, observer)
         expiring = asyncio.create_task(_expire_uploads(services.uploads)) if first else None
@@ -299,6 +320,10 @@ def _watch_tenancy(metrics: Metrics, tenancy: Tenancy) -> None:
     }
     for name, cache in caches.items():
         metrics.watch_cache(name, partial(_hits_misses, cache))
+
+
+def _audit_counts(journal: Journal) -> tuple[int, int, int, int]:
+    return journal.stored, journal.dropped, journal.refused, journal.waiting
 
 
 def _hits_misses(cache: Kept[Any] | Remembered[Any] | Composed[Any]) -> tuple[int, int]:

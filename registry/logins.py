@@ -42,6 +42,7 @@ from registry.config.auth import (
 from registry.http.limits import Limits
 from registry.http.login import Login
 from registry.http.token import TokenEndpoint
+from registry.http.trail import Trail
 from registry.service.signing_keys import SigningKeys
 from storage.ports import ObjectStore
 
@@ -76,6 +77,7 @@ async def opened(
     passwords: Passwords,
     limits: Limits,
     attempts: Attempts | None = None,
+    trail: Trail | None = None,
 ) -> AsyncIterator[Logins]:
     """Read the keys and the files, and keep them up to date as long as the context is open.
 
@@ -111,7 +113,7 @@ async def opened(
         stack.push_async_callback(_end, watching)
         yield Logins(
             Login(chain, verifier, challenges),
-            TokenEndpoint(service, challenges, ring.current, limits),
+            TokenEndpoint(service, challenges, ring.current, limits, trail or Trail()),
         )
 
 

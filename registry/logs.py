@@ -74,18 +74,18 @@ def rfc3339(seconds: float) -> str:
 
 
 class Sink:
-    """A file, or stderr, to which threads and processes append whole lines.
+    """A file, or stderr or stdout, to which threads and processes append whole lines.
 
     A pipe takes only 4096 bytes at once without mixing them with another process's, so writers
     take turns by a lock on ``lock``, a descriptor that they all inherited.
     """
 
-    def __init__(self, path: str = "", lock: int | None = None) -> None:
-        """Open ``path`` for appending, or stderr if it is empty. ``OSError`` if that fails."""
+    def __init__(self, path: str = "", lock: int | None = None, *, fd: int = 2) -> None:
+        """Open ``path`` for appending, or take ``fd``, stderr, if it is empty. ``OSError``."""
         self._path = path
         self._lock = lock
         self._turn = threading.Lock()
-        self._fd = self._open() if path else 2
+        self._fd = self._open() if path else fd
 
     def _open(self) -> int:
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)

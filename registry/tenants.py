@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from auth.chain import Unlimited
 from auth.passwords import Passwords
 from auth.policy import OpenPolicy, Policy
 from registry import logins
+from registry.auditing import audit_key
 from registry.backend import Backend
 from registry.config import Config
 from registry.http.endpoint import Room
@@ -16,7 +18,12 @@ from registry.http.gate import Gate, LoginGate, OpenGate
 from registry.http.limits import Limits
 from registry.http.management.room import Management
 from registry.http.management.route import Managed
+from registry.http.trail import Trail
 from registry.rates import Limiting
+from registry.service.audit.journal import Journal
+from registry.service.audit.log import AuditLog
+from registry.service.projects.events import log_event
+from registry.service.projects.projects import Projects
 from registry.service.projects.tenancy import Tenancy, TenancyTerms
 from registry.service.services import Services
 
@@ -33,6 +40,7 @@ class Admission:
     gate: Gate
     tokens: Sequence[Room]
     rooms: Sequence[Room]
+    trail: Trail
     tenancy: Tenancy | None = None
 
 
@@ -43,17 +51,24 @@ async def admitted(
     services: Services,
     limits: Limits,
     limiting: Limiting | None = None,
+    journal: Journal | None = None,
     *,
     purge: bool,
 ) -> AsyncIterator[Admission]:
-    """Open what the configuration says of logins. With ``purge``, see to removed projects too."""
+    """Open what the configuration says of logins. With ``purge``, see to removed projects too.
+
+    What is done is told to ``journal``.
+    """
+    trail, log = Trail(journal), AuditLog(backend.store, audit_key(config))
     auth = config.auth
     limiting = limiting or Limiting()
     throttle = limiting.throttle
     if auth.mode == "open":
         policy = OpenPolicy()
-        management = Management(Managed(policy, services, None), None, limits, throttle)
-        yield Admission(policy, OpenGate(), (), (management,))
+        management = Management(
+            Managed(policy, services, None, log, trail=trail), None, limits, throttle
+        )
+        yield Admission(policy, OpenGate(), (), (management,), trail)
         return
     passwords = Passwords()
     tenancy = Tenancy.over(
@@ -67,20 +82,30 @@ async def admitted(
             bootstrap=auth.bootstrap_secret.reveal(),
             offline_days=auth.token.offline_days,
         ),
+        events=log_event if journal is None else journal.changed,
     )
+    if journal is not None:
+        journal.place_by(partial(_id_of, tenancy.projects))
     accounts = logins.Accounts(
         tenancy.policy, tenancy.credentials, tenancy.directory.standing, tenancy.offline
     )
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(passwords.close)
         opened = await stack.enter_async_context(
-            logins.opened(config, backend.store, accounts, passwords, limits, limiting.attempts)
+            logins.opened(
+                config, backend.store, accounts, passwords, limits, limiting.attempts, trail
+            )
         )
         if purge:
             purging = asyncio.create_task(tenancy.removals.run())
             stack.callback(purging.cancel)
         attempts = limiting.attempts or Unlimited()
-        managed = Managed(tenancy.policy, services, tenancy, attempts)
+        managed = Managed(tenancy.policy, services, tenancy, log, attempts, trail)
         management = Management(managed, opened.login, limits, throttle)
         gate = LoginGate(opened.login)
-        yield Admission(tenancy.policy, gate, (opened.tokens,), (management,), tenancy)
+        yield Admission(tenancy.policy, gate, (opened.tokens,), (management,), trail, tenancy)
+
+
+async def _id_of(projects: Projects, name: str) -> str:
+    project = await projects.named(name)
+    return project.id if project is not None else ""

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from registry.cli import health, serve, tokens
+from registry.cli import audit, health, serve, tokens
 from registry.cli.commands import Commands, parser
 from registry.cli.errors import Failed, UsageError
 from registry.cli.remote import accounts, content, projects, robots
@@ -82,6 +82,7 @@ def command_line() -> argparse.ArgumentParser:
     robots.add(remote)
     accounts.add(remote)
     content.add(remote)
+    audit.add(commands)
     commands.command("version", "print the version", _version)
     return made
 

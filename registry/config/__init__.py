@@ -1,5 +1,6 @@
 """Configuration: typed sections, and one loader that merges files, environment and flags."""
 
+from registry.config.audit import AuditConfig
 from registry.config.auth import AuthConfig, TokenConfig
 from registry.config.checks import ConfigError
 from registry.config.load import Setting, load, schema, settings, show
@@ -21,6 +22,7 @@ from registry.config.values import Address, Secret
 
 __all__ = [
     "Address",
+    "AuditConfig",
     "AuthConfig",
     "CacheConfig",
     "Config",

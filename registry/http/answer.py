@@ -36,6 +36,10 @@ class Answer(StreamResponse):
         self._lines = headers
         self._size = len(body) if length is None else length
 
+    def header(self, name: str) -> str:
+        """The value of a header as it is written here, ``""`` if there is none."""
+        return next((value for each, value in self._lines if each == name), "")
+
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter:
         """Write the whole answer; a closed connection raises ``ConnectionError``."""
         writer = request.writer

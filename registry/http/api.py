@@ -10,7 +10,9 @@ from registry.http import blobs, lists, manifests, uploads
 from registry.http.answer import Answer
 from registry.http.call import Call, Handler, Server
 from registry.http.observe import RequestRecord
+from registry.http.trail import CHANGES, claimed
 from registry.spec import requests as spec
+from registry.spec.errors import Unauthorized
 from registry.spec.names import RepositoryName
 
 ROUTES: Final[Mapping[type, tuple[Verb, Handler[Any]]]] = {
@@ -49,12 +51,24 @@ class RegistryApi:
         record.repository = str(repository or "")
         verb, handler = ROUTES[type(request)]
         server = self._server
-        identity = await server.gate.identify(http, request, verb)
+        try:
+            identity = await server.gate.identify(http, request, verb)
+        except Unauthorized as error:
+            server.trail.login_failed(record, claimed(http), error.message)
+            raise
         record.principal = identity.name
+        server.trail.login(record, identity)
         if server.throttle is not None:
             await server.throttle.principal(identity, record)
         action = Action(verb, repository, address=record.remote)
         decision = await server.policy.decide(identity, action)
         if isinstance(decision, Deny):
+            server.trail.denied(record, identity, action, decision)
             raise server.gate.refuse(http, identity, action, decision)
-        return await handler(Call(http, request, identity, decision.place, server))
+        call = Call(http, request, identity, decision.place, server, record)
+        if type(request) not in CHANGES:
+            return await handler(call)
+        async with server.trail.change(record, identity, decision.tenant):
+            answer = await handler(call)
+            server.trail.changed(request, answer, record, decision.tenant)
+        return answer

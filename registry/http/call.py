@@ -1,7 +1,7 @@
 """What a handler is given."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from aiohttp import hdrs
@@ -13,7 +13,9 @@ from auth.policy import Action, Allow, Policy, Verb
 from registry.http.answer import Answer
 from registry.http.gate import Gate
 from registry.http.limits import Limits
+from registry.http.observe import RequestRecord
 from registry.http.throttle import Throttle
+from registry.http.trail import Trail
 from registry.service.services import Services
 from registry.spec.conditions import Conditions
 from registry.spec.names import Place, RepositoryName
@@ -39,6 +41,7 @@ class Server:
     limits: Limits
     gate: Gate
     throttle: Throttle | None = None
+    trail: Trail = field(default_factory=Trail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Call(Generic[R]):
     identity: Identity
     place: Place
     server: Server
+    record: RequestRecord
 
     @property
     def address(self) -> str:
@@ -71,7 +75,10 @@ class Call(Generic[R]):
         """Where another repository is kept, if the caller may pull from it, else ``None``."""
         action = Action(Verb.PULL, repository, address=self.address)
         decision = await self.server.policy.decide(self.identity, action)
-        return decision.place if isinstance(decision, Allow) else None
+        if isinstance(decision, Allow):
+            return decision.place
+        self.server.trail.denied(self.record, self.identity, action, decision)
+        return None
 
     async def readable_sibling(self, place: Place) -> bool:
         """Whether the caller may pull from a repository of the same project as the request's."""

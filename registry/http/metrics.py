@@ -53,6 +53,7 @@ class Metrics:
         self._dropped: dict[str, Callable[[], int]] = {}
         self._refused: Callable[[], Mapping[str, int]] = dict
         self._connections: Callable[[], int] = int
+        self._audit: Callable[[], tuple[int, int, int, int]] = lambda: (0, 0, 0, 0)
         self._began = time.time()
 
     def started(self) -> None:
@@ -102,6 +103,13 @@ class Metrics:
         """Count a change of the certificate files: ok, or error when the old one stays."""
         self._reloads[outcome] += 1
 
+    def watch_audit(self, counts: Callable[[], tuple[int, int, int, int]]) -> None:
+        """Ask for events that were stored and dropped, changes that were refused, and what waits.
+
+        All since the start but the last.
+        """
+        self._audit = counts
+
     def watch_connections(self, count: Callable[[], int]) -> None:
         """Ask ``count`` for the number of open connections."""
         self._connections = count
@@ -126,6 +134,7 @@ class Metrics:
         yield from self.coordination.collect()
         yield from self._collect_connections()
         yield from self._collect_caches()
+        yield from self._collect_audit()
         yield from self._collect_process()
 
     def _collect_requests(self) -> Iterator[Metric]:
@@ -243,6 +252,23 @@ class Metrics:
             "Log lines dropped because they could not be written quickly enough.",
             "log",
             {log: dropped() for log, dropped in self._dropped.items()},
+        )
+
+    def _collect_audit(self) -> Iterator[Metric]:
+        stored, dropped, refused, waiting = self._audit()
+        yield _counter(
+            "moorage_audit_events",
+            "Events of the audit log.",
+            "outcome",
+            {"stored": stored, "dropped": dropped},
+        )
+        yield CounterMetricFamily(
+            "moorage_audit_refused_changes",
+            "Changes that were refused while no more events could wait.",
+            refused,
+        )
+        yield GaugeMetricFamily(
+            "moorage_audit_waiting_events", "Events that the store has yet to take.", waiting
         )
 
     def _collect_process(self) -> Iterator[Metric]:

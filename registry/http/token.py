@@ -19,6 +19,7 @@ from registry.http.body import whole
 from registry.http.limits import Limits
 from registry.http.login import credentials_of
 from registry.http.observe import RequestRecord
+from registry.http.trail import Trail, claimed
 from registry.spec.errors import (
     LoginRefused,
     MethodNotAllowed,
@@ -48,13 +49,19 @@ class TokenEndpoint:
     """
 
     def __init__(
-        self, service: TokenService, challenges: Challenges, keys: KeySource, limits: Limits
+        self,
+        service: TokenService,
+        challenges: Challenges,
+        keys: KeySource,
+        limits: Limits,
+        trail: Trail,
     ) -> None:
         """Let ``service`` grant; publish the public parts of ``keys``."""
         self._service = service
         self._challenges = challenges
         self._keys = keys
         self._limits = limits
+        self._trail = trail
 
     async def answer(self, http: BaseRequest, record: RequestRecord) -> Answer | None:
         """The answer to a request to the token service, or ``None`` if it is to something else."""
@@ -65,7 +72,7 @@ class TokenEndpoint:
                     return await self._issue(http, record)
                 case "/token/revoke":
                     record.action = "token.revoke"
-                    return await self._revoke(http)
+                    return await self._revoke(http, record)
                 case "/.well-known/jwks.json":
                     record.action = "token.keys"
                     return self._published(http)
@@ -89,15 +96,26 @@ class TokenEndpoint:
                 request, shown = read_body(await self._form(http)), None
             case _:
                 raise MethodNotAllowed(("GET", "POST"))
-        granted = await self._service.grant(request, shown, http.remote or "")
-        record.principal = granted.identity.name
+        # What is kept of an offline token is a change; a token itself is kept nowhere.
+        telling = self._trail.change(record) if request.offline else self._trail.asking(record)
+        async with telling:
+            try:
+                granted = await self._service.grant(request, shown, record.remote)
+            except InvalidCredentials as error:
+                account = f"user:{request.username}" if request.username else claimed(http)
+                self._trail.login_failed(record, account, str(error))
+                raise
+            record.principal = granted.identity.name
+            self._trail.issued(record, granted, request.scopes)
         body = msgspec.json.encode(_body(granted, request.grant))
         return Answer(200, (_JSON, _NO_STORE, ("Pragma", "no-cache")), body)
 
-    async def _revoke(self, http: BaseRequest) -> Answer:
+    async def _revoke(self, http: BaseRequest, record: RequestRecord) -> Answer:
         if http.method != "POST":
             raise MethodNotAllowed(("POST",))
-        await self._service.revoke(read_revocation(await self._form(http)))
+        text = read_revocation(await self._form(http))
+        async with self._trail.change(record):
+            await self._service.revoke(text)
         return Answer(200, (_JSON, _NO_STORE), b"{}")
 
     def _published(self, http: BaseRequest) -> Answer:

@@ -11,12 +11,15 @@ from auth.access import Tenant
 from auth.identity import Identity
 from auth.policy import Policy
 from auth.roles import Role, Visibility
+from registry.auditing import audited
 from registry.backend import Backend
 from registry.config import load
 from registry.http.api import RegistryApi
 from registry.http.call import Server
 from registry.http.endpoint import Room
+from registry.http.trail import Trail
 from registry.rates import limiting
+from registry.service.audit.journal import Journal
 from registry.service.projects.accounts import AccountTerms
 from registry.service.projects.projects import Wanted
 from registry.service.projects.robots import RobotTerms
@@ -43,6 +46,9 @@ class TenantRegistry(LocalRegistry):
         self.tenancy: Tenancy
         self.services: Services
         self.policy: Policy
+        self.trail: Trail
+        self.journal: Journal | None = None
+        self.audit_lines: list[bytes] = []
 
     async def _rooms(self, services: Services, coordinator: Coordinator) -> Sequence[Room]:
         flags = {
@@ -53,14 +59,19 @@ class TenantRegistry(LocalRegistry):
         config = load(self._files, {}, flags)
         backend = Backend(self.store, coordinator)
         limited = await self._stack.enter_async_context(limiting(config))
+        self.journal = await self._stack.enter_async_context(
+            audited(config, self.store, self.audit_lines.append)
+        )
         admission = await self._stack.enter_async_context(
-            admitted(config, backend, services, self._limits, limited, purge=False)
+            admitted(config, backend, services, self._limits, limited, self.journal, purge=False)
         )
         assert admission.tenancy is not None
         self.tenancy, self.services = admission.tenancy, services
-        self.policy = admission.policy
+        self.policy, self.trail = admission.policy, admission.trail
         throttle = limited.throttle
-        server = Server(services, admission.policy, self._limits, admission.gate, throttle)
+        server = Server(
+            services, admission.policy, self._limits, admission.gate, throttle, admission.trail
+        )
         slowing = [throttle] if throttle is not None else []
         return [*slowing, *admission.tokens, *admission.rooms, RegistryApi(server)]
 

@@ -291,6 +291,7 @@ def test_a_refusal_tells_what_to_do():
         "ask one of its owners",
         Why.ROLE,
         visible=True,
+        tenant=TENANT,
     )
 
 

@@ -44,6 +44,8 @@ EXAMPLES = {
     "tag.get": ("/repositories/{p}:app/tags/v1", None),
     "tag.delete": ("/repositories/{p}:app/tags/none", None),
     "explain": ("/projects/{p}/explain?principal=user:none", None),
+    "audit.project": ("/projects/{p}/audit", None),
+    "audit.registry": ("/audit", None),
     "whoami": ("/whoami", None),
     "user.list": ("/users", None),
     "user.get": ("/users/ann", None),

@@ -18,6 +18,7 @@ from registry.http.management.views import (
     TagView,
     moment,
 )
+from registry.service.audit.events import Happening
 from registry.service.records import TagRecord
 from registry.service.sizes import content_size
 from registry.spec.conditions import Conditions, EntityTags
@@ -85,6 +86,10 @@ async def delete_tag(call: Call[OfTag, None]) -> Reply:
     version = call.version()
     match = None if version is None else EntityTags(strong=(f'"{version}"',))
     await call.managed.services.manifests.delete(call.place, call.input.tag, Conditions(match))
+    asked = call.input
+    call.managed.trail.did(
+        Happening.TAG_DELETED, call.allowed.tenant, repository=asked.repository, subject=asked.tag
+    )
     return Reply(status=204)
 
 

@@ -24,8 +24,9 @@ from registry.http.management.route import PREFIX, Call, Managed, Reply, Route
 from registry.http.management.table import ROUTES, find
 from registry.http.observe import RequestRecord
 from registry.http.throttle import Throttle
+from registry.http.trail import claimed
 from registry.spec.conditions import Conditions
-from registry.spec.errors import NameUnknown, RegistryError
+from registry.spec.errors import NameUnknown, RegistryError, Unauthorized
 from registry.spec.problems import NotAllowed, NotJson, Problem, ProjectUnknown, RequestInvalid
 from registry.spec.requests import Ping
 
@@ -80,14 +81,28 @@ class Management:
         record.action = route.action
         given = inputs.read(route.input, path, record.query)
         record.repository = str(getattr(given, "repository", None) or "")
-        identity = await self._identify(http, route, given)
+        trail = self._managed.trail
+        try:
+            identity = await self._identify(http, route, given)
+        except Unauthorized as error:
+            trail.login_failed(record, claimed(http), error.message)
+            raise
         record.principal = identity.name
+        trail.login(record, identity)
         if self._throttle is not None:
             await self._throttle.management(identity, record)
         allowed = await self._decide(http, route, given, identity, record)
         body = await self._body(http, route)
         call = Call(http, given, body, identity, allowed, self._managed, record.remote)
-        reply = await route.handler(call)
+        try:
+            if route.writes:
+                async with trail.change(record, identity, allowed.tenant):
+                    reply = await route.handler(call)
+            else:
+                reply = await route.handler(call)
+        except NotAllowed:
+            trail.refused(record, identity, allowed.tenant)
+            raise
         return self._reply(http, route, call, reply, record)
 
     async def _identify(self, http: BaseRequest, route: Route, given: msgspec.Struct) -> Identity:
@@ -109,6 +124,7 @@ class Management:
             return Allow()
         decision = await self._managed.policy.decide(identity, action)
         if isinstance(decision, Deny):
+            self._managed.trail.denied(record, identity, action, decision)
             raise self._refuse(http, route, identity, action, decision)
         return decision
 

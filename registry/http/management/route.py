@@ -15,6 +15,9 @@ from auth.identity import Identity
 from auth.policy import Action, Allow, Policy, Verb
 from auth.roles import PROJECT_VERBS, REPOSITORY_VERBS
 from registry.http.call import joined
+from registry.http.trail import Trail
+from registry.service.audit.events import Happening
+from registry.service.audit.log import AuditLog
 from registry.service.projects.kept import Leaf
 from registry.service.projects.tenancy import Tenancy
 from registry.service.services import Services
@@ -42,7 +45,9 @@ class Managed:
     policy: Policy
     services: Services
     projects: Tenancy | None
+    audit: AuditLog
     attempts: Attempts = field(default_factory=Unlimited)
+    trail: Trail = field(default_factory=Trail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,8 @@ class Call(Generic[I, B]):
             raise TooManyRequests(error.retry_after) from error
         try:
             yield
-        except Problem:
+        except Problem as error:
+            self.managed.trail.did(Happening.LOGIN_FAILED, subject=account, reason=error.message)
             await attempts.failed(self.address, account)
             raise
         await attempts.succeeded(self.address, account)

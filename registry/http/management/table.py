@@ -5,6 +5,7 @@ from typing import Final
 
 from registry.http.management import (
     accounts,
+    audit,
     explain,
     members,
     projects,
@@ -21,6 +22,7 @@ ROUTES: Final[Sequence[Route]] = (
     *robots.ROUTES,
     *repositories.ROUTES,
     *explain.ROUTES,
+    *audit.ROUTES,
     *accounts.ROUTES,
     *tokens.ROUTES,
 )

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from auth.roles import Role, Visibility
+from registry.service.audit.events import Result
 from registry.service.projects.removals import Progress
 
 MAX_SECRET_TEXT: Final = 4096
@@ -370,6 +371,38 @@ class TagPage(Page, frozen=True, kw_only=True):
     """A page of tags, by name."""
 
     items: tuple[TagView, ...]
+
+
+class AuditEventView(View, frozen=True, kw_only=True):
+    """Something that happened."""
+
+    time: Time
+    action: Annotated[str, Meta(description="What, from a closed list.", examples=["tag.pushed"])]
+    result: Annotated[Result, Meta(description="unknown: it broke off, and may have been done.")]
+    principal: Annotated[
+        str, Meta(description="Who did it; of a failed login, who it wanted to be.")
+    ]
+    address: Annotated[
+        str, Meta(description="Where it came from; empty: from the registry itself.")
+    ]
+    request_id: str
+    credential: Annotated[str, Meta(description="Id of the credential that was shown.")]
+    project: str
+    repository: str
+    subject: Annotated[str, Meta(description="What it was done to: a tag, a digest, a principal.")]
+    details: dict[str, str]
+    writer: Annotated[str, Meta(description="The process that wrote it down.")]
+    number: Annotated[int, Meta(description="Its number among the events of that process.")]
+    hash: str
+    cursor: Annotated[
+        str, Meta(description="Where a page begins that goes on behind it (`after`).")
+    ]
+
+
+class AuditPage(Page, frozen=True, kw_only=True):
+    """A page of events, the oldest first."""
+
+    items: tuple[AuditEventView, ...]
 
 
 def schema_types() -> tuple[type[Any], ...]:

@@ -28,6 +28,7 @@ class Happening(StrEnum):
     BLOB_DELETED = "blob.deleted"
     UPLOAD_CANCELLED = "upload.cancelled"
     MANIFEST_PUSHED = "manifest.pushed"
+    TAG_PUSHED = "tag.pushed"
     MANIFEST_DELETED = "manifest.deleted"
     TAG_DELETED = "tag.deleted"
     CONTENT_COLLECTED = "content.collected"

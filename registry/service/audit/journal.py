@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +34,10 @@ PATIENCE: Final = 10.0
 """Seconds that a change waits for its event in strict mode, and an end for the last events."""
 
 _TENANT: Final = re.compile(r"(?:[a-z0-9][a-z0-9._-]{0,127})?", re.ASCII).fullmatch
+Find = Callable[[str], Awaitable[str]]
+"""Returns the id of the project with this name, ``""`` if there is none. ``StorageError``."""
+
+_LOOKUPS: Final = 16
 _LINES: Final = 1000
 _PARTS: Final = 32
 
@@ -70,11 +74,13 @@ class Journal:
         """Events that the store has; that were dropped; changes that were refused for them."""
         self._store = store
         self._lines = lines
+        self._find: Find | None = None
         self._capacity = capacity
         self._interval = interval
         self._clock = clock
         self._chain = Chain(secrets.token_hex(8), key)
         self._waiting: deque[tuple[str, bytes, str]] = deque()  # project, line, hash
+        self._unplaced: deque[AuditEvent] = deque()
         self._rooms = 0
         self._untold = 0
         self._batches = 0
@@ -93,7 +99,15 @@ class Journal:
     @property
     def waiting(self) -> int:
         """How many events the store has yet to take."""
-        return len(self._waiting) + (self._batch.events if self._batch else 0)
+        return len(self._waiting) + len(self._unplaced) + (self._batch.events if self._batch else 0)
+
+    def place_by(self, find: Find) -> None:
+        """Find out with ``find`` which project an event is about that says its name only.
+
+        What is denied to a caller that has no part in a project is decided without looking whether
+        there is one; so that is looked at later, in the background.
+        """
+        self._find = find
 
     @contextlib.contextmanager
     def room(self) -> Iterator[None]:
@@ -116,12 +130,43 @@ class Journal:
         if self.waiting >= limit:
             self._drop(1)
             return
+        if event.project and not event.tenant and self._find is not None:
+            self._unplaced.append(event)
+        else:
+            self._try_to_add(event)
+
+    def _try_to_add(self, event: AuditEvent) -> None:
         try:
             self._add(event)
         except Exception:  # noqa: BLE001 -- see below
             # A defect in one event must not end what others depend on.
             _log.exception("an event (%s) could not be written down", event.action)
             self._drop(1)
+
+    async def _place(self) -> None:
+        """Find the projects of events that say a name only, some at once."""
+        while self._unplaced:
+            names = list(dict.fromkeys(event.project for event in self._unplaced))[:_LOOKUPS]
+            found = dict(
+                zip(names, await asyncio.gather(*map(self._looked_up, names)), strict=True)
+            )
+            for _ in range(len(self._unplaced)):
+                event = self._unplaced.popleft()
+                if event.project in found:
+                    tenant = found[event.project]
+                    self._try_to_add(msgspec.structs.replace(event, tenant=tenant))
+                else:
+                    self._unplaced.append(event)
+
+    async def _looked_up(self, name: str) -> str:
+        assert self._find is not None  # noqa: S101 -- see ``_place``
+        try:
+            return await self._find(name)
+        except StorageError:
+            raise
+        except Exception:  # noqa: BLE001 -- one record that can't be read
+            _log.exception("the project of an event could not be looked up")
+            return ""
 
     async def changed(self, event: Event) -> None:
         """Take what a service tells of projects, members and accounts: see ``Events``."""
@@ -196,6 +241,7 @@ class Journal:
         async with self._turn:
             while True:
                 if self._batch is None:
+                    await self._place()
                     self._batch = self._take()
                 batch = self._batch
                 if batch is None:
