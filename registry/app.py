@@ -20,6 +20,7 @@ from auth.keyring import KeysUnavailable
 from auth.keys import KeyUnusable
 from registry.auditing import audited, lines_wanted
 from registry.backend import Backend, opened
+from registry.collecting import collecting, terms_of
 from registry.config import Config
 from registry.http.accesslog import AccessLog
 from registry.http.api import RegistryApi
@@ -228,6 +229,7 @@ async def _run(
         allow_sparse=allow_sparse,
         redirects=backend.redirects,
         exact=backend.exact,
+        terms=terms_of(config),
     )
     _watch_caches(observer.metrics, services)
     health = Health(backend.store)
@@ -236,6 +238,7 @@ async def _run(
         limiting(config) as limited,
         audited(config, backend.store, lines) as journal,
         admitted(config, backend, services, limits, limited, journal, purge=first) as admission,
+        collecting(config, backend, services, observer.metrics.collection, first=first),
     ):
         if journal is not None:
             observer.metrics.watch_audit(partial(_audit_counts, journal))

@@ -42,6 +42,9 @@ class Backend:
     exact: bool = True
     """Whether the store deletes an object at a version in one step."""
 
+    conditional: bool = True
+    """Whether the store judges between two writers: if not, one process serves it."""
+
 
 @contextlib.asynccontextmanager
 async def opened(config: Config, metrics: Metrics) -> AsyncIterator[Backend]:
@@ -63,7 +66,13 @@ async def opened(config: Config, metrics: Metrics) -> AsyncIterator[Backend]:
                 else None
             )
             async with _coordinator(config, store, metrics, conditional=bucket.conditional) as one:
-                yield Backend(store, one, redirects=redirects, exact=bucket.honours.delete)
+                yield Backend(
+                    store,
+                    one,
+                    redirects=redirects,
+                    exact=bucket.honours.delete,
+                    conditional=bucket.conditional,
+                )
         return
     root = Path(config.storage.path)
     files = FileStore(root)

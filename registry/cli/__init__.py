@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from registry.cli import audit, health, serve, tokens
+from registry.cli import audit, gc, health, serve, tokens
 from registry.cli.commands import Commands, parser
 from registry.cli.errors import Failed, UsageError
 from registry.cli.remote import accounts, content, projects, robots
@@ -76,6 +76,7 @@ def command_line() -> argparse.ArgumentParser:
     serve.add(commands)
     serve.add_config(commands)
     tokens.add(commands)
+    gc.add(commands)
     health.add(commands)
     remote = Remote(commands)
     projects.add(remote)

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct, field
 
 from registry.config.audit import AuditConfig
 from registry.config.auth import AuthConfig
+from registry.config.collection import CollectionConfig
 from registry.config.values import Address, Secret
 from storage.ports import MAX_VALUE
 
@@ -340,6 +341,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     rates: RatesConfig = field(default_factory=RatesConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
+    collection: CollectionConfig = field(default_factory=CollectionConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     log: LogConfig = field(default_factory=LogConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)

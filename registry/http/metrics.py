@@ -21,6 +21,7 @@ from prometheus_client.core import (
 )
 
 from registry.http.cells import BOUNDS, Cell
+from registry.http.collection import CollectionMetrics
 from registry.http.coordination import CoordinationMetrics
 from registry.http.observe import RequestRecord
 
@@ -47,6 +48,7 @@ class Metrics:
         self._s3: dict[tuple[str, str], Cell] = {}
         self._s3_honours: dict[str, bool] = {}
         self.coordination = CoordinationMetrics()
+        self.collection = CollectionMetrics()
         self._closed: dict[str, int] = dict.fromkeys(("limit", "head_timeout", "malformed"), 0)
         self._reloads: dict[str, int] = dict.fromkeys(("ok", "error"), 0)
         self._caches: dict[str, Callable[[], tuple[int, int]]] = {}
@@ -132,6 +134,7 @@ class Metrics:
         yield from self._collect_storage()
         yield from self._collect_s3()
         yield from self.coordination.collect()
+        yield from self.collection.collect()
         yield from self._collect_connections()
         yield from self._collect_caches()
         yield from self._collect_audit()

@@ -36,6 +36,7 @@ def moorage(*arguments, env=None, cwd=None):
         ["token-service"],
         ["keys", "rotate"],
         ["keys", "revoke"],
+        ["gc"],
     ],
 )
 def test_every_command_explains_itself(command):

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from registry.service.collection.candidates import Candidate, Candidates
-from registry.service.collection.findings import Finding, Report, nobody
+from registry.service.collection.findings import Report, nobody
 from registry.service.collection.judge import Judge, Outcome
 from registry.service.entries import Entries, value
 from registry.service.memberships import Memberships
@@ -86,19 +86,19 @@ class Collector:
         self._members = Memberships(store, entries, terms)
         self._pointers = Pointers(store, terms)
 
-    async def collect(self, *, look: bool = False) -> Pass:
+    async def collect(self, *, look: bool = False, wait: float = 0.0) -> Pass:
         """See to all candidates that are due; return when there are no more.
 
         With ``look`` nothing is changed, and those that are not due yet are looked at as well.
         It may be broken off at any moment: what was not done is still in the queue. ``NotLinked``
         until a full mark has been made of a store that is older than the collector.
-        ``LeaseHeld`` where another is at work.
+        ``LeaseHeld`` where another is still at work after ``wait`` seconds.
         """
         if not await exists(self._store, keys.LINKED):
             raise NotLinked
         if look:
             return await self._pass(look=True)
-        async with self._coordinator.hold(LEASE):
+        async with self._coordinator.hold(LEASE, wait=wait):
             return await self._pass(look=False)
 
     async def _pass(self, *, look: bool) -> Pass:
@@ -196,6 +196,3 @@ class Collector:
             with suppress(PreconditionFailed):
                 await self._store.delete(key, version=found.version)
         return wait
-
-
-__all__ = ["Collector", "Finding", "NotLinked", "Pass"]

@@ -1,0 +1,144 @@
+"""The composition root's part for collection: its terms, and the collector beside the server."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+
+from registry.backend import Backend
+from registry.config import Config
+from registry.http.collection import CollectionMetrics
+from registry.service.collection.collector import Collector
+from registry.service.collection.findings import Finding, Report
+from registry.service.collection.mark import Marker
+from registry.service.records import Corrupt
+from registry.service.services import Services
+from registry.service.terms import Terms
+from storage.coordination import CoordinationUnavailable, LeaseHeld
+from storage.ports import StorageError
+
+_log = logging.getLogger("moorage.collection")
+
+_FLUSH = 20.0
+_FIRST = 10.0
+_FAILURES = (StorageError, CoordinationUnavailable, LeaseHeld, Corrupt)
+
+
+def terms_of(config: Config) -> Terms:
+    """Return how long what nothing needs stays."""
+    return Terms(config.collection.grace_seconds, config.collection.undelete_seconds)
+
+
+def collector(config: Config, backend: Backend, services: Services, report: Report) -> Collector:
+    """Make a collector."""
+    return Collector(
+        backend.store,
+        backend.coordinator,
+        services.candidates,
+        services.terms,
+        exact=backend.exact,
+        per_second=config.collection.per_second,
+        concurrency=config.collection.concurrency,
+        report=report,
+    )
+
+
+def marker(backend: Backend, services: Services, report: Report) -> Marker:
+    """Make what makes full marks."""
+    return Marker(
+        backend.store,
+        backend.coordinator,
+        services.candidates,
+        services.terms,
+        exact=backend.exact,
+        report=report,
+    )
+
+
+@contextlib.asynccontextmanager
+async def collecting(
+    config: Config,
+    backend: Backend,
+    services: Services,
+    metrics: CollectionMetrics,
+    *,
+    first: bool,
+) -> AsyncIterator[None]:
+    """Write candidates down while this is entered; in the ``first`` worker, collect too."""
+    tasks = [asyncio.create_task(_flush(services))]
+    if first:
+
+        def report(finding: Finding) -> None:
+            metrics.found(finding)
+            _log.info(
+                "%s %s %s%s: %s",
+                finding.done,
+                finding.kind,
+                finding.name,
+                f" of {finding.place}" if finding.place else "",
+                finding.reason,
+            )
+
+        tasks.append(asyncio.create_task(_collect(config, backend, services, metrics, report)))
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(*_FAILURES, TimeoutError):
+            async with asyncio.timeout(5):
+                await services.candidates.flush(everything=True)
+
+
+async def _flush(services: Services) -> None:
+    while True:
+        await asyncio.sleep(min(_FLUSH, services.terms.grace / 4))
+        try:
+            await services.candidates.flush()
+        except _FAILURES as error:
+            _log.warning("candidates could not be written down, they will be: %s", error)
+
+
+async def _collect(
+    config: Config,
+    backend: Backend,
+    services: Services,
+    metrics: CollectionMetrics,
+    report: Report,
+) -> None:
+    """Collect for ever. What fails is logged and tried again.
+
+    A store that does not judge between two writers is served by one process. A predecessor may
+    still be about to write what it looked at; so there the first pass waits for the grace.
+    """
+    collects, marks = (
+        collector(config, backend, services, report),
+        marker(backend, services, report),
+    )
+    waited = backend.conditional
+    # A start asks little of the store, whatever is in it.
+    await asyncio.sleep(min(config.collection.interval_seconds, _FIRST))
+    while True:
+        try:
+            ready = await marks.begin()
+            if not config.collection.enabled:
+                return
+            if not waited:
+                await asyncio.sleep(services.terms.grace)
+                waited = True
+            if ready:
+                done = await collects.collect()
+                metrics.passed("ok", done.failed, time.time())
+            else:
+                metrics.passed("waiting")
+        except LeaseHeld:
+            metrics.passed("busy")
+        except _FAILURES as error:
+            metrics.passed("error")
+            _log.warning("what is due could not be collected, it will be: %s", error)
+        except Exception:  # noqa: BLE001  a defect is logged whole, and does not end it
+            metrics.passed("error")
+            _log.exception("the collector failed")
+        await asyncio.sleep(config.collection.interval_seconds)

@@ -1,0 +1,107 @@
+"""``moorage gc`` on a store in files, as a job of its own."""
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from registry.cli import main
+from registry.service.collection.mark import Marker
+from registry.service.services import Services
+from registry.service.terms import Terms
+from registry.spec.conditions import Conditions
+from registry.spec.digest import Digest
+from registry.spec.names import Place, Tag
+from storage import keys
+from storage.filesystem import FileStore
+from storage.inprocess import InProcessCoordinator
+from tests.service.content import chunk, image, push
+
+A = Place("project/a")
+LAYER, CONFIG = b"layer" * 40_000, b"{}"
+IMAGE = image(LAYER)
+
+
+def on_store(root, work, *, window=0.0):
+    async def run():
+        store = FileStore(root)
+        terms = Terms(1.0, window)
+        coordinator = InProcessCoordinator()
+        try:
+            services = Services.over(store, coordinator, files=store, memory=0, terms=terms)
+            marker = Marker(store, coordinator, services.candidates, terms)
+            return await work(store, services, marker)
+        finally:
+            store.close()
+
+    return asyncio.run(run())
+
+
+async def push_image(store, services, marker):
+    assert await marker.begin()
+    for data in (LAYER, CONFIG):
+        await services.uploads.upload(A, "me", Digest.of(data), chunk(data))
+    await services.manifests.put(A, push(IMAGE, Tag("v1")), "me")
+
+
+async def delete_image(store, services, marker):
+    await services.manifests.delete(A, Digest.of(IMAGE), Conditions(), "me")
+
+
+async def is_left(store, services, marker):
+    return [await store.list(prefix) for prefix in ("blobs/", "data/", "refs/", "repos/")]
+
+
+@pytest.fixture
+def gc(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MOORAGE__COLLECTION__GRACE_SECONDS", "1")
+
+    def run(*arguments):
+        code = main(["gc", "--data", str(tmp_path / "store"), *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out.splitlines(), captured.err
+
+    return run
+
+
+def test_a_job_collects_what_is_due_and_tells_of_each(tmp_path, gc):
+    root = tmp_path / "store"
+    on_store(root, push_image)
+    assert gc()[:2] == (0, [])
+    on_store(root, delete_image)
+    time.sleep(1.1)
+    code, lines, _ = gc("--dry-run")
+    assert code == 0
+    assert sorted(line.split(" sha256")[0] for line in lines) == 2 * ["would be condemned: member"]
+    found = []
+    for _ in range(3):
+        code, lines, _ = gc("--json")
+        assert code == 0
+        found += map(json.loads, lines)
+        time.sleep(1.1)
+    assert on_store(root, is_left) == [[], [], [], []]
+    assert [each["done"] for each in found if each["kind"] == "blob"] == [
+        *2 * ["condemned"],
+        *2 * ["removed"],
+    ]
+    assert sum(each["bytes"] for each in found) == len(LAYER) + len(CONFIG)
+
+
+def test_an_older_store_is_gone_over_first(tmp_path, gc):
+    root = tmp_path / "store"
+    on_store(root, push_image)
+
+    async def age(store, services, marker):
+        for digest in (Digest.of(LAYER), Digest.of(CONFIG)):
+            await store.delete(keys.needed(A, digest) + Digest.of(IMAGE))
+        await store.delete(keys.LINKED)
+
+    on_store(root, age)
+    code, _, error = gc()
+    assert code == 1
+    assert "moorage gc --full" in error
+    code, lines, error = gc("--full")
+    assert (code, lines) == (0, [])
+    assert "2 needs were written down" in error
+    assert gc()[0] == 0
