@@ -20,7 +20,7 @@ LOADERS := nginx=nginx-light wrk=wrk
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve cluster test bench lint conformance tools system lock clean distclean dev
+.PHONY: help serve cluster test bench lint mutations conformance tools system lock clean distclean dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ cluster: dev tools ## start three replicas, HAProxy, MinIO, Redis and Sentinel (
 
 test: dev system tools ## everything that proves the project (ARGS= goes to pytest)
 	$(BIN)/pytest -v -ra --durations=15 $(ARGS)
+
+mutations: dev system tools ## remove each protection of docs/reference/advisories.md and see its tests fail
+	$(BIN)/python -m tests.advisories $(ARGS)
 
 bench: dev tools ## compare with other registries on this machine
 	@tools/system-packages $(LOADERS)

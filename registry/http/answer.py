@@ -22,6 +22,11 @@ from registry.spec.requests import Request, url_for
 Headers = Iterable[tuple[str, str]]
 
 _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+_ALWAYS = (
+    "Docker-Distribution-Api-Version: registry/2.0\r\n"
+    # What is kept here is what its Content-Type says, whatever a browser makes of the bytes.
+    "X-Content-Type-Options: nosniff\r\n"
+)
 _date: tuple[int, str] = (0, "")
 
 
@@ -59,7 +64,7 @@ class Answer(StreamResponse):
 
     def head(self, request: BaseRequest) -> bytes:
         """The status line and headers, with what the connection needs to be told."""
-        lines = [_LINES[self.status], "Docker-Distribution-Api-Version: registry/2.0\r\n"]
+        lines = [_LINES[self.status], _ALWAYS]
         for name, value in self._lines:
             if not (value.isascii() and value.isprintable()):
                 raise ValueError(f"the value of the header {name} can't be sent")

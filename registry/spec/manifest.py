@@ -128,7 +128,7 @@ def parse(body: bytes, content_type: str | None) -> Manifest:
 
     The media type is the header's; a `mediaType` in the body must be the same (CVE-2021-41190),
     and replaces a header that is missing; without either, the shape decides. Docker schema 1 is
-    refused.
+    refused, and so is a type that a browser takes for a page.
 
     Types that are not known here are accepted when they are JSON objects: the specification
     defines a manifest as "a JSON document uploaded via the manifests endpoint" that refers to
@@ -262,6 +262,11 @@ def _kind(media_type: str) -> Kind:
         raise ManifestInvalid(
             "Docker schema 1 manifests are not accepted: push with a client that is newer than "
             "2017, or convert the image with `skopeo copy --format oci`"
+        )
+    if mediatype.is_page(media_type):
+        raise ManifestInvalid(
+            f"a manifest is no {shown(media_type)}, which a browser may show as a page: give it a "
+            "type such as application/vnd.example+json"
         )
     return "unknown"
 

@@ -63,6 +63,7 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 _TYPE = re.compile(f"{_NAME}/{_NAME}").fullmatch
 _TYPE_AND_PARAMETERS = re.compile(rf"{_NAME}/{_NAME}(?:[ \t]*;[\x20-\x7e]*)?").fullmatch
 _RANGE = re.compile(rf"({_NAME}/{_NAME}|{_NAME}/\*|\*/\*)((?:[ \t]*;[^;,]*)*)").fullmatch
+_PAGE = re.compile(r"(?!application/).*|.*[/+](?:x?html|xml)").fullmatch
 _QUALITY = re.compile(r"[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*").fullmatch
 
 
@@ -77,6 +78,15 @@ def is_content_type(text: str) -> bool:
     Descriptors need this: Sigstore's are `application/vnd.dev.sigstore.bundle+json;version=0.2`.
     """
     return len(text) <= MAX_LENGTH and _TYPE_AND_PARAMETERS(text) is not None
+
+
+def is_page(media_type: str) -> bool:
+    """Tell whether a browser could take content of `media_type` for a page, and run what is in it.
+
+    All types but `application/…` count as such, and those of HTML and XML (CVE-2025-32019: what a
+    user wrote ran as a page of the registry's own).
+    """
+    return _PAGE(media_type.lower()) is not None
 
 
 def parse_content_type(header: str) -> str:

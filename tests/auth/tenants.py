@@ -2,10 +2,14 @@
 
 import base64
 import contextlib
+import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+import argon2
 
 from auth.access import Tenant
 from auth.identity import Identity
@@ -111,11 +115,13 @@ class TenantRegistry(LocalRegistry):
         issued = self.run(tokens.create(f"user:{user}", "test", ROOT, scopes=scopes))
         return str(issued.secret)
 
-    def caller(self, authorization: str | None) -> "Caller":
-        """Give a client that shows these credentials."""
-        return Caller(self.address, authorization)
+    def caller(self, shown: "str | ssl.SSLContext | None") -> "Caller":
+        """Give a client that shows these credentials: a header, or a certificate."""
+        if isinstance(shown, ssl.SSLContext):
+            return Caller(self.secure_address, None, context=shown)
+        return Caller(self.address, shown)
 
-    def token(self, authorization: str | None, *scopes: str) -> str:
+    def token(self, authorization: "str | ssl.SSLContext | None", *scopes: str) -> str:
         """Ask the token service, as docker does; return the token."""
         query = "&".join(["service=moorage", *(f"scope={scope}" for scope in scopes)])
         with self.caller(authorization) as caller:
@@ -149,6 +155,21 @@ class Caller(Client):
         if self.authorization is not None:
             headers = [*headers, ("Authorization", self.authorization)]
         return super().request(method, target, headers, body)
+
+
+@contextlib.contextmanager
+def quick_passwords() -> Iterator[None]:
+    """Let what is made inside hash passwords in no time, for tests that log in a thousand times.
+
+    What a check costs, and that an unknown account costs the same, other tests see to.
+    """
+    made = argon2.PasswordHasher
+
+    def quick(**_: object) -> argon2.PasswordHasher:
+        return made(time_cost=1, memory_cost=8, parallelism=1)
+
+    with mock.patch("auth.passwords.argon2.PasswordHasher", quick):
+        yield
 
 
 @contextlib.contextmanager

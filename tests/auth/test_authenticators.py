@@ -7,7 +7,6 @@ import time
 import aiohttp
 import bcrypt
 import pytest
-import trustme
 
 from auth.authenticators.htpasswd import HtpasswdError
 from auth.chain import AuthenticatorUnavailable, Chain
@@ -15,6 +14,7 @@ from auth.credentials import Basic, Bearer, InvalidCredentials
 from auth.jose import unverified
 from auth.keys import KeyUnusable
 from auth.roles import Role
+from tests.auth.certificates import Party, files_of
 from tests.auth.idp import issuing
 from tests.auth.keys import key_set, signing_key
 from tests.auth.served import PASSWORD, World, served
@@ -374,36 +374,11 @@ kind = "user"
 """
 
 
-class Party:
-    """An authority and what it vouches for."""
-
-    def __init__(self, tmp_path, name):
-        self.authority = trustme.CA()
-        self.path = tmp_path / f"{name}.pem"
-        self.authority.cert_pem.write_to_path(self.path)
-
-    def context(self, *names, common_name=None):
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        if names:
-            self.authority.issue_cert(*names, common_name=common_name).configure_cert(context)
-        return context
-
-
 @pytest.fixture
 def mutual(tmp_path):
     """Settings of a server that asks for certificates, and the authority of its clients."""
-    clients, servers = Party(tmp_path, "clients"), trustme.CA()
-    made = servers.issue_cert("127.0.0.1")
-    made.private_key_pem.write_to_path(tmp_path / "key.pem")
-    for pem in made.cert_chain_pems:
-        pem.write_to_path(tmp_path / "cert.pem", append=True)
-    settings = {
-        "tls.certificate": str(tmp_path / "cert.pem"), "tls.key": str(tmp_path / "key.pem"),
-        "tls.client_ca": str(clients.path),
-    }  # fmt: skip
-    return settings, clients
+    clients = Party(tmp_path, "clients")
+    return {f"tls.{name}": value for name, value in files_of(tmp_path, clients).items()}, clients
 
 
 async def test_a_client_certificate_is_a_login(mutual, tmp_path):

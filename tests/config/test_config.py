@@ -131,6 +131,7 @@ CI = f'{PROJECTS}[auth.workload.ci]\nissuer = "https://ci.example"\naudiences = 
             r"rules\[0\]`?: .*required field `name`",
         ),
         ("[auth.token]\nseconds = 59\n", r">= 60"),
+        ("[auth]\nmode = 'projects'\nbootstrap_secret = 'admin'\n", r"it can be guessed"),
         ("[auth.token]\nalgorithm = 'HS256'\n", r"it is one of ES256, RS256, EdDSA"),
         ("[auth.token]\nservice = 'a\"b'\n", r"matching regex"),
         ("[server]\npublic_url = 'https://x/path'\n", r"matching regex"),

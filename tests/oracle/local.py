@@ -20,6 +20,7 @@ from registry.http.health import Health
 from registry.http.limits import Limits
 from registry.http.listener import Listener
 from registry.http.observe import RequestRecord
+from registry.http.tls import Certificate
 from registry.service.redirects import Redirects
 from registry.service.services import Services
 from storage.coordination import Coordinator
@@ -65,7 +66,8 @@ class Observed:
 class LocalRegistry:
     """Serves a store on a free loopback port from its own thread and event loop.
 
-    `wrap` may put something around the store (faults, counters).
+    `wrap` may put something around the store (faults, counters). With `tls` it serves HTTPS too, at
+    `secure_address`.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class LocalRegistry:
         s3: S3Settings | None = None,
         redirects: Callable[[Any], Redirects] | None = None,
         observe: Callable[[str, str, float], None] = lambda *_: None,
+        tls: TLSConfig | None = None,
     ) -> None:
         self.kind = kind
         self.data = data
@@ -91,12 +94,15 @@ class LocalRegistry:
         self._s3 = s3
         self._redirects = redirects
         self._observe = observe
+        self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name=f"registry-{kind}", daemon=True
         )
         self.store: Any = None
         self.address = ""
+        self.secure_address = ""
+        self._listeners: list[Listener] = []
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -140,18 +146,28 @@ class LocalRegistry:
         )
         rooms = await self._rooms(services, coordinator)
         endpoint = Endpoint([Health(self.store), *rooms], self.observed)
+        self.address = await self._listen(endpoint, TLSConfig(), None)
+        if self._tls is not None:
+            certificate = Certificate(self._tls, lambda _: None)
+            self.secure_address = await self._listen(endpoint, self._tls, certificate)
+
+    async def _listen(
+        self, endpoint: Endpoint, tls: TLSConfig, certificate: Certificate | None
+    ) -> str:
         sock = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{sock.getsockname()[1]}"
         sock.settimeout(0)
-        self._listener = Listener(endpoint, self._config, TLSConfig(), self.observed)
-        await self._listener.start([sock])
+        listener = Listener(endpoint, self._config, tls, self.observed, certificate=certificate)
+        await listener.start([sock])
+        self._listeners.append(listener)
+        return f"127.0.0.1:{sock.getsockname()[1]}"
 
     async def _rooms(self, services: Services, coordinator: Coordinator) -> Sequence[Room]:
         """Give the rooms beside the health checks: the API, open to all."""
         return [RegistryApi(Server(services, OpenPolicy(), self._limits, OpenGate()))]
 
     async def _stop(self) -> None:
-        await self._listener.drain(2, asyncio.Event())
+        for listener in self._listeners:
+            await listener.drain(2, asyncio.Event())
         for task in asyncio.all_tasks():
             if task is not asyncio.current_task():
                 task.cancel()

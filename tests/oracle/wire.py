@@ -8,6 +8,7 @@ shape of its errors. One connection is used by one thread at a time.
 import contextlib
 import json
 import socket
+import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -110,13 +111,17 @@ class Reply:
 
 
 class Connection:
-    """One TCP connection."""
+    """One TCP connection, with TLS where there is a `context`."""
 
-    def __init__(self, address: str, timeout: float = 20) -> None:
+    def __init__(
+        self, address: str, timeout: float = 20, context: ssl.SSLContext | None = None
+    ) -> None:
         host, _, port = address.rpartition(":")
         self.address = address
         self.socket = socket.create_connection((host.strip("[]"), int(port)), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket, server_hostname=host)
         self._buffer = bytearray()
 
     def __enter__(self) -> Self:
@@ -269,9 +274,17 @@ class Client:
     one port take turns.
     """
 
-    def __init__(self, address: str, *, fresh: bool = False, timeout: float = 20) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        fresh: bool = False,
+        timeout: float = 20,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self.address = address
         self.timeout = timeout
+        self._context = context
         self._fresh = fresh
         self._connection: Connection | None = None
 
@@ -289,7 +302,7 @@ class Client:
 
     def connect(self) -> Connection:
         """Open a connection of one's own."""
-        return Connection(self.address, self.timeout)
+        return Connection(self.address, self.timeout, self._context)
 
     def request(
         self,
