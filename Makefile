@@ -20,7 +20,7 @@ LOADERS := nginx=nginx-light wrk=wrk
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve cluster test bench lint mutations conformance tools system lock clean distclean dev
+.PHONY: help serve cluster test storm bench lint mutations conformance tools system lock clean distclean dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ cluster: dev tools ## start three replicas, HAProxy, MinIO, Redis and Sentinel (
 
 test: dev system tools ## everything that proves the project (ARGS= goes to pytest)
 	$(BIN)/pytest -v -ra --durations=15 $(ARGS)
+
+storm: dev system tools ## ten minutes of pushes and deletions against the collector, on each store
+	MOORAGE_STORM_SECONDS=600 $(BIN)/pytest -v -s --timeout=2000 tests/storm $(ARGS)
 
 mutations: dev system tools ## remove each protection of docs/reference/advisories.md and see its tests fail
 	$(BIN)/python -m tests.advisories $(ARGS)

@@ -284,10 +284,14 @@ class Blobs:
         member = await self._members.read(repository, digest)
         if member is None or not member.life.visible:
             raise BlobUnknown(digest)
-        await self._candidates.add(repository, members=[digest])
+        began, wait = self._terms.pace(), self._terms.patience
+        await self._candidates.add(repository, members=[digest], wait=wait)
         async with self._coordinator.change(member_name(repository, digest)):
             if not await self._members.hide(repository, digest):
                 raise BlobUnknown(digest)
+        if not self._in_time(began):
+            # The collector may have looked before it was hidden.
+            await self._candidates.add(repository, members=[digest], wait=wait)
 
     async def purge(self, repository: Place, digest: Digest) -> None:
         """Take a blob out of a repository whose project is no more, and leave nothing there.

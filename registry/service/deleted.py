@@ -47,12 +47,19 @@ class Deleted:
         self, repository: Place, stored: StoredManifest, manifest: Manifest, by: str
     ) -> None:
         """Write down that a manifest is being deleted, and when to look at what it needed."""
+        noting = self.note(repository, stored.digest, manifest)
+        kept = [self._keep(repository, stored, by)] if self._terms.window else []
+        await asyncio.gather(noting, *kept)
+
+    async def note(self, repository: Place, digest: Digest, manifest: Manifest) -> None:
+        """Write down when to look at what a manifest needs that is gone within the patience.
+
+        Who takes longer to delete it notes it again afterwards: the collector may have looked
+        before it was gone.
+        """
         blobs = sorted({each.digest for each in manifest.blobs})
-        window = self._terms.window
-        noting = self._candidates.add(
-            repository, manifest=stored.digest, members=blobs, wait=window
-        )
-        await asyncio.gather(noting, *([self._keep(repository, stored, by)] if window else []))
+        wait = self._terms.window + self._terms.patience
+        await self._candidates.add(repository, manifest=digest, members=blobs, wait=wait)
 
     async def _keep(self, repository: Place, stored: StoredManifest, by: str) -> None:
         now = self._terms.clock()

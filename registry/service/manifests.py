@@ -200,12 +200,15 @@ class Manifests:
                 raise
             return
         manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
+        began = self._terms.pace()
         await self.deleted.keep(repository, stored, manifest, by)
         await self._drop_tags(repository, reference, gone=False)
         async with self._coordinator.change(_name(repository, reference)):
             if manifest.subject is not None:
                 await self._referrers.remove(repository, manifest.subject.digest, reference)
             await self._store.delete(keys.manifest(repository, reference))
+        if self._terms.pace() - began > self._terms.patience:
+            await self.deleted.note(repository, reference, manifest)
         await self._drop_tags(repository, reference, gone=True)
 
     async def undelete(self, repository: Place, digest: Digest, by: str) -> Sequence[Tag]:

@@ -1,5 +1,6 @@
 """What the collector takes away, what it leaves, and when."""
 
+import asyncio
 from contextlib import suppress
 from itertools import count
 
@@ -123,8 +124,9 @@ async def test_a_condemned_blob_that_is_mounted_pushed_or_uploaded_again_stays(r
     for again in ("mount", "upload"):
         await registry.push()
         await registry.delete()
-        registry.clock.ahead += WINDOW
-        await registry.collect()  # the members are condemned
+        registry.clock.ahead += WINDOW + registry.terms.patience
+        await registry.collect()
+        assert registry.findings[-1].done is Done.CONDEMNED
         registry.clock.ahead += GRACE - 1
         if again == "mount":
             for digest in BLOBS:
@@ -143,6 +145,7 @@ async def test_a_condemned_blob_that_is_mounted_pushed_or_uploaded_again_stays(r
 async def test_a_pointer_that_is_condemned_or_being_deleted_takes_new_bytes(registry):
     await registry.push()
     await registry.delete()
+    registry.clock.ahead += registry.terms.patience
     await registry.pass_time(int(WINDOW / GRACE) + 1)
     assert await registry.keys("refs/") == []
     assert len(await registry.keys("blobs/")) == 2, "condemned"
@@ -287,3 +290,27 @@ async def test_a_mark_finds_what_no_event_told_of(registry):
         + [key for key in kept if f"repos/{B}!/tag" in key]
     )
     assert len([key for key in kept if key.startswith("data/")]) == 1
+
+
+@pytest.mark.parametrize("late", [0.0, GRACE])
+async def test_a_deletion_that_the_collector_overtakes_is_looked_at_again(clock, late):
+    """Its candidate is there before the manifest is gone: the collector may look in between."""
+    registry = Registry(clock, window=0.0)
+    assert await registry.marker().begin()
+    await registry.push()
+    clock.ahead += GRACE
+    store = FaultyStore(registry.store)
+    gates = [store.gate(1, "delete"), store.gate(3, "delete")]  # of the tag, and the manifest
+    gates[0].open()
+    deleting = asyncio.ensure_future(
+        Registry(clock, store, registry.coordinator, window=0.0).delete()
+    )
+    async with asyncio.timeout(5):
+        await gates[1].reached.wait()
+    assert "/manifests/" in store.log[-1][1]
+    clock.ahead += late
+    await registry.collect()
+    gates[1].open()
+    await deleting
+    await registry.empty()
+    assert await registry.keys() == []

@@ -48,6 +48,11 @@ class Candidates:
         self._terms = terms
         self._noted: OrderedDict[tuple[Place, Digest], float] = OrderedDict()
 
+    @property
+    def patience(self) -> float:
+        """Seconds within which what a candidate tells of is to happen."""
+        return self._terms.patience
+
     async def add(
         self,
         repository: Place,

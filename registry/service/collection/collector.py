@@ -4,13 +4,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from registry.service.collection.candidates import Candidate, Candidates
 from registry.service.collection.findings import Report, nobody
-from registry.service.collection.judge import Judge, Outcome
+from registry.service.collection.judge import Judge, Needed, Outcome
 from registry.service.entries import Entries, value
 from registry.service.memberships import Memberships
 from registry.service.pointers import Pointers
@@ -24,6 +24,8 @@ from storage.coordination import CoordinationUnavailable, Coordinator, LeaseHeld
 from storage.ports import ContentStore, PreconditionFailed, StorageError
 
 _log = logging.getLogger("moorage.collection")
+
+T = TypeVar("T")
 
 _PAGE: Final = 200
 _AT_ONCE: Final = 8
@@ -154,16 +156,26 @@ class Collector:
         if wait > 0:
             return candidate, wait
 
-        async def one(look_at: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        async def one(look_at: Callable[[], Awaitable[T]]) -> T:
             async with self._gate:
                 await self._throttle.wait()
                 done.looks += 1
                 return await look_at()
 
+        async def member(digest: Digest) -> tuple[Outcome, bool]:
+            """What came of it; whether the entry of the deleted manifest may still be there."""
+            sure = Needed.NO
+            if candidate.manifest:
+                sure = await judge.no_more(place, digest, candidate.manifest)
+            outcome = await judge.member(place, digest)
+            if sure is Needed.UNSURE:
+                outcome = replace(outcome, wait=max(outcome.wait, self._terms.grace))
+            return outcome, sure is Needed.UNSURE
+
         members = [Digest(each) for each in candidate.members]
-        outcomes = await asyncio.gather(
-            *(one(partial(judge.member, place, digest)) for digest in members)
-        )
+        seen = await asyncio.gather(*(one(partial(member, digest)) for digest in members))
+        outcomes = [outcome for outcome, _ in seen]
+        manifest = candidate.manifest if any(unsure for _, unsure in seen) else ""
         waits = [each.wait for each in outcomes]
         again = tuple(
             digest for digest, each in zip(members, outcomes, strict=True) if each.wait >= 0
@@ -181,7 +193,7 @@ class Collector:
         )
         if not again and not later:
             return None, 0.0
-        return Candidate(candidate.place, "", again, later), max(waits)
+        return Candidate(candidate.place, manifest, again, later), max(waits)
 
     async def _forget(self, place: Place, manifest: str, *, look: bool) -> float:
         """Forget a deleted manifest that can't be had back any more; else how long it still can."""

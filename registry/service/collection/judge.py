@@ -23,6 +23,9 @@ from storage import keys
 from storage.coordination import Coordinator
 from storage.ports import ContentStore, NotFound, PreconditionFailed, Stat
 
+Leads = Callable[[str], Awaitable[bool]]
+"""Tells whether what an entry leads to is there."""
+
 
 class Needed(Enum):
     """Whether something is needed. UNSURE: somebody may be writing what needs it."""
@@ -69,8 +72,12 @@ class Judge:
         """Look at a blob of a repository, and at what needs it there."""
         member = await self._members.read(place, digest)
         if member is None:
-            needed = await self.needed(place, digest)
-            return Outcome(self._terms.grace if needed is Needed.UNSURE else -1.0, released=True)
+            key = keys.reference(digest, place)
+            left = (
+                await self._entry(key, lambda key: self._is_member(digest, key)),
+                await self.needed(place, digest),
+            )
+            return Outcome(self._terms.grace if Needed.UNSURE in left else -1.0, released=True)
         age, needed = self._age(member.life, member.since), Needed.NO
         if age >= self._terms.grace:
             needed = await self.needed(place, digest)
@@ -143,50 +150,59 @@ class Judge:
     async def needed(self, place: Place, digest: Digest) -> Needed:
         """Whether a manifest of the repository needs the blob, one that can be had back included.
 
-        Entries that lead to none are taken away.
+        Entries that are met on the way and lead to none are taken away.
         """
+        return await self._any(
+            keys.needed(place, digest), lambda key: self._is_manifest(place, key)
+        )
 
-        async def leads(key: str) -> bool:
-            manifest = Digest(keys.last_segment(key))
-            return await exists(self._store, keys.manifest(place, manifest)) or (
-                await self._can_be_had_back(place, manifest)
-            )
-
-        return await self._any(keys.needed(place, digest), leads)
+    async def no_more(self, place: Place, digest: Digest, manifest: str) -> Needed:
+        """Take away the entry of a manifest that was deleted; NO once it is gone."""
+        key = keys.needed(place, digest) + manifest
+        return await self._entry(key, lambda key: self._is_manifest(place, key))
 
     async def held(self, digest: Digest) -> Needed:
         """Whether a repository holds the blob, in whatever state. As ``needed``."""
+        return await self._any(keys.holders(digest), lambda key: self._is_member(digest, key))
 
-        async def leads(key: str) -> bool:
-            return await exists(self._store, keys.blob(keys.reference_place(key), digest))
+    async def _any(self, prefix: str, leads: Leads) -> Needed:
+        """Whether an entry leads to something that is there."""
+        answer = Needed.NO
+        async for key in every_key(self._store, prefix):
+            found = await self._entry(key, leads)
+            if found is Needed.YES:
+                return found
+            if found is Needed.UNSURE:
+                answer = found
+        return answer
 
-        return await self._any(keys.holders(digest), leads)
-
-    async def _any(self, prefix: str, leads: Callable[[str], Awaitable[bool]]) -> Needed:
-        """Whether an entry leads to something that is there.
+    async def _entry(self, key: str, leads: Leads) -> Needed:
+        """Whether an entry leads to something; take it away if not.
 
         Who writes an entry has its patience to write what it leads to, or writes it again with
         another mark. So one that is old and leads nowhere, looked at in this order, can go.
         """
-        answer = Needed.NO
-        async for key in every_key(self._store, prefix):
-            if await leads(key):
-                return Needed.YES
-            entry = await self._stat(key)
-            if entry is None:
-                continue
-            if self._young(entry):
-                answer = Needed.UNSURE
-            elif await leads(key):
-                return Needed.YES
-            elif not self._look:
-                if await self._remove(key, entry.version):
-                    self._report(
-                        Finding(Kind.ENTRY, key, Done.REMOVED, "what it leads to is not there")
-                    )
-                else:
-                    answer = Needed.UNSURE
-        return answer
+        if await leads(key):
+            return Needed.YES
+        entry = await self._stat(key)
+        if entry is None or self._young(entry):
+            return Needed.NO if entry is None else Needed.UNSURE
+        if await leads(key):
+            return Needed.YES
+        if not self._look:
+            if not await self._remove(key, entry.version):
+                return Needed.UNSURE
+            self._report(Finding(Kind.ENTRY, key, Done.REMOVED, "what it leads to is not there"))
+        return Needed.NO
+
+    async def _is_manifest(self, place: Place, key: str) -> bool:
+        manifest = Digest(keys.last_segment(key))
+        return await exists(self._store, keys.manifest(place, manifest)) or (
+            await self._can_be_had_back(place, manifest)
+        )
+
+    async def _is_member(self, digest: Digest, key: str) -> bool:
+        return await exists(self._store, keys.blob(keys.reference_place(key), digest))
 
     async def _can_be_had_back(self, place: Place, manifest: Digest) -> bool:
         found = await value(self._store, keys.deleted(place, manifest))

@@ -20,7 +20,7 @@ from registry.service.collection.findings import NOWHERE, Done, Finding, Kind, R
 from registry.service.entries import Entries, mark, value
 from registry.service.listing import every_key
 from registry.service.presence import exists
-from registry.service.records import Corrupt, Pointer, Record
+from registry.service.records import Corrupt, DeletedRecord, Pointer, Record
 from registry.service.sessions import LIFETIME
 from registry.service.stored import StoredManifest
 from registry.service.terms import Terms
@@ -153,14 +153,33 @@ class Marker:
             marked.members += 1
             if key[len(prefix) :] not in needed:
                 unneeded.append(key[len(prefix) :])
-        known = needed.union(unneeded)
-        unneeded += sorted(
-            {blob for blob, manifest in entered if manifest not in manifests and blob not in known}
-        )
         await self._found(marked, place, Kind.MEMBER, unneeded, look=look)
-        async for key in every_key(self._store, keys.all_deleted(place)):
-            if not look:
+        await self._entries_left(marked, place, entered, manifests, look=look)
+
+    async def _entries_left(
+        self,
+        marked: Marked,
+        place: Place,
+        entered: set[tuple[str, str]],
+        manifests: set[str],
+        *,
+        look: bool,
+    ) -> None:
+        """Find entries of manifests that are not there, and can't be had back either."""
+        kept: set[str] = set()
+        async for key, stored in self._each(keys.all_deleted(place)):
+            if DeletedRecord.unpack(stored)[0].until > self._terms.clock():
+                kept.add(keys.last_segment(key))
+            elif not look:
                 await self._candidates.add(place, manifest=keys.last_segment(key))
+        left: dict[str, list[str]] = {}
+        for blob, manifest in entered:
+            if manifest not in manifests and manifest not in kept:
+                left.setdefault(manifest, []).append(blob)
+        for manifest, blobs in left.items():
+            marked.candidates += len(blobs)
+            if not look:
+                await self._candidates.add(place, manifest=manifest, members=blobs)
 
     async def _contents(self, marked: Marked, *, look: bool) -> None:
         """Find pointers that no repository holds, and bytes that no pointer names."""
@@ -185,17 +204,19 @@ class Marker:
         await self._data(marked, array("Q", sorted(named)), look=look)
 
     async def _is_held(self, digest: Digest, strays: dict[Place, list[str]]) -> bool:
-        """Whether a repository holds the blob; note repositories that never had a manifest.
+        """Whether a repository holds the blob; note what else there is to be looked at.
 
-        Those are in no catalog, so what they hold is found here.
+        Entries that lead to no member; repositories that never had a manifest: those are in no
+        catalog, so what they hold is found here.
         """
         held = False
         async for key in every_key(self._store, keys.holders(digest)):
             place = keys.reference_place(key)
             if await exists(self._store, keys.blob(place, digest)):
                 held = True
-                if not await self._is_cataloged(place):
-                    strays.setdefault(place, []).append(digest)
+                if await self._is_cataloged(place):
+                    continue
+            strays.setdefault(place, []).append(digest)
         return held
 
     async def _is_cataloged(self, place: Place) -> bool:

@@ -203,7 +203,7 @@ class Removals:
         found = map(keys.repository_parts, batch)
         digests = [rest for _, kind, rest in found if kind == "blobs"]
         if digests:
-            await self._candidates.add(NOWHERE, pointers=digests)
+            await self._candidates.add(NOWHERE, pointers=digests, wait=self._candidates.patience)
 
     async def _drop_entry(self, key: str) -> None:
         async with self._coordinator.change(f"catalog/{keys.catalog_place(key)}"):
