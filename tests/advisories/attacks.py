@@ -286,16 +286,13 @@ ROWS = (
         (
             cut(
                 "registry/service/manifests.py",
-                "        manifest = await asyncio.to_thread(grammar.parse, stored.data,"
-                " stored.media_type)\n        await self.deleted.keep(",
-                "        manifest = await asyncio.to_thread(grammar.parse, stored.data,"
-                " stored.media_type)\n"
+                "        await self.deleted.keep(repository, stored, manifest, by)\n",
                 "        listed, _ = await self.referrers_of(repository, reference, (),"
                 " __import__('registry.spec.pagination').spec.pagination.Page())\n"
                 "        for each in listed:\n"
                 "            await self.delete(repository, Digest(each['digest']), conditions,"
                 " by)\n"
-                "        await self.deleted.keep(",
+                "        await self.deleted.keep(repository, stored, manifest, by)\n",
                 "tests/http/test_bad_input.py::test_a_chain_of_subjects_is_walked_by_nobody",
             ),
         ),
