@@ -92,7 +92,7 @@ def test_a_login_is_one_event_and_a_read_is_none(watched):
         event = watched.one("login.succeeded", principal="user:ann", address="127.0.0.1")
         assert event["details"] == {"scheme": "basic"}
         assert event["request_id"]
-        ann.get("/v2/demo/app/tags/list").expect(404)
+        ann.get("/v2/demo/never/tags/list").expect(404)
         ann.get("/v2/").expect(200)
         watched.api(basic("ann")).get("/whoami").expect(200)
         assert watched.events() == []
