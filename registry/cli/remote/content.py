@@ -9,6 +9,8 @@ from registry.cli.remote.speaking import Remote
 
 _TAGS: Final = ("name", "digest", "content_bytes", "pushed", "by")
 
+_DELETED: Final = ("digest", "tags", "deleted", "until", "by")
+
 _EXPLAIN: Final = """\
 Say whether somebody may do something in a project, and which roles, shares and settings make it
 so. For those who run the project."""
@@ -20,6 +22,14 @@ def add(remote: Remote) -> None:
     repository.command(
         "list", "list the repositories of a project", _list_repositories
     ).add_argument("project")
+    repository.command(
+        "deleted", "list deleted manifests that can be had back", _list_deleted
+    ).add_argument("repository")
+    parser = repository.command(
+        "undelete", "have a deleted manifest back, with its tags", _undelete
+    )
+    parser.add_argument("repository")
+    parser.add_argument("digest")
     tag = remote.group("tag", "see to tags of repositories")
     tag.command("list", "list tags with digests and sizes", _list_tags).add_argument("repository")
     for name, text, ask in (
@@ -58,6 +68,16 @@ def add(remote: Remote) -> None:
 async def _list_repositories(client: Client, options: argparse.Namespace) -> None:
     pages = client.pages("repository.list", {"project": options.project})
     print_items([each async for each in pages], ("name",), as_json=options.json)
+
+
+async def _list_deleted(client: Client, options: argparse.Namespace) -> None:
+    pages = client.pages("repository.deleted", {"repository": options.repository})
+    print_items([each async for each in pages], _DELETED, as_json=options.json)
+
+
+async def _undelete(client: Client, options: argparse.Namespace) -> None:
+    path = {"repository": options.repository, "digest": options.digest}
+    print_value((await client.ask("repository.undelete", path)).value, as_json=options.json)
 
 
 async def _list_tags(client: Client, options: argparse.Namespace) -> None:

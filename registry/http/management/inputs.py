@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from registry.service.projects.names import MAX_PROJECT, project_name
+from registry.spec.digest import Digest
 from registry.spec.errors import Unsupported, shown
 from registry.spec.names import MAX_NAME, RepositoryName, Tag
 from registry.spec.paths import Template
@@ -78,6 +79,15 @@ PARAMETERS: Final[Mapping[type, tuple[Callable[[str], object], dict[str, Any]]]]
             "pattern": "^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$",
             "description": "Name of the tag.",
             "examples": ["v1"],
+        },
+    ),
+    Digest: (
+        Digest.parse,
+        {
+            "type": "string",
+            "pattern": "^(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$",
+            "description": "Digest of a manifest.",
+            "examples": [f"sha256:{'0' * 64}"],
         },
     ),
 }

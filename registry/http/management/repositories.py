@@ -12,21 +12,38 @@ from registry.http.management.inputs import (
 )
 from registry.http.management.route import Call, Reply, Route
 from registry.http.management.views import (
+    DeletedPage,
+    DeletedView,
     RepositoryPage,
     RepositoryView,
     TagPage,
     TagView,
+    UndeletedView,
     moment,
 )
 from registry.service.audit.events import Happening
 from registry.service.records import TagRecord
 from registry.service.sizes import content_size
 from registry.spec.conditions import Conditions, EntityTags
-from registry.spec.errors import ManifestUnknown, NameUnknown, PreconditionFailed
+from registry.spec.digest import Digest
+from registry.spec.errors import (
+    DigestInvalid,
+    DigestUnsupported,
+    ManifestBlobUnknown,
+    ManifestUnknown,
+    NameUnknown,
+    PreconditionFailed,
+)
 from registry.spec.names import Place, Tag
 from registry.spec.pagination import Page
 
 _READS: Final = 16
+
+
+class OfDigest(OfRepository, frozen=True, kw_only=True):
+    """What is asked of a manifest."""
+
+    digest: Digest
 
 
 class OfTag(OfRepository, frozen=True, kw_only=True):
@@ -93,6 +110,41 @@ async def delete_tag(call: Call[OfTag, None]) -> Reply:
     return Reply(status=204)
 
 
+async def list_deleted(call: Call[PagesOfRepository, None]) -> Reply:
+    """List the manifests that can be had back."""
+    asked = call.input
+    deleted = call.managed.services.manifests.deleted
+    found, after = await deleted.page(call.place, asked.after, asked.limit)
+    items = tuple(
+        DeletedView(
+            digest=each.digest,
+            media_type=each.media_type,
+            manifest_bytes=each.size,
+            tags=tuple(each.tags),
+            deleted=moment(each.at),
+            until=moment(each.until),
+            by=each.by,
+        )
+        for each in found
+    )
+    return Reply(DeletedPage(items=items, next=after or None), after=after)
+
+
+async def undelete(call: Call[OfDigest, None]) -> Reply:
+    """Have a deleted manifest back, with its tags."""
+    asked = call.input
+    manifests = call.managed.services.manifests
+    tags = await manifests.undelete(call.place, asked.digest, call.identity.name)
+    call.managed.trail.did(
+        Happening.MANIFEST_UNDELETED,
+        call.allowed.tenant,
+        repository=asked.repository,
+        subject=asked.digest,
+        tags=" ".join(tags),
+    )
+    return Reply(UndeletedView(digest=asked.digest, tags=tuple(tags)))
+
+
 async def _tag_view(
     call: Call[PagesOfRepository, None] | Call[OfTag, None], name: str, record: TagRecord
 ) -> TagView:
@@ -152,5 +204,24 @@ ROUTES = (
         statuses=(204,),
         conditional=True,
         refusals=(ManifestUnknown, PreconditionFailed),
+    ),
+    Route.of(
+        "GET /repositories/{repository}/deleted",
+        "repository.deleted",
+        Verb.DELETE,
+        "List the manifests that can be had back",
+        list_deleted,
+        PagesOfRepository,
+        DeletedPage,
+    ),
+    Route.of(
+        "POST /repositories/{repository}/deleted/{digest}",
+        "repository.undelete",
+        Verb.DELETE,
+        "Have a deleted manifest back, with its tags",
+        undelete,
+        OfDigest,
+        UndeletedView,
+        refusals=(DigestInvalid, DigestUnsupported, ManifestUnknown, ManifestBlobUnknown),
     ),
 )

@@ -373,6 +373,31 @@ class TagPage(Page, frozen=True, kw_only=True):
     items: tuple[TagView, ...]
 
 
+class DeletedView(View, frozen=True, kw_only=True):
+    """A manifest that was deleted, and can be had back."""
+
+    digest: str
+    media_type: str
+    manifest_bytes: Annotated[int, Meta(description="Size of the manifest.")]
+    tags: Annotated[tuple[str, ...], Meta(description="The tags that led to it.")]
+    deleted: Time
+    until: Annotated[datetime, Meta(tz=True, description="Until when it can be had back.")]
+    by: Annotated[str, Meta(description="Who deleted it.")]
+
+
+class DeletedPage(Page, frozen=True, kw_only=True):
+    """A page of deleted manifests, by digest. It may have fewer items than were asked for."""
+
+    items: tuple[DeletedView, ...]
+
+
+class UndeletedView(View, frozen=True, kw_only=True):
+    """A manifest that was had back."""
+
+    digest: str
+    tags: Annotated[tuple[str, ...], Meta(description="Those of its tags that lead to it again.")]
+
+
 class AuditEventView(View, frozen=True, kw_only=True):
     """Something that happened."""
 

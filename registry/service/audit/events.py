@@ -30,6 +30,7 @@ class Happening(StrEnum):
     MANIFEST_PUSHED = "manifest.pushed"
     TAG_PUSHED = "tag.pushed"
     MANIFEST_DELETED = "manifest.deleted"
+    MANIFEST_UNDELETED = "manifest.undeleted"
     TAG_DELETED = "tag.deleted"
     CONTENT_COLLECTED = "content.collected"
     CHANGE_BROKEN = "change.broken"
