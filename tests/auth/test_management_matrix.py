@@ -41,7 +41,7 @@ EXAMPLES = {
     "tag.get": ("/repositories/{p}:app/tags/v1", None),
     "tag.delete": ("/repositories/{p}:app/tags/none", None),
     "repository.deleted": ("/repositories/{p}:app/deleted", None),
-    "repository.undelete": (f"/repositories/{{p}}:app/deleted/sha256:{'0' * 64}", None),
+    "repository.undelete": (f"/repositories/{{p}}:app/deleted/sha256:{'0' * 64}", {}),
     "explain": ("/projects/{p}/explain?principal=user:none", None),
     "audit.project": ("/projects/{p}/audit", None),
     "audit.registry": ("/audit", None),

@@ -7,7 +7,7 @@ import pytest
 
 from tests.auth.tenants import basic
 from tests.management.api import problem
-from tests.oracle.content import push_image
+from tests.oracle.content import digest_of, push_image
 
 _names = itertools.count(1)
 
@@ -270,6 +270,22 @@ def test_repositories_and_tags(registry, ann, bob, name, project):
     foreign, absent = (bob.get(f"/repositories/{each}:app/tags") for each in (name, "absent"))
     assert foreign.status == absent.status == 404
     assert foreign.json()["detail"] == absent.json()["detail"]
+
+
+def test_a_deleted_manifest_is_had_back(registry, ann, bob, name, project):
+    with registry.caller(basic("ann")) as caller:
+        digest = digest_of(push_image(caller, f"{name}/app", name, "v1"))
+        caller.delete(f"/v2/{name}/app/manifests/{digest}").expect(202)
+        caller.get(f"/v2/{name}/app/manifests/v1").expect(404)
+    path = f"/repositories/{name}:app/deleted"
+    (item,) = ann.get(path).expect(200).json()["items"]
+    assert (item["digest"], item["tags"], item["by"]) == (digest, ["v1"], "user:ann")
+    assert bob.post(f"{path}/{digest}", {}).status == 404
+    assert problem(ann.post(f"{path}/sha256:0", {}), 400) == "digest-invalid"
+    assert ann.post(f"{path}/{digest}", {}).expect(200).json()["tags"] == ["v1"]
+    assert problem(ann.post(f"{path}/{digest}", {}), 404) == "manifest-unknown"
+    assert ann.get(path).expect(200).json()["items"] == []
+    assert ann.get(f"/repositories/{name}:app/tags/v1").expect(200).json()["digest"] == digest
 
 
 def test_why_somebody_may_not(ann, bob, name, project):

@@ -77,7 +77,7 @@ async def _list_deleted(client: Client, options: argparse.Namespace) -> None:
 
 async def _undelete(client: Client, options: argparse.Namespace) -> None:
     path = {"repository": options.repository, "digest": options.digest}
-    print_value((await client.ask("repository.undelete", path)).value, as_json=options.json)
+    print_value((await client.ask("repository.undelete", path, {})).value, as_json=options.json)
 
 
 async def _list_tags(client: Client, options: argparse.Namespace) -> None:

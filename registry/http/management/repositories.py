@@ -18,6 +18,7 @@ from registry.http.management.views import (
     RepositoryView,
     TagPage,
     TagView,
+    UndeleteBody,
     UndeletedView,
     moment,
 )
@@ -130,7 +131,7 @@ async def list_deleted(call: Call[PagesOfRepository, None]) -> Reply:
     return Reply(DeletedPage(items=items, next=after or None), after=after)
 
 
-async def undelete(call: Call[OfDigest, None]) -> Reply:
+async def undelete(call: Call[OfDigest, UndeleteBody]) -> Reply:
     """Have a deleted manifest back, with its tags."""
     asked = call.input
     manifests = call.managed.services.manifests
@@ -222,6 +223,7 @@ ROUTES = (
         undelete,
         OfDigest,
         UndeletedView,
+        body=UndeleteBody,
         refusals=(DigestInvalid, DigestUnsupported, ManifestUnknown, ManifestBlobUnknown),
     ),
 )

@@ -391,6 +391,10 @@ class DeletedPage(Page, frozen=True, kw_only=True):
     items: tuple[DeletedView, ...]
 
 
+class UndeleteBody(Terms, frozen=True, kw_only=True):
+    """What is said of a manifest that is to be had back: nothing, an empty object."""
+
+
 class UndeletedView(View, frozen=True, kw_only=True):
     """A manifest that was had back."""
 
