@@ -41,6 +41,7 @@ from registry.service.projects.tenancy import Tenancy
 from registry.service.remembered import Kept, Remembered
 from registry.service.services import Services
 from registry.service.uploads import Uploads
+from registry.spec.tagrules import TagRules
 from registry.supervisor import CANNOT_START, FAILED, OK
 from registry.tenants import admitted
 from registry.version import __version__
@@ -230,6 +231,7 @@ async def _run(
         redirects=backend.redirects,
         exact=backend.exact,
         terms=terms_of(config),
+        rules=TagRules(config.tags.immutable, config.tags.immutable_except),
     )
     _watch_caches(observer.metrics, services)
     health = Health(backend.store)

@@ -153,7 +153,8 @@ class Manifests:
 
         Content first, names after it. ``ManifestBlobUnknown`` where the repository lacks what the
         manifest needs (a missing subject is fine); ``DigestMismatch`` where the bytes are not
-        those of the reference; ``PreconditionFailed`` as for a tag. Repeating it is harmless.
+        those of the reference; ``PreconditionFailed`` as for a tag; ``Denied`` where that is
+        immutable and points elsewhere. Repeating it is harmless.
         """
         manifest, digest = await self._read(push)
         tags = list(push.tags) if isinstance(push.reference, Digest) else [push.reference]
@@ -161,6 +162,7 @@ class Manifests:
         await self._check_content(repository, manifest)
         if push.conditions:
             await self._check_conditions(repository, push)
+        await self._check_immutable(repository, tags, digest)
         await self._catalog.enter(repository)
         image = _Image(repository, digest, manifest, push.body, tags)
         _, *standing = await asyncio.gather(
@@ -182,6 +184,8 @@ class Manifests:
     ) -> None:
         """Delete a tag, or a manifest with all its tags (end-9). ``ManifestUnknown`` if absent.
 
+        ``Denied`` for an immutable tag, and for a manifest that one points at.
+
         What names the manifest goes first, so that a deletion that breaks off leaves no name
         behind that leads nowhere, and can be repeated. Then the manifest goes, and the links to it
         are listed once more: a tag that was pushed meanwhile goes too, or its push looks for the
@@ -200,6 +204,7 @@ class Manifests:
                 raise
             return
         manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
+        await self._check_deletable(repository, reference)
         began = self._terms.pace()
         await self.deleted.keep(repository, stored, manifest, by)
         await self._drop_tags(repository, reference, gone=False)
@@ -321,6 +326,29 @@ class Manifests:
             current = None
         if not push.conditions.check_write(current):
             raise PreconditionFailed(current)
+
+    async def _check_immutable(
+        self, repository: Place, tags: Sequence[Tag], digest: Digest
+    ) -> None:
+        """Refuse to move an immutable tag before anything is stored; the swap itself decides."""
+        for tag in tags:
+            if not self._tags.rules.immutable(tag):
+                continue
+            standing = self._tags.target(await self._tags.standing(repository, tag))
+            if standing is not None and standing != digest:
+                self._tags.check_movable(tag)
+
+    async def _check_deletable(self, repository: Place, digest: Digest) -> None:
+        """Refuse to delete what an immutable tag points at, before anything goes."""
+        if not self._tags.rules:
+            return
+        prefix = keys.tagged(repository, digest)
+        async for key in every_key(self._store, prefix):
+            tag = Tag(key[len(prefix) :])
+            if not self._tags.rules.immutable(tag):
+                continue
+            if self._tags.target(await self._tags.standing(repository, tag)) == digest:
+                self._tags.check_movable(tag)
 
     async def _store_whole(self, image: "_Image") -> None:
         """Look at what the manifest needs and store it, in less time than the patience."""

@@ -13,6 +13,7 @@ from registry.service.referrers import Referrers
 from registry.service.tags import Tags
 from registry.service.terms import TERMS, Terms
 from registry.service.uploads import Uploads
+from registry.spec.tagrules import NO_RULES, TagRules
 from storage.coordination import Coordinator
 from storage.ports import ContentStore, FileContent
 
@@ -43,17 +44,18 @@ class Services:
         redirects: Redirects | None = None,
         exact: bool = True,
         terms: Terms = TERMS,
+        rules: TagRules = NO_RULES,
     ) -> Self:
         """Build them; together they remember up to ``memory`` bytes of the store.
 
         ``files`` is the store itself where its content is local files, else ``None``; ``exact``
         tells whether the store deletes an object at a version in one step. ``terms`` say how long
-        what nothing needs stays.
+        what nothing needs stays, ``rules`` which tags never move.
         """
         entries, candidates = Entries(store, exact=exact), Candidates(store, terms)
         blobs = Blobs(store, files, coordinator, memory * 2 // 5, entries, candidates, terms)
         catalog = Catalog(store, coordinator, memory // 20)
-        tags = Tags(store, coordinator, catalog, memory // 5, exact=exact)
+        tags = Tags(store, coordinator, catalog, memory // 5, exact=exact, rules=rules)
         manifests = Manifests(
             store,
             coordinator,

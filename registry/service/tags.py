@@ -15,9 +15,10 @@ from registry.service.records import TagRecord
 from registry.service.remembered import Remembered, stamps_of
 from registry.spec.conditions import Conditions
 from registry.spec.digest import Digest
-from registry.spec.errors import ManifestUnknown, NameUnknown, PreconditionFailed
+from registry.spec.errors import Denied, ManifestUnknown, NameUnknown, PreconditionFailed
 from registry.spec.names import Place, Tag
 from registry.spec.pagination import Page
+from registry.spec.tagrules import NO_RULES, TagRules
 from storage import keys
 from storage.coordination import Change, CoordinationUnavailable, Coordinator
 from storage.ports import AlreadyExists, NotFound, ObjectStore, Value
@@ -57,11 +58,14 @@ class Tags:
         memory: int,
         *,
         exact: bool = True,
+        rules: TagRules = NO_RULES,
     ) -> None:
         """Remember tags and lists of tags in up to ``memory`` bytes.
 
         ``exact``: whether the store deletes an object at a version in one step.
+        ``rules`` say which tags never move.
         """
+        self.rules = rules
         self._store = store
         self._exact = exact
         self._coordinator = coordinator
@@ -112,6 +116,14 @@ class Tags:
         except NotFound:
             return None
 
+    def check_movable(self, tag: Tag) -> None:
+        """Raise ``Denied`` if a tag of this name, once it is there, has to stay what it is."""
+        if self.rules.immutable(tag):
+            raise Denied(
+                f"the tag {tag} is immutable: push under another tag, or ask whoever runs the "
+                "registry to change tags.immutable"
+            )
+
     def target(self, standing: Value | None) -> Digest | None:
         """Where a record of ``standing`` points."""
         record = _decode(standing)
@@ -131,7 +143,7 @@ class Tags:
         ``standing`` is what the tag was a moment ago; where it is something else by now, the swap
         is lost and tried again. ``False`` if it points there already: nothing was written.
         ``PreconditionFailed`` where ``conditions`` do not hold of the tag as it is: of concurrent
-        swaps from one digest, one succeeds.
+        swaps from one digest, one succeeds. ``Denied`` where it is immutable and points elsewhere.
         """
         written: set[bytes] = set()
         seen = [standing]
@@ -146,6 +158,8 @@ class Tags:
                 raise PreconditionFailed(current)
             if current == target.digest:
                 return False
+            if current is not None:
+                self.check_movable(tag)
             record = _moved(before, target, by)
             written.add(record)
             if standing is None:
@@ -162,6 +176,7 @@ class Tags:
         """Delete the tag (end-9); the manifest stays.
 
         ``ManifestUnknown`` if there is no such tag, ``PreconditionFailed`` as in ``point``.
+        ``Denied`` where it is immutable.
         ``CoordinationUnavailable`` where there are conditions, and neither the store nor a lock
         can see to it that they still hold when it goes.
         """
@@ -173,6 +188,7 @@ class Tags:
                 raise PreconditionFailed(record.target if record else None)
             if record is None or standing is None:
                 raise ManifestUnknown(tag)
+            self.check_movable(tag)
             if conditions:
                 self._check_exact(tag, change)
             await self._store.delete(keys.tag(repository, tag), version=standing.version)
@@ -186,7 +202,8 @@ class Tags:
         With ``gone``, only if that manifest is gone: it may have been pushed again meanwhile.
         Return whether it was deleted. Where the tag points elsewhere its link stays too: a push
         that has written it may be about to point the tag.
-        ``CoordinationUnavailable`` as in ``delete``.
+        ``CoordinationUnavailable`` as in ``delete``; ``Denied`` too, but not with ``gone``: nothing
+        is left that an immutable tag could be kept for.
         """
 
         async def swap(change: Change) -> bool:
@@ -196,6 +213,8 @@ class Tags:
                 return False
             if gone and await exists(self._store, keys.manifest(repository, target)):
                 return False
+            if not gone:
+                self.check_movable(tag)
             self._check_exact(tag, change)
             await self._store.delete(keys.tag(repository, tag), version=standing.version)
             await self._unlink(repository, tag, target, change)
