@@ -24,6 +24,7 @@ PROGRAMS = ("minio", "toxiproxy", "haproxy", "redis-server", "redis-sentinel", "
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PREFIX = "MOORAGE__"
+_START_SECONDS = 90
 _SEARCH = os.pathsep.join(
     [str(_ROOT / ".tools" / "bin"), os.environ.get("PATH", ""), "/usr/local/sbin:/usr/sbin:/sbin"]
 )
@@ -123,6 +124,8 @@ class Cluster:
         for process in self.redis.sentinels:
             process.start()
         self.redis.wait_until_whole()
+        # A node that says it is ready may leave the first requests unanswered for a while.
+        self._wait_for_minio(time.monotonic() + _START_SECONDS)
         self.replicas = [
             self._replica(number, address) for number, address in enumerate(self.addresses, 1)
         ]
@@ -130,7 +133,7 @@ class Cluster:
             replica.launch()
         self.heal()
 
-    def heal(self, timeout: float = 90) -> None:
+    def heal(self, timeout: float = _START_SECONDS) -> None:
         """Undo every disturbance, start what is down, and wait until all of it is whole."""
         self.links.mend()
         for process in self.processes:
@@ -143,12 +146,8 @@ class Cluster:
         for process in self.processes:
             process.wait(max(1, deadline - time.monotonic()))
         self.redis.wait_until_whole(max(1, deadline - time.monotonic()))
-        while self.balancer.up() < len(self.replicas) or self.balancer.up("minio") < len(
-            self.minio.nodes
-        ):
-            if time.monotonic() > deadline:
-                raise ProcessFailedError(f"haproxy sees not all up:\n{self.balancer.process.log}")
-            time.sleep(0.1)
+        self._wait_for_minio(deadline)
+        self._wait_up("replicas", len(self.replicas), deadline)
 
     def close(self) -> None:
         """End everything at once. Calling it again does nothing."""
@@ -161,10 +160,26 @@ class Cluster:
             if "Traceback (most recent call last)" in replica.log.read_text(errors="replace"):
                 raise ProcessFailedError(f"{replica.name} met an error:\n{replica.log_tail()}")
 
+    def _wait_for_minio(self, deadline: float) -> None:
+        self._wait_up("minio", len(self.minio.nodes), deadline)
+
+    def _wait_up(self, backend: str, count: int, deadline: float) -> None:
+        while self.balancer.up(backend) < count:
+            if time.monotonic() > deadline:
+                raise ProcessFailedError(f"haproxy sees not all up:\n{self.balancer.process.log}")
+            time.sleep(0.1)
+
     def _replica(self, number: int, address: str) -> Process:
         name = f"replica-{number}"
         settings = {
-            "STORAGE__PATH": str(self.home / "data"),
+            "STORAGE__DRIVER": "s3",
+            "STORAGE__S3__ENDPOINT": f"http://{S3_NAME}:{self.balancer.s3_port}",
+            "STORAGE__S3__BUCKET": "images",
+            "STORAGE__S3__CREATE_BUCKET": "true",
+            "STORAGE__S3__ACCESS_KEY": self.minio.access_key,
+            "STORAGE__S3__SECRET_KEY": self.minio.secret_key,
+            "COORDINATION__REDIS__URL": self.redis.url,
+            "COORDINATION__REDIS__PASSWORD": self.redis.password,
             # Longer than HAProxy needs to notice.
             "SERVER__DRAIN_DELAY_SECONDS": "2",
         } | self._settings

@@ -75,6 +75,12 @@ class Redis:
         pairs = zip(self.ports, self.sentinel_ports, strict=True)
         return dict(zip(NAMES, pairs, strict=True))
 
+    @property
+    def url(self) -> str:
+        """What a replica follows the primary by: where the Sentinels are."""
+        hosts = (f"{name}:{port}" for name, (_, port) in self.services.items())
+        return f"redis+sentinel://{','.join(hosts)}/{SERVICE}"
+
     def build(self, server: str, sentinel: str, hosts: Path) -> None:
         """Say what is to be started; the first node begins as the primary."""
         for name, (port, sentinel_port) in self.services.items():
