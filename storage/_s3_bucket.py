@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NoReturn, TypeVar, final
 import aiohttp
 
 from storage._locks import NamedLocks
-from storage._s3_wire import Answer, Request, Wire, unbroken
+from storage._s3_wire import Answer, Request, Wire, all_of, unbroken
 from storage._s3_xml import BadDocument, Page, completion, error_code, page, upload_id
 from storage.ports import NotFound, Stat, Unavailable, Value
 
@@ -24,6 +24,12 @@ COMPLETE_SECONDS: Final = 300.0
 
 _GRAVE: Final = "x-amz-meta-deleted"
 """The header of a gravestone."""
+
+STONE: Final = 29
+"""Bytes of a gravestone: a size that little else has, so that a listing seldom needs a look."""
+
+_LOOKS: Final = 16
+"""Looks at a time, while a listing is made."""
 
 _INLINE: Final = 64 * 1024
 """Bodies of up to so many bytes are summed on the loop, and covered by the signature."""
@@ -182,7 +188,10 @@ class Bucket:
         delimiter: str = "",
         goes_on: str = "",
     ) -> Page:
-        """One page of the keys that start with ``prefix``, from ``after`` or where it goes on."""
+        """One page of the keys that start with ``prefix``, from ``after`` or where it goes on.
+
+        A gravestone is no key; each object of its size costs one request more.
+        """
         root = self.wire.prefix
         query = {"list-type": "2", "prefix": root + prefix, "max-keys": str(limit)}
         if after:
@@ -193,11 +202,28 @@ class Bucket:
             query["continuation-token"] = goes_on
         answer = await self._call(Request("list", "GET", "", query))
         found = _document(prefix, answer, page)
-        if not root:
-            return found
         cut = len(root)
         keys, prefixes = ([name[cut:] for name in names] for names in (found.keys, found.prefixes))
-        return Page(keys, prefixes, found.next)
+        graves = await self._graves_among(keys, found.sizes)
+        return Page([key for key in keys if key not in graves], prefixes, found.next)
+
+    async def _graves_among(self, keys: Sequence[str], sizes: Sequence[str]) -> set[str]:
+        """The keys at which there is nothing but a gravestone."""
+        if self.honours.delete or not self.honours.replace:
+            return set()  # none is ever set
+        turns = asyncio.Semaphore(_LOOKS)
+
+        async def gone(key: str) -> bool:
+            async with turns:
+                try:
+                    await self.head(key)
+                except NotFound:
+                    return True
+            return False
+
+        alike = [key for key, size in zip(keys, sizes, strict=False) if size == str(STONE)]
+        found = await all_of([gone(key) for key in alike])
+        return {key for key, is_gone in zip(alike, found, strict=True) if is_gone}
 
     def stream(
         self, key: str, start: int, end: int | None, version: str

@@ -3,8 +3,8 @@
 A look and then a delete would let a late delete hit what another replica wrote in between: an
 acknowledged write would be lost. So the object is first replaced, by a PUT that does take a
 condition, with a *gravestone*: that is the deletion, and only one writer of a version can win it.
-Readers take a gravestone for nothing. Then it is deleted, without a condition, by who set it, and
-in time.
+Readers and listings take a gravestone for nothing. Then it is deleted, without a condition, by who
+set it, and in time.
 
 Until that time is over, nothing may be written there, since the delete may still be on its way:
 ``create`` waits a moment, and gives up as ``Unavailable``. A gravestone that has stood for longer
@@ -18,7 +18,7 @@ import logging
 import secrets
 from typing import Final, final
 
-from storage._s3_bucket import Bucket, ConditionFailed, Grave
+from storage._s3_bucket import STONE, Bucket, ConditionFailed, Grave
 from storage.ports import NotFound, Unavailable
 
 _log = logging.getLogger("moorage.storage")
@@ -38,7 +38,7 @@ class Graves:
 
     async def bury(self, key: str, version: str) -> None:
         """Delete the object if it is at the version; else ``ConditionFailed``."""
-        stone = secrets.token_bytes(16)
+        stone = secrets.token_bytes(STONE)
         try:
             await self._bucket.put(key, [stone], version=version, grave=True)
         except ConditionFailed as failure:

@@ -12,11 +12,15 @@ class BadDocument(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a listing: keys, common prefixes, and what to go on with, if anything."""
+    """One page of a listing: keys, common prefixes, and what to go on with, if anything.
+
+    ``sizes`` are those of the keys' objects, in bytes, where the store tells them.
+    """
 
     keys: Sequence[str]
     prefixes: Sequence[str]
     next: str
+    sizes: Sequence[str] = ()
 
 
 def error_code(body: bytes) -> tuple[str, str]:
@@ -32,10 +36,12 @@ def page(body: bytes) -> Page:
     """Read the answer to ListObjectsV2."""
     root = _root(body)
     truncated = _text(root, "IsTruncated") == "true"
+    contents = list(_each(root, "Contents"))
     return Page(
-        [_text(each, "Key") for each in _each(root, "Contents")],
+        [_text(each, "Key") for each in contents],
         [_text(each, "Prefix") for each in _each(root, "CommonPrefixes")],
         _text(root, "NextContinuationToken") if truncated else "",
+        [_text(each, "Size") for each in contents],
     )
 
 

@@ -249,8 +249,9 @@ class _Writer:
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._finished is not None:
             raise ValueError(f"{self._key}: it is finished")
-        self._last = _Piece(self._last, bytes(data))
-        self._wrote = True
+        if data:
+            self._last = _Piece(self._last, bytes(data))
+            self._wrote = True
 
     async def checkpoint(self) -> str:
         if self._finished is not None:

@@ -36,6 +36,10 @@ OPERATIONS = st.one_of(
 )
 
 
+NOTHING_MORE = [("content", "k/c!/x", b"1", "finish"), ("content", "k/c!/x", b"", "finish")]
+"""No bytes written to content that is finished: as little as a finish that is repeated."""
+
+
 class Driven:
     """A store, and the versions and progress that its caller knows of."""
 

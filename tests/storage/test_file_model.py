@@ -4,16 +4,17 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from storage.filesystem import FileStore
 from storage.memory import MemoryStore
-from tests.storage.model import AFTER, KEYS, OPERATIONS, STEMS, Driven
+from tests.storage.model import AFTER, KEYS, NOTHING_MORE, OPERATIONS, STEMS, Driven
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(OPERATIONS, max_size=40))
+@example(NOTHING_MORE)
 def test_the_file_system_answers_as_the_memory_does(operations):
     async def run(root):
         files, memory = FileStore(root, threads=2), MemoryStore()

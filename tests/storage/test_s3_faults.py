@@ -7,6 +7,7 @@ from itertools import count
 
 import pytest
 
+from storage._s3_bucket import STONE, Grave
 from storage.ports import AlreadyExists, NotFound, PreconditionFailed, Unavailable
 from storage.s3 import MIN_PART, PartPlan, S3Store
 from storage.testing.content import pattern, read_content
@@ -343,8 +344,18 @@ async def test_what_a_dead_process_left_is_replaced(store, left):
 
 
 async def test_what_a_dead_process_left_is_cleared_by_who_reads_it(store, left):
-    assert list(await store.list("a/")) == [left]
+    with pytest.raises(Grave):
+        await store._bucket.head(left)
     store._graves._seconds = -10
     with pytest.raises(NotFound):
         await store.get(left)
-    assert list(await store.list("a/")) == []
+    with pytest.raises(NotFound) as caught:
+        await store._bucket.head(left)
+    assert not isinstance(caught.value, Grave)
+
+
+async def test_what_a_dead_process_left_is_in_no_listing(store, left):
+    alike = {f"a/c{number}": bytes(STONE) for number in range(40)}
+    await store.put_all(list(alike.items()))
+    assert list(await store.list("a/")) == sorted(alike)
+    assert list(await store.list("a/", limit=1)) == [min(alike)]

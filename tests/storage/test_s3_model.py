@@ -5,13 +5,13 @@ import dataclasses
 import itertools
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from storage.memory import MemoryStore
 from storage.s3 import MIN_PART, PartPlan
 from tests.fixtures.stores import s3_store, s3_store_as_before, settings_of
-from tests.storage.model import AFTER, KEYS, OPERATIONS, STEMS, Driven
+from tests.storage.model import AFTER, KEYS, NOTHING_MORE, OPERATIONS, STEMS, Driven
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -34,6 +34,7 @@ def below(shared):
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(operations=st.lists(OPERATIONS, max_size=30))
+@example(operations=NOTHING_MORE)
 def test_s3_answers_as_the_memory_does(shared, operations):
     async def run():
         async with s3_store(below(shared)) as store:
