@@ -20,7 +20,7 @@ LOADERS := nginx=nginx-light wrk=wrk
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve cluster test storm bench lint mutations conformance tools system lock clean distclean dev
+.PHONY: help serve cluster test storm bench chaos lint mutations conformance tools system lock clean distclean dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ storm: dev system tools ## ten minutes of pushes and deletions against the colle
 
 mutations: dev system tools ## remove each protection of docs/reference/advisories.md and see its tests fail
 	$(BIN)/python -m tests.advisories $(ARGS)
+
+chaos: dev system tools ## every fault under load on the whole cluster, some ten minutes (ARGS= goes to pytest)
+	MOORAGE_CHAOS=1 $(BIN)/pytest -s tests/chaos $(ARGS)
 
 bench: dev tools ## compare with other registries on this machine
 	@tools/system-packages $(LOADERS)

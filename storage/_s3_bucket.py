@@ -247,11 +247,22 @@ class Bucket:
         return _document(key, answer, upload_id)
 
     async def put_part(
-        self, key: str, upload: str, number: int, body: Sequence[bytes], sums: dict[str, str]
+        self,
+        key: str,
+        upload: str,
+        number: int,
+        body: Sequence[bytes],
+        sums: dict[str, str],
+        *,
+        seconds: float | None = None,
     ) -> tuple[str, str]:
-        """Send a part; return its ETag and CRC32. ``NotFound`` if there is no such upload."""
+        """Send a part; return its ETag and CRC32. ``NotFound`` if there is no such upload.
+
+        ``seconds`` for all tries, instead of what is set.
+        """
         query = {"partNumber": str(number), "uploadId": upload}
-        answer = await self._write(Request("part", "PUT", key, query, sums, body))
+        request = Request("part", "PUT", key, query, sums, body, seconds=seconds)
+        answer = await self._write(request)
         return _etag(answer), sums.get("x-amz-checksum-crc32", "")
 
     async def complete(self, key: str, upload: str, parts: Sequence[tuple[str, str]]) -> None:

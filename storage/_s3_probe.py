@@ -18,6 +18,10 @@ _log = logging.getLogger("moorage.storage")
 PREFIX: Final = "~probe/"
 
 _ALL: Final = Abilities(create=True, replace=True, delete=True, complete=True)
+_ATTEMPTS: Final = 4
+_PATIENCE: Final = 8.0
+"""Seconds for an answer about a checksum."""
+
 _WRONG: Final = "00000000000000000000000000000000"
 _SUMS: Final[tuple[tuple[Checksum, dict[str, str]], ...]] = (
     ("crc32", {"x-amz-checksum-crc32": "AAAAAA=="}),
@@ -80,10 +84,27 @@ async def _completes(bucket: Bucket, key: str) -> bool:
 
 
 async def _sums(bucket: Bucket, key: str) -> Checksum:
+    """Try it again, with another object, where no answer comes.
+
+    MinIO of several nodes was seen to leave a part with a wrong checksum unanswered for a minute,
+    a short while after its nodes had started.
+    """
+    for number in range(1, _ATTEMPTS):
+        try:
+            return await _try_sums(bucket, f"{key}-{number}")
+        except Refused:
+            raise
+        except Unavailable as error:
+            _log.warning("the store's checksums are tried again: %s", error)
+    return await _try_sums(bucket, f"{key}-{_ATTEMPTS}")
+
+
+async def _try_sums(bucket: Bucket, key: str) -> Checksum:
     upload = await bucket.begin(key, "")
     try:
         for name, wrong in _SUMS:
-            if not await _took(bucket.put_part(key, upload, 1, [b"1"], wrong)):
+            part = bucket.put_part(key, upload, 1, [b"1"], wrong, seconds=_PATIENCE)
+            if not await _took(part):
                 return name
     finally:
         await bucket.abort(key, upload)

@@ -7,6 +7,7 @@ import ssl
 import pytest
 import trustme
 
+from storage import _s3_probe
 from storage._s3_plan import MAX_PARTS, PartPlan
 from storage._s3_probe import probe
 from storage._s3_progress import MAX_PROGRESS, Part, Progress
@@ -92,6 +93,20 @@ async def test_a_store_that_is_busy_at_the_start_is_asked_again(minio, times):
         proxy.fault(9, "lose", times=times)
         async with s3_store(settings_of(minio, endpoint=proxy.endpoint)) as store:
             assert store.conditional
+
+
+async def test_a_part_that_is_left_unanswered_at_the_start_is_tried_again(minio, monkeypatch):
+    monkeypatch.setattr(_s3_probe, "_PATIENCE", 0.3)
+    async with S3Proxy(minio.endpoint) as proxy:
+        proxy.fault(1, "hang", times=2, fits=lambda request: "/sums" in request.path_qs
+                    and "partNumber" in request.path_qs)  # fmt: skip
+        settings = settings_of(minio, endpoint=proxy.endpoint)
+        async with s3_store(settings) as store:
+            assert store.honours.checksum == "crc32"
+        proxy.fault(1, "hang", times=9, fits=lambda request: "/sums" in request.path_qs
+                    and "partNumber" in request.path_qs)  # fmt: skip
+        with pytest.raises(Unavailable, match=r"no answer in 0\.3 s"):
+            await S3Store.opened(settings)
 
 
 @pytest.mark.parametrize(
