@@ -68,6 +68,8 @@ class FileWriter:
         if self._finished is not None:
             raise ValueError(f"{self._key}: it is finished")
         size = data.nbytes if isinstance(data, memoryview) else len(data)
+        if size == 0:
+            return
         if self._fd is None and len(self._buffer) + size <= SMALL:
             self._buffer += data
         else:
