@@ -1,6 +1,7 @@
 """Fixtures for every test. The modules named here are in tests/fixtures."""
 
 pytest_plugins = [
+    "tests.fixtures.secrecy",
     "tests.fixtures.servers",
     "tests.fixtures.programs",
     "tests.fixtures.daemons",

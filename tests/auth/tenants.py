@@ -31,6 +31,7 @@ from registry.service.projects.tenancy import Tenancy
 from registry.service.services import Services
 from registry.tenants import admitted
 from storage.coordination import Coordinator
+from tests.fixtures.secrecy import SECRETS, note_kept
 from tests.oracle.local import Kind, LocalRegistry
 from tests.oracle.wire import Client, Headers, Reply
 
@@ -81,6 +82,9 @@ class TenantRegistry(LocalRegistry):
 
     async def _stop(self) -> None:
         await self._stack.aclose()
+        for key in await self.store.list("secrets/"):
+            note_kept(key, (await self.store.get(key)).data)
+        SECRETS.scan("the audit log", b"".join(self.audit_lines).decode())
         await super()._stop()
 
     def user(self, name: str, *groups: str, **terms: bool) -> None:
