@@ -129,7 +129,8 @@ def test_removal_tells_how_far_it_is(registry, ann, admin, bob, project):
     ]
     registry.run(registry.tenancy.removals.purge_due())
     assert admin.get(where).expect(200).json()["progress"] in ("settling", "purged")
-    assert problem(bob.get("/removals/" + "0" * 32), 404) == "project-unknown"
+    for absent in ("0" * 32, "%C3%86", "A", "..", "a%2Fb", "-", "x" * 100):
+        assert problem(bob.get(f"/removals/{absent}"), 404) == "project-unknown"
 
 
 def test_members_come_and_go(ann, bob, project):

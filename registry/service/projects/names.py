@@ -25,6 +25,7 @@ RESERVED: Final = frozenset(
 """Names that would be mistaken for parts of the API's own paths, now or later."""
 
 _ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_TENANT: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}", re.ASCII)
 _ROBOT: Final = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*", re.ASCII)
 _USER: Final = re.compile(r"[a-z0-9](?:[a-z0-9._@-]{0,126}[a-z0-9])?", re.ASCII)
 _GROUP: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
@@ -54,6 +55,11 @@ def project_name(text: str) -> str:
     if is_project_id(name):
         raise ProjectNameInvalid(text, "it reads like the id of a project")
     return name
+
+
+def may_be_tenant(text: str) -> bool:
+    """Whether content may be kept under ``text``: an id, or the name of a project of old."""
+    return _TENANT.fullmatch(text) is not None
 
 
 def is_project_id(text: str) -> bool:

@@ -25,6 +25,7 @@ from registry.service.listing import every_key
 from registry.service.projects.directory import ACCESS, principal_stamp, project_stamp
 from registry.service.projects.events import EventKind, Events, event
 from registry.service.projects.kept import Kept, Leaf, Records
+from registry.service.projects.names import may_be_tenant
 from registry.service.projects.projects import Projects
 from registry.service.projects.records import (
     MemberRecord,
@@ -119,6 +120,8 @@ class Removals:
 
         ``ProjectUnknown`` if there was no such project, or if it was not removed.
         """
+        if not may_be_tenant(tenant):
+            raise ProjectUnknown
         pending = await self._records.find(keys.removal(tenant))
         if pending is not None:
             return _pending(pending)
