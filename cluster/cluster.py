@@ -25,6 +25,7 @@ PROGRAMS = ("minio", "toxiproxy", "haproxy", "redis-server", "redis-sentinel", "
 _ROOT = Path(__file__).resolve().parent.parent
 _PREFIX = "MOORAGE__"
 _START_SECONDS = 90
+_BUCKET = "images"
 _SEARCH = os.pathsep.join(
     [str(_ROOT / ".tools" / "bin"), os.environ.get("PATH", ""), "/usr/local/sbin:/usr/sbin:/sbin"]
 )
@@ -124,13 +125,18 @@ class Cluster:
         for process in self.redis.sentinels:
             process.start()
         self.redis.wait_until_whole()
-        # A node that says it is ready may leave the first requests unanswered for a while.
         self._wait_for_minio(time.monotonic() + _START_SECONDS)
+        self.minio.try_out(f"http://{self.balancer.s3}", _BUCKET, _START_SECONDS)
         self.replicas = [
             self._replica(number, address) for number, address in enumerate(self.addresses, 1)
         ]
         for replica in self.replicas:
             replica.launch()
+        for replica in self.replicas:
+            try:
+                replica.wait(_START_SECONDS)
+            except ProcessFailedError:
+                replica.start(_START_SECONDS)  # as whoever runs it would
         self.heal()
 
     def heal(self, timeout: float = _START_SECONDS) -> None:
@@ -174,7 +180,7 @@ class Cluster:
         settings = {
             "STORAGE__DRIVER": "s3",
             "STORAGE__S3__ENDPOINT": f"http://{S3_NAME}:{self.balancer.s3_port}",
-            "STORAGE__S3__BUCKET": "images",
+            "STORAGE__S3__BUCKET": _BUCKET,
             "STORAGE__S3__CREATE_BUCKET": "true",
             "STORAGE__S3__ACCESS_KEY": self.minio.access_key,
             "STORAGE__S3__SECRET_KEY": self.minio.secret_key,

@@ -1,12 +1,16 @@
 """MinIO as four nodes with erasure coding: any one may die, and reads and writes go on."""
 
+import asyncio
 import secrets
+import time
 from pathlib import Path
 from typing import final
 
 from cluster.ports import LOOPBACK, take_port
 from cluster.process import Process
 from conformance.server import answers
+from storage.ports import Unavailable
+from storage.s3 import S3Settings, S3Store
 
 NODES = 4
 
@@ -44,3 +48,31 @@ class Minio:
             )
             for drive, address in zip(drives, self.addresses, strict=True)
         ]
+
+    def try_out(self, endpoint: str, bucket: str, timeout: float) -> None:
+        """Make the bucket, and use it until all is answered twice; Unavailable after `timeout`.
+
+        Nodes that say they are ready may leave the first requests unanswered for a minute.
+        """
+        settings = S3Settings(
+            bucket=bucket,
+            endpoint=endpoint,
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+            read_seconds=3,
+            total_seconds=6,
+        )
+
+        async def once() -> None:
+            store = await S3Store.opened(settings, create=True)
+            await store.close()
+
+        deadline, good = time.monotonic() + timeout, 0
+        while good < 2:
+            try:
+                asyncio.run(once())
+                good += 1
+            except Unavailable:
+                good = 0
+                if time.monotonic() > deadline:
+                    raise

@@ -1,5 +1,6 @@
 """Callers of every sort, and projects of every sort: who the matrices of routes are tried with."""
 
+import contextlib
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -86,8 +87,11 @@ def furnished(directory: Path) -> Iterator[tuple[TenantRegistry, Mapping[str, Sh
     keys, settings = directory / "keys.json", directory / "settings.toml"
     keys.write_bytes(key_set().jwks())
     settings.write_text(SETTINGS.format(keys=keys, **files))
-    with quick_passwords(), tenants(files=[settings], tls=TLSConfig(**files)) as registry:
-        yield registry, _furnish(registry, clients)
+    with contextlib.ExitStack() as stack:
+        with quick_passwords():
+            registry = stack.enter_context(tenants(files=[settings], tls=TLSConfig(**files)))
+            shown = _furnish(registry, clients)
+        yield registry, shown
 
 
 def _furnish(registry: TenantRegistry, clients: Party) -> Mapping[str, Shown]:

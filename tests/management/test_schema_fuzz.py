@@ -3,6 +3,7 @@
 Schemathesis makes them. `MOORAGE_FUZZ_EXAMPLES=500` makes so many for each operation and caller.
 """
 
+import contextlib
 import os
 
 import pytest
@@ -59,10 +60,12 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def registry():
     """A registry with two projects and who has a part in the first."""
-    with quick_passwords(), tenants(settings={"rates.enabled": "off"}) as registry:
-        registry.user("adm", administrator=True)
-        for name in ("ann", "bob"):
-            registry.user(name)
+    with contextlib.ExitStack() as stack:
+        with quick_passwords():
+            registry = stack.enter_context(tenants(settings={"rates.enabled": "off"}))
+            registry.user("adm", administrator=True)
+            for name in ("ann", "bob"):
+                registry.user(name)
         registry.project("demo", ann="owner", bob="guest")
         registry.project("other", ann="owner")
         yield registry
