@@ -44,7 +44,13 @@ REPOSITORIES = {
 
 PROJECTS = {name: each.partition("/")[0] for name, each in REPOSITORIES.items() if name != "beside"}
 
+LONG = 2 * 3600
+"""Seconds for which the callers' tokens are good: longer than the suite runs."""
+
 SETTINGS = """
+[auth.token]
+seconds = {seconds}
+
 [auth.workload.ci]
 issuer = "https://ci.test"
 audiences = ["moorage"]
@@ -86,7 +92,7 @@ def furnished(directory: Path) -> Iterator[tuple[TenantRegistry, Mapping[str, Sh
     files = files_of(directory, clients)
     keys, settings = directory / "keys.json", directory / "settings.toml"
     keys.write_bytes(key_set().jwks())
-    settings.write_text(SETTINGS.format(keys=keys, **files))
+    settings.write_text(SETTINGS.format(keys=keys, seconds=LONG, **files))
     with contextlib.ExitStack() as stack:
         with quick_passwords():
             registry = stack.enter_context(tenants(files=[settings], tls=TLSConfig(**files)))
@@ -153,7 +159,7 @@ def _callers(
     }
     service_account = issued("https://cluster.test", sub="system:serviceaccount:serving:default")
     dora = clients.context("dora.people.test", common_name="dora")
-    with mock.patch("time.time", return_value=time.time() - 3600):
+    with mock.patch("time.time", return_value=time.time() - 2 * LONG):
         expired = token(basic("ann"))
     members = {"owner": "ann", "maintainer": "max", "developer": "dev", "guest": "guy"}
     callers: dict[str, Shown] = {
@@ -219,7 +225,7 @@ def issued(issuer: str, **claims: object) -> str:
     """A token of another issuer."""
     maker = Issuer()
     maker.url, maker.keys = issuer, [signing_key()]
-    return str(maker.token(**claims))
+    return str(maker.token(**{"exp": int(time.time()) + LONG} | claims))
 
 
 def _change(registry: TenantRegistry, own: Tenant, gone: str) -> None:
