@@ -240,7 +240,7 @@ async def _run(
         limiting(config) as limited,
         audited(config, backend.store, lines) as journal,
         admitted(config, backend, services, limits, limited, journal, purge=first) as admission,
-        collecting(config, backend, services, observer.metrics.collection, first=first),
+        collecting(config, backend, services, observer.metrics.collection, journal, first=first),
     ):
         if journal is not None:
             observer.metrics.watch_audit(partial(_audit_counts, journal))

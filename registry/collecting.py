@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator
 from registry.backend import Backend
 from registry.config import Config
 from registry.http.collection import CollectionMetrics
+from registry.service.audit.events import COLLECTOR, AuditEvent, Happening
+from registry.service.audit.journal import Journal
 from registry.service.collection.collector import Collector
-from registry.service.collection.findings import Finding, Report
+from registry.service.collection.findings import Done, Finding, Kind, Report
 from registry.service.collection.mark import Marker
 from registry.service.records import Corrupt
 from registry.service.services import Services
@@ -56,12 +58,41 @@ def marker(backend: Backend, services: Services, report: Report) -> Marker:
     )
 
 
+def reporting(journal: Journal | None, report: Report) -> Report:
+    """Tell the audit log too what was removed, in the project that it was removed from.
+
+    Entries that lead to nothing are left out: they are the registry's own book-keeping.
+    """
+    if journal is None:
+        return report
+
+    def both(finding: Finding) -> None:
+        report(finding)
+        if finding.done is Done.REMOVED and finding.kind is not Kind.ENTRY:
+            journal.record(
+                AuditEvent.of(
+                    time.time(),
+                    Happening.CONTENT_COLLECTED,
+                    COLLECTOR,
+                    tenant=finding.place.tenant,
+                    repository=finding.place.partition("/")[2],
+                    subject=finding.name,
+                    kind=finding.kind,
+                    reason=finding.reason,
+                    bytes=finding.size or None,
+                )
+            )
+
+    return both
+
+
 @contextlib.asynccontextmanager
 async def collecting(
     config: Config,
     backend: Backend,
     services: Services,
     metrics: CollectionMetrics,
+    journal: Journal | None,
     *,
     first: bool,
 ) -> AsyncIterator[None]:
@@ -80,7 +111,8 @@ async def collecting(
                 finding.reason,
             )
 
-        tasks.append(asyncio.create_task(_collect(config, backend, services, metrics, report)))
+        told = reporting(journal, report)
+        tasks.append(asyncio.create_task(_collect(config, backend, services, metrics, told)))
     try:
         yield
     finally:

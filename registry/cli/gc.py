@@ -70,8 +70,9 @@ def _gc(options: argparse.Namespace) -> int:
 
 async def _run(config: Config, options: argparse.Namespace) -> int:
     # Not at the top: the other commands need none of it.
+    from registry.auditing import audited  # noqa: PLC0415
     from registry.backend import opened  # noqa: PLC0415
-    from registry.collecting import collector, marker, terms_of  # noqa: PLC0415
+    from registry.collecting import collector, marker, reporting, terms_of  # noqa: PLC0415
     from registry.http.metrics import Metrics  # noqa: PLC0415
     from registry.service.services import Services  # noqa: PLC0415
     from registry.version import __version__  # noqa: PLC0415
@@ -84,7 +85,10 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
         found += 1
         print(_line(finding, as_json=options.json, look=options.dry_run))
 
-    async with opened(config, Metrics(version=__version__)) as backend:
+    async with (
+        opened(config, Metrics(version=__version__)) as backend,
+        audited(config, backend.store) as journal,
+    ):
         if not backend.conditional:
             raise Failed(
                 "this store does not judge between two writers, so nothing but the one process "
@@ -98,7 +102,8 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
             exact=backend.exact,
             terms=terms_of(config),
         )
-        marks = marker(backend, services, report)
+        told = report if options.dry_run else reporting(journal, report)
+        marks = marker(backend, services, told)
         if options.full:
             marked = await marks.mark(look=options.dry_run)
             print(
@@ -109,7 +114,7 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
             )
         elif not options.dry_run:
             await marks.begin()
-        done = await collector(config, backend, services, report).collect(
+        done = await collector(config, backend, services, told).collect(
             look=options.dry_run, wait=60.0
         )
     print(

@@ -5,6 +5,7 @@
 import argparse
 import asyncio
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,9 @@ from registry.config import Config, ConfigError
 
 if TYPE_CHECKING:
     from auth.keyring import KeptKeys
+
+    _Change = Callable[[KeptKeys], Awaitable[tuple[str, str]]]
+    """Does it; returns what to print, and what the audit log is told: a number."""
 
 _SERVICE: Final = """\
 Serve the token service alone: /token, /token/revoke and /.well-known/jwks.json. It reads the same
@@ -61,20 +65,22 @@ def _check(config: Config) -> None:
 
 
 def _rotate(options: argparse.Namespace) -> int:
-    async def rotate(keys: "KeptKeys") -> str:
-        return f"made the signing key {await keys.rotate()}; it signs in ten minutes"
+    async def rotate(keys: "KeptKeys") -> tuple[str, str]:
+        number = await keys.rotate()
+        return f"made the signing key {number}; it signs in ten minutes", str(number)
 
-    return _with_keys(options, rotate)
+    return _with_keys(options, "keys.rotated", rotate)
 
 
 def _revoke(options: argparse.Namespace) -> int:
-    async def revoke(keys: "KeptKeys") -> str:
-        return f"removed {await keys.revoke()} signing keys"
+    async def revoke(keys: "KeptKeys") -> tuple[str, str]:
+        count = await keys.revoke()
+        return f"removed {count} signing keys", str(count)
 
-    return _with_keys(options, revoke)
+    return _with_keys(options, "keys.revoked", revoke)
 
 
-def _with_keys(options: argparse.Namespace, change: "Callable[[KeptKeys], Awaitable[str]]") -> int:
+def _with_keys(options: argparse.Namespace, action: str, change: "_Change") -> int:
     config = load(options)
     _check(config)
     if config.auth.token.keys:
@@ -82,22 +88,30 @@ def _with_keys(options: argparse.Namespace, change: "Callable[[KeptKeys], Awaita
     if config.storage.driver == "memory":
         raise ConfigError("keys in memory belong to the process that has them: restart it")
     try:
-        print(asyncio.run(_change(config, change)))
+        print(asyncio.run(_change(config, action, change)))
     except _failures() as error:
         print(f"moorage: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _change(config: Config, change: "Callable[[KeptKeys], Awaitable[str]]") -> str:
+async def _change(config: Config, action: str, change: "_Change") -> str:
     # Not at the top: the other commands need none of it.
+    from registry.auditing import audited  # noqa: PLC0415
     from registry.backend import opened  # noqa: PLC0415
     from registry.http.metrics import Metrics  # noqa: PLC0415
     from registry.logins import kept_keys  # noqa: PLC0415
+    from registry.service.audit.events import COMMAND, AuditEvent  # noqa: PLC0415
     from registry.version import __version__  # noqa: PLC0415
 
-    async with opened(config, Metrics(version=__version__)) as backend:
-        return await change(kept_keys(config.auth.token, backend.store))
+    async with (
+        opened(config, Metrics(version=__version__)) as backend,
+        audited(config, backend.store) as journal,
+    ):
+        done, subject = await change(kept_keys(config.auth.token, backend.store))
+        if journal is not None:
+            journal.record(AuditEvent.of(time.time(), action, COMMAND, subject=subject))
+        return done
 
 
 def _failures() -> tuple[type[Exception], ...]:

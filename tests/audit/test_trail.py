@@ -272,8 +272,15 @@ def test_each_change_of_the_management_api_leaves_its_event(watched):
     }
     ann.delete("/projects/fresh/members/user:bob").expect(204)
     watched.one("member.removed", subject="user:bob", **where)
-    secrets = [ann.put("/projects/fresh/robots/ci", {}).expect(201).json()["secret"]]
-    watched.one("robot.put", subject="robot:fresh/ci", **where)
+    terms = {"expires": "2100-01-01T00:00:00Z", "networks": ["127.0.0.0/8", "::1/128"]}
+    terms["scopes"] = "repository:fresh/app:pull"
+    secrets = [ann.put("/projects/fresh/robots/ci", terms).expect(201).json()["secret"]]
+    assert watched.one("robot.put", subject="robot:fresh/ci", **where)["details"] == {
+        "role": "developer",
+        "scopes": "repository:fresh/app:pull",
+        "expires": "4102444800.0",
+        "networks": "127.0.0.0/8 ::1/128",
+    }
     secrets.append(ann.post("/projects/fresh/robots/ci/secrets", {}).expect(201).json()["secret"])
     watched.one("robot.rotated", subject="robot:fresh/ci", **where)
     ann.delete("/projects/fresh/robots/ci").expect(204)

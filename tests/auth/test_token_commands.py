@@ -8,6 +8,7 @@ import pytest
 
 from conformance.server import RegistryProcess
 from tests.cli.test_cli import moorage
+from tests.fixtures.audited import events_in
 from tests.fixtures.projects import PASSWORD, make_projects
 from tests.ops.wire import eventually
 
@@ -62,7 +63,12 @@ def test_keys_are_rotated_and_revoked_under_a_running_registry(data, registry_se
     assert (done.returncode, done.stdout) == (0, "removed 2 signing keys\n")
     eventually(lambda: status(server, headers=old) == 401)
     eventually(lambda: status(server, headers=token(server)) == 200)
-    assert not set(keys(server)) & {*first}
+    eventually(lambda: not set(keys(server)) & {*first})
+    done = [event for event in events_in(data) if event.principal == "system:command"]
+    assert [(event.action, event.subject) for event in done] == [
+        ("keys.rotated", "2"),
+        ("keys.revoked", "2"),
+    ]
 
 
 def test_a_token_service_alone_issues_what_the_registry_takes(data, registry_server, tmp_path):

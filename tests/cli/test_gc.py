@@ -16,6 +16,7 @@ from registry.spec.names import Place, Tag
 from storage import keys
 from storage.filesystem import FileStore
 from storage.inprocess import InProcessCoordinator
+from tests.fixtures.audited import events_in
 from tests.service.content import chunk, image, push
 
 A = Place("project/a")
@@ -86,6 +87,28 @@ def test_a_job_collects_what_is_due_and_tells_of_each(tmp_path, gc):
         *2 * ["removed"],
     ]
     assert sum(each["bytes"] for each in found) == len(LAYER) + len(CONFIG)
+
+
+def test_where_people_log_in_the_audit_log_has_what_was_removed(tmp_path, gc, monkeypatch):
+    monkeypatch.setenv("MOORAGE__AUTH__MODE", "projects")
+    root = tmp_path / "store"
+    on_store(root, push_image)
+    on_store(root, delete_image)
+    for _ in range(3):
+        time.sleep(1.1)
+        assert gc()[0] == 0
+        assert gc("--dry-run")[0] == 0
+    in_project = events_in(root, A.tenant)
+    without = events_in(root)
+    digests = sorted([Digest.of(LAYER), Digest.of(CONFIG)])
+    for events, kind in ((in_project, "member"), (without, "blob")):
+        assert sorted(event.subject for event in events) == digests
+        assert {event.details["kind"] for event in events} == {kind}
+        assert {(event.action, event.principal) for event in events} == {
+            ("content.collected", "system:collector")
+        }
+    assert {event.repository for event in in_project} == {"a"}
+    assert {event.details["bytes"] for event in without} == {str(len(LAYER)), str(len(CONFIG))}
 
 
 def test_an_older_store_is_gone_over_first(tmp_path, gc):

@@ -33,6 +33,8 @@ class Happening(StrEnum):
     MANIFEST_UNDELETED = "manifest.undeleted"
     TAG_DELETED = "tag.deleted"
     CONTENT_COLLECTED = "content.collected"
+    KEYS_ROTATED = "keys.rotated"
+    KEYS_REVOKED = "keys.revoked"
     CHANGE_BROKEN = "change.broken"
     EVENTS_DROPPED = "events.dropped"
 
@@ -80,6 +82,10 @@ class Origin(msgspec.Struct, frozen=True):
 
 BACKGROUND: Final = Origin("system")
 """Nobody asked: the registry does it by itself."""
+
+COLLECTOR: Final = Origin("system:collector")
+COMMAND: Final = Origin("system:command")
+"""Somebody who has the store's credentials, at a command line: who, the registry can't know."""
 
 _origin: ContextVar[Origin] = ContextVar("origin", default=BACKGROUND)
 

@@ -116,7 +116,13 @@ class Robots:
                 held = standing.record.secrets
             record = RobotRecord(terms.role, held, by.name, time.time(), *limits)
             kept = await self._records.write(keys.robot(tenant.id, name), record, standing)
-        await self._tell(EventKind.ROBOT_PUT, by, tenant, name, role=terms.role)
+        told = {
+            "role": terms.role,
+            "scopes": terms.scopes or None,
+            "expires": terms.expires,
+            "networks": " ".join(terms.networks) or None,
+        }
+        await self._tell(EventKind.ROBOT_PUT, by, tenant, name, **told)
         return IssuedRobot(_robot(tenant, kept), secret)
 
     async def rotate(
