@@ -1,5 +1,6 @@
 """Blobs: immutable content, and which repositories hold it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from registry.service.remembered import Kept, Remembered
 from registry.service.terms import TERMS, Terms
 from registry.spec.digest import Digest
 from registry.spec.errors import BlobUnknown
+from registry.spec.life import Life
 from registry.spec.names import Place
 from storage import keys
 from storage.coordination import Coordinator
@@ -157,12 +159,12 @@ class Blobs:
         """Name verified, durable bytes by their digest, and make the repository hold them.
 
         May be repeated. Where the digest has bytes already those stay, whoever was first, and
-        the new ones are dropped. ``ContentGone`` where nothing has named the bytes for so long
-        that they were collected.
+        the new ones are deleted behind the answer. ``ContentGone`` where nothing has named the
+        bytes for so long that they were collected.
         """
         standing = await self._publish(repository, digest, Pointer(size, data))
         if standing.data != data:
-            await self._store.delete(data)
+            self._candidates.spare(data)
         return Blob(digest, size, standing.data)
 
     async def publish_small(self, repository: Place, digest: Digest, content: bytes) -> Blob:
@@ -201,7 +203,9 @@ class Blobs:
         """Reverse membership and pointer first, membership after both.
 
         A crash in between leaves garbage, never a dangling name, nor a member that the pointer's
-        collection can't see.
+        collection can't see. Where there is a pointer already, it is looked at while the membership
+        is written: what others have must not show in the time that this takes. Where the look finds
+        that it is to go, the membership is written again when it stands.
         """
         key, packed = keys.pointer(digest), pointer.pack(content)
         references, members = self._members.written(repository, digest)
@@ -216,6 +220,11 @@ class Blobs:
                     await self._store.create(key, packed)
                     standing = pointer
                 except AlreadyExists:
+                    found, _ = await asyncio.gather(
+                        self._pointers.read(digest), self._entries.put(members)
+                    )
+                    if found is not None and found[0].state is Life.LIVE:
+                        return found[0]
                     standing = await self._pointers.take(digest, pointer, content)
             else:
                 await self._entries.put(references)

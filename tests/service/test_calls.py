@@ -122,7 +122,14 @@ TABLE = {
     ),
     "push a small blob that others hold": (
         lambda c: c.finish(SMALL, OTHER),
-        ["get uploads", "create blobs", "get blobs", "put_all repos/blobs"],
+        ["get uploads", "create blobs", "get blobs + put_all repos/blobs"],
+    ),
+    "push a larger blob that others hold": (
+        lambda c: c.finish(LARGE, OTHER),
+        [
+            *("get uploads", "append data", "write data", "finish data", "create blobs"),
+            "get blobs + put_all repos/blobs",
+        ],
     ),
     "push a larger blob": (
         lambda c: c.finish(LARGE + b"1"),

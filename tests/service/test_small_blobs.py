@@ -6,6 +6,7 @@ import pytest
 
 from registry.service.records import Corrupt, Pointer
 from registry.service.services import Services
+from registry.service.terms import TERMS, Terms
 from registry.service.uploads import Chunk
 from registry.spec.digest import Digest
 from registry.spec.errors import BlobUnknown, DigestMismatch, UploadUnknown
@@ -13,6 +14,7 @@ from registry.spec.names import Place
 from storage import keys
 from storage.inprocess import InProcessCoordinator
 from storage.memory import MemoryStore
+from storage.ports import Unavailable
 from storage.testing import FaultyStore
 from tests.service.content import chunk
 
@@ -25,8 +27,9 @@ def store():
     return FaultyStore(MemoryStore())
 
 
-def services(store, memory=1024 * 1024) -> Services:
-    return Services.over(store, InProcessCoordinator(), files=None, memory=memory)
+def services(store, memory=1024 * 1024, terms=TERMS) -> Services:
+    coordinator = InProcessCoordinator()
+    return Services.over(store, coordinator, files=None, memory=memory, terms=terms)
 
 
 async def put(registry, data, repository=REPOSITORY):
@@ -85,9 +88,29 @@ async def test_whoever_was_first_stands(store, first, second):
     registry = services(store)
     standing = await first(registry, SMALL)
     assert (await second(registry, SMALL, OTHER)).data == standing.data
+    await registry.candidates.flush()
     assert await data_objects(store) == [standing.data] * bool(standing.data)
     for repository in (REPOSITORY, OTHER):
         assert await read(services(store), Digest.of(SMALL), repository) == SMALL
+
+
+async def test_spare_bytes_that_can_not_be_deleted_now_are_later_and_not_too_late(store):
+    now = [1_000_000.0]
+    terms = Terms(grace=100.0, clock=lambda: now[0])
+    registry = services(store, terms=terms)
+    await put(registry, SMALL)
+    await put_in_two(registry, SMALL, OTHER)
+    store.fail(method="delete")
+    with pytest.raises(Unavailable):
+        await registry.candidates.flush()
+    assert len(await data_objects(store)) == 1
+    now[0] += 30
+    await registry.candidates.flush()
+    assert await data_objects(store) == []
+    await put_in_two(registry, SMALL, OTHER)
+    now[0] += 50
+    await registry.candidates.flush()
+    assert len(await data_objects(store)) == 1, "left to a full mark: its name may be gone by now"
 
 
 async def test_other_bytes_are_refused_and_nothing_is_stored(store):

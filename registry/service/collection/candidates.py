@@ -47,6 +47,7 @@ class Candidates:
         self._store = store
         self._terms = terms
         self._noted: OrderedDict[tuple[Place, Digest], float] = OrderedDict()
+        self._spare: OrderedDict[str, float] = OrderedDict()
 
     @property
     def patience(self) -> float:
@@ -83,10 +84,20 @@ class Candidates:
         for digest in digests:
             self._noted.pop((repository, digest), None)
 
+    def spare(self, data: str) -> None:
+        """The bytes at the key ``data`` were not given a name: their content had one already.
+
+        They are deleted at the next flush. What can't be deleted then is left to a full mark before
+        that name may be gone: an upload's end that is repeated could name them instead.
+        """
+        self._spare[data] = self._terms.clock()
+        if len(self._spare) > _MOST:
+            self._spare.popitem(last=False)
+
     async def flush(self, *, everything: bool = False) -> int:
         """Write down what was noted long enough ago, or ``everything``; return how many blobs.
 
-        They are looked at when the grace is over since they were noted.
+        They are looked at when the grace is over since they were noted. Then spare bytes go.
         """
         now = self._terms.clock()
         oldest = now - min(self._terms.grace / 2, _LONGEST)
@@ -109,4 +120,13 @@ class Candidates:
             for place, digests in taken.items():
                 for digest in digests:
                     self._noted[place, digest] = last
+        await self._delete_spare()
         return count
+
+    async def _delete_spare(self) -> None:
+        oldest = self._terms.clock() - self._terms.grace / 2
+        while self._spare:
+            data, since = next(iter(self._spare.items()))
+            if since > oldest:
+                await self._store.delete(data)
+            self._spare.pop(data, None)
