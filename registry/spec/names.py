@@ -60,7 +60,8 @@ class Place(str):
     @property
     def tenant(self) -> str:
         """The first segment: the id of the project."""
-        return self.partition("/")[0]
+        # Of a text without a slash, ``partition`` returns the very object.
+        return str(self.partition("/")[0])
 
 
 class Tag(str):
