@@ -48,7 +48,8 @@ bench: dev tools ## compare with other registries on this machine
 	@tools/system-packages $(LOADERS)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-conformance: dev tools ## the official suite: every store, 1 and 2 workers, both profiles
+conformance: dev tools ## the official suite: every store, 1 and 2 workers, three replicas, both profiles
+	@tools/system-packages $(SERVERS)
 	$(BIN)/python -m conformance --matrix $(ARGS)
 
 lint: dev ## style, types and layers

@@ -8,9 +8,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
+from cluster.cluster import ProgramMissingError
+from cluster.process import ProcessFailedError
 from conformance.relay import Relay
+from conformance.replicas import run_against_replicas
 from conformance.server import RegistryProcess, ServerFailedError, Store
 from conformance.stores import StoreProcess
 from conformance.suite import PROFILES, Profile, Result, SuiteFailedError, run
@@ -19,6 +22,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / ".tools" / "bin" / "conformance"
 RESULTS = ROOT / "conformance" / "results"
 STORES: tuple[Store, ...] = get_args(Store)
+
+Target = Store | Literal["cluster"]
+"""A store under one registry, or a cluster of three."""
+
+TARGETS: tuple[Target, ...] = (*STORES, "cluster")
 WORKERS = (1, 2)
 
 
@@ -33,10 +41,7 @@ def run_against_moorage(
     request gets its own connection: the suite keeps one alive, which would leave all but one
     worker untested.
     """
-    flags = "" if every_flag else "-default-flags"
-    report = RESULTS / f"{store}-{workers}-{profile}{flags}"
-    shutil.rmtree(report, ignore_errors=True)
-    report.mkdir(parents=True)
+    report = _emptied(store, workers, profile, every_flag=every_flag)
     with contextlib.ExitStack() as stack:
         data = None
         settings = {"LIMITS__ALLOW_SPARSE": "true"} if every_flag else {}
@@ -64,14 +69,29 @@ def run_against_moorage(
     return result
 
 
-def possible(store: Store, workers: int, _profile: Profile) -> bool:
-    """Whether it can be run: several processes on S3 need a coordinator between them."""
-    return store != "s3" or workers == 1
+def _emptied(target: Target, workers: int, profile: Profile, *, every_flag: bool) -> Path:
+    flags = "" if every_flag else "-default-flags"
+    report = RESULTS / f"{target}-{workers}-{profile}{flags}"
+    shutil.rmtree(report, ignore_errors=True)
+    report.mkdir(parents=True)
+    return report
+
+
+def possible(target: Target, workers: int, _profile: Profile) -> bool:
+    """Whether it is run.
+
+    Several processes on S3 need a coordinator between them; and those of a cluster are replicas.
+    """
+    return target not in ("s3", "cluster") or workers == 1
 
 
 def main() -> int:
     """Run what the command line asks for; 0 when every check passed and none was skipped."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    alone = not (options.matrix or options.registry)
+    if alone and not possible(options.store, options.workers, options.profile):
+        parser.error(f"with --store {options.store} there is one worker (of each replica)")
     if not PROGRAM.exists():
         print(f"{PROGRAM.relative_to(ROOT)} is missing: run `make tools`", file=sys.stderr)
         return 2
@@ -99,12 +119,21 @@ def _results(options: argparse.Namespace) -> Iterator[tuple[str, Result]]:
             return
         runs = [(options.store, options.workers, options.profile)]
         if options.matrix:
-            runs = [run for run in itertools.product(STORES, WORKERS, PROFILES) if possible(*run)]
-        for store, workers, profile in runs:
-            name = f"{store}, {workers} worker{'s' * (workers > 1)}, profile {profile}"
+            runs = [run for run in itertools.product(TARGETS, WORKERS, PROFILES) if possible(*run)]
+        for target, workers, profile in runs:
+            name = f"{target}, {workers} worker{'s' * (workers > 1)}, profile {profile}"
             every_flag = not options.default_flags
-            yield name, run_against_moorage(store, workers, profile, every_flag=every_flag)
-    except (ServerFailedError, SuiteFailedError) as error:
+            if target == "cluster":
+                report = _emptied(target, workers, profile, every_flag=every_flag)
+                yield (
+                    name,
+                    run_against_replicas(
+                        PROGRAM, profile=profile, report=report, every_flag=every_flag
+                    ),
+                )
+            else:
+                yield name, run_against_moorage(target, workers, profile, every_flag=every_flag)
+    except (ServerFailedError, SuiteFailedError, ProcessFailedError, ProgramMissingError) as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
 
@@ -116,7 +145,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exits 0 when all passed, 1 when a check failed or was skipped, 2 when it could not"
         " run. Reports are kept in conformance/results/.",
     )
-    parser.add_argument("--store", choices=STORES, default="filesystem")
+    parser.add_argument(
+        "--store", choices=TARGETS, default="filesystem", help="cluster: three replicas in turn"
+    )
     parser.add_argument("--workers", type=int, default=1, metavar="N")
     parser.add_argument("--profile", choices=PROFILES, default="1.1")
     parser.add_argument(
@@ -126,7 +157,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
-        "--matrix", action="store_true", help="every store, 1 and 2 workers, both profiles"
+        "--matrix",
+        action="store_true",
+        help="every store, 1 and 2 workers, a cluster, both profiles",
     )
     what.add_argument(
         "--registry", metavar="HOST:PORT", help="a registry that runs already (plain HTTP)"

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +31,9 @@ EVERY_FLAG = {
     **{f"OCI_DATA_{name}": "true" for name in _DATA.split()},
 }
 
+IMAGES_ONLY = {f"OCI_DATA_{name}": str(name == "IMAGE").lower() for name in _DATA.split()}
+"""Switches off all content but plain images, for a run that is short."""
+
 _COUNT = re.compile(r"^  (Disabled|Skip|Pass|FAIL|Error)\.+: +(\d+)$", re.MULTILINE)
 _VERDICT = re.compile(r"^ *(?P<name>OCI Conformance Test.*): (?P<status>FAIL|Error|Skip|Disabled)$")
 
@@ -43,7 +47,7 @@ class Result:
     """What one run counted, and each check that did not pass with the suite's reason.
 
     `skipped` are checks that gave up because the registry lacks something, `disabled` those that
-    the suite's configuration switched off.
+    the suite's configuration switched off. `remark` is what else is to be told of the run.
     """
 
     passed: int
@@ -52,6 +56,7 @@ class Result:
     disabled: int
     complaints: tuple[str, ...]
     report: Path
+    remark: str = ""
 
     @property
     def ok(self) -> bool:
@@ -60,19 +65,26 @@ class Result:
 
     def __str__(self) -> str:
         off = f", {self.disabled} switched off" if self.disabled else ""
-        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped{off}"
+        remark = f"; {self.remark}" if self.remark else ""
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped{off}{remark}"
 
 
 def run(
-    program: Path, address: str, *, profile: Profile, report: Path, every_flag: bool = True
+    program: Path,
+    address: str,
+    *,
+    profile: Profile,
+    report: Path,
+    every_flag: bool = True,
+    switches: Mapping[str, str] | None = None,
 ) -> Result:
     """Run the suite `program` against the registry at `address` (host:port, plain HTTP).
 
     `every_flag` switches on all that the suite can check; without it the profile's own defaults
-    hold, which is what anybody gets who runs the suite by hand. Writes `report.html`, `junit.xml`,
-    `results.yaml` and `output.txt` into the directory `report`, replacing those of an earlier run.
-    Raises SuiteFailedError when the suite breaks off, counts nothing or takes more than
-    `TIMEOUT_SECONDS`.
+    hold, which is what anybody gets who runs the suite by hand. `switches` overrule both. Writes
+    `report.html`, `junit.xml`, `results.yaml` and `output.txt` into the directory `report`,
+    replacing those of an earlier run. Raises SuiteFailedError when the suite breaks off, counts
+    nothing or takes more than `TIMEOUT_SECONDS`.
     """
     report.mkdir(parents=True, exist_ok=True)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OCI_")}
@@ -87,7 +99,7 @@ def run(
         suite = subprocess.run(
             [program],
             cwd=report,  # not the caller's: the suite reads a configuration file from there
-            env=inherited | (EVERY_FLAG if every_flag else {}) | settings,
+            env=inherited | (EVERY_FLAG if every_flag else {}) | (switches or {}) | settings,
             capture_output=True,
             text=True,
             timeout=TIMEOUT_SECONDS,

@@ -59,10 +59,13 @@ class S3Writer:
         standing, found = await both(
             Standing.find(self._bucket, self._key, saved.offset), self._find(saved)
         )
+        if standing is None and not found:
+            # Whoever finishes it makes the object first, and then takes the rest away.
+            standing = await Standing.find(self._bucket, self._key, saved.offset)
+            if standing is None:
+                raise NotFound(self._key)
         if standing is not None:
             self._standing, self._buffer, self._buffered = standing, [], 0
-        elif not found:
-            raise NotFound(self._key)
 
     async def write(self, data: Data) -> None:
         """As the port's ``write``."""
@@ -213,8 +216,8 @@ class S3Writer:
     async def _complete(self) -> int:
         if self._buffered:
             await self._send()
-        parts = await self._parts.all()
         try:
+            parts = await self._parts.all()
             pairs = [(part.etag, part.crc) for part in parts]
             await self._bucket.complete(self._key, self._parts.upload, pairs)
         except (ConditionFailed, NotFound):

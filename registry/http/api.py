@@ -34,6 +34,9 @@ ROUTES: Final[Mapping[type, tuple[Verb, Handler[Any]]]] = {
 }
 """What the caller of each request must be allowed, and who handles it."""
 
+_SHOWN: Final = 16
+"""Characters of a session's id that logs have: they tell sessions apart, and are no proof of it."""
+
 
 class RegistryApi:
     """Answers every path that no other room takes: what is none of its own is refused."""
@@ -46,7 +49,7 @@ class RegistryApi:
         """See ``Room``."""
         request = spec.parse(record.method, record.path, record.query)
         record.action = request.action
-        record.upload = str(getattr(request, "session", ""))[:16]
+        record.upload = str(getattr(request, "session", ""))[:_SHOWN]
         repository: RepositoryName | None = getattr(request, "repository", None)
         record.repository = str(repository or "")
         verb, handler = ROUTES[type(request)]
@@ -70,5 +73,6 @@ class RegistryApi:
             return await handler(call)
         async with server.trail.change(record, identity, decision.tenant):
             answer = await handler(call)
+            record.upload = record.upload or answer.header("Docker-Upload-UUID")[:_SHOWN]
             server.trail.changed(request, answer, record, decision.tenant)
         return answer

@@ -42,7 +42,7 @@ class RequestRecord(msgspec.Struct, kw_only=True, tag_field="log", tag="access")
     principal: str = ""
     user_agent: str = ""
     upload: str = ""
-    """The upload session."""
+    """The upload session that was asked for or opened: the start of its id, which opens nothing."""
 
 
 class Observer(Protocol):

@@ -1,12 +1,16 @@
-"""The official conformance suite: every check switched on, on every store and number of workers."""
+"""The official conformance suite: every check switched on, on every store and number of workers;
+a part of it over three replicas."""
 
 import itertools
+import json
 import re
+import time
 
 import pytest
 
 from conformance.__main__ import PROGRAM, STORES, WORKERS, possible, run_against_moorage
-from conformance.suite import PROFILES
+from conformance.replicas import Spread, judged, spread
+from conformance.suite import IMAGES_ONLY, PROFILES, Result, run
 from tests.fixtures.programs import require_program
 
 pytestmark = pytest.mark.timeout(300)
@@ -42,3 +46,53 @@ def test_suite_as_it_comes_passes_on_the_server_as_it_comes(profile):
     result = run_against_moorage("filesystem", 2, profile, every_flag=False)
     assert result.complaints == ()
     assert (result.failed, result.skipped) == (0, 0)
+
+
+def test_images_pass_over_three_replicas(cluster, tmp_path):
+    """And uploads go round them, each request to the next. `make conformance` has all content."""
+    begun = [replica.log.stat().st_size for replica in cluster.replicas]
+    result = run(PROGRAM, cluster.address, profile="1.1", report=tmp_path, switches=IMAGES_ONLY)
+    assert result.complaints == ()
+    assert (result.failed, result.skipped) == (0, 0)
+    deadline = time.monotonic() + 5
+    while not (found := spread(logs_since(cluster, begun))).apart:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+    print(f"\n{result}; {found}")
+
+
+def logs_since(cluster, begun):
+    for replica, at in zip(cluster.replicas, begun, strict=True):
+        with replica.log.open("rb") as log:
+            log.seek(at)
+            yield log.read().decode(errors="replace")
+
+
+def lines(*requests):
+    """An access log of these requests: of which upload, the action, the status."""
+    return "an event\n" + "".join(
+        json.dumps(
+            {"log": "access", "action": f"upload.{action}", "status": status, "upload": upload},
+            separators=(",", ":"),
+        )
+        + "\n"
+        for upload, action, status in requests
+    )
+
+
+def test_uploads_are_counted_by_the_replicas_that_answered_well():
+    logs = [
+        lines(("a", "start", 202), ("b", "start", 202), ("c", "start", 202), ("d", "start", 202)),
+        lines(("a", "append", 202), ("b", "append", 416), ("b", "finish", 201)),
+        lines(("a", "finish", 201), ("b", "append", 416), ("c", "append", 202)),
+    ]
+    logs[0] += lines(("d", "append", 202), ("d", "finish", 201))
+    assert spread(logs) == Spread(finished=3, several=2, apart=1)
+
+
+def test_a_run_whose_uploads_stayed_with_two_replicas_has_failed(tmp_path):
+    passed = Result(1000, 0, 0, 0, (), tmp_path)
+    assert judged(passed, Spread(9, 9, 1)).ok
+    stayed = judged(passed, Spread(9, 9, 0))
+    assert not stayed.ok
+    assert "no upload went over three replicas" in stayed.complaints[0]

@@ -1,6 +1,8 @@
 """The documentation keeps up with the code: no request or error without its row, no dead link."""
 
+import ast
 import re
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -36,6 +38,14 @@ def rows(page, heading):
             inside = True
         elif inside and not set(line) <= set("|-"):
             yield cells
+
+
+@cache
+def functions_of(file):
+    """The names of a file's functions."""
+    tree = ast.parse((ROOT / file).read_text())
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return {each.name for each in tree.body if isinstance(each, functions)}
 
 
 def prose(page):
@@ -93,6 +103,24 @@ def test_every_request_is_described():
     text = (DOCS / "reference/api.md").read_text()
     described = re.findall(r"^##+ ([a-z]+(?:\.[a-z]+)?)$", text, re.MULTILINE)
     assert sorted(described) == sorted(kind.action for kind in KINDS)
+
+
+BUGS = list(rows(DOCS / "explanation/consistency.md", "bug"))
+
+
+def test_every_bug_of_replicas_has_its_row():
+    assert [row[0] for row in BUGS] == [f"C{number}" for number in range(1, 28)]
+    assert all(len(row) == 4 for row in BUGS)
+
+
+@pytest.mark.parametrize("row", BUGS, ids=lambda row: row[0])
+def test_each_test_that_is_named_for_a_bug_is_there(row):
+    """None is named only where it is said why there is none."""
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row[3])
+    assert row[3] == (", ".join(f"`{file}::{name}`" for file, name in named) or "none")
+    assert named or row[2].startswith(("Not possible: ", "Open: "))
+    for file, name in named:
+        assert name in functions_of(file), f"{file}::{name}"
 
 
 def test_the_index_names_every_page():

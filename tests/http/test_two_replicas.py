@@ -6,6 +6,9 @@ Every change is made through one and looked for through the other by the very ne
 import os
 import signal
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -23,27 +26,51 @@ from tests.oracle.content import (
 from tests.oracle.wire import Client
 
 
-def start_both(request, store, registries, redis, data):
-    """Two replicas over one empty store."""
-    options = {"settings": {"COORDINATION__REDIS__URL": redis.url}}
+def options_of(request, store, redis, data):
+    """What the replicas over one empty store are started with."""
+    options = {"store": store, "settings": {"COORDINATION__REDIS__URL": redis.url}}
     if store == "s3":
         options["settings"] |= request.getfixturevalue("minio").settings(f"replicas-{data.name}")
     else:
         options["data"] = data
-    return registries(store, **options), registries(store, **options)
+    return options
 
 
 @pytest.fixture(scope="module", params=["filesystem", "s3"])
-def servers(request, module_registry_server, module_redis_servers, tmp_path_factory):
-    """Two processes and their Redis."""
-    redis, data = module_redis_servers.server(), tmp_path_factory.mktemp("shared")
-    return *start_both(request, request.param, module_registry_server, redis, data), redis
+def store(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def redis(store, module_redis_servers):
+    return module_redis_servers.server()
+
+
+@pytest.fixture(scope="module")
+def options(request, store, redis, tmp_path_factory):
+    return options_of(request, store, redis, tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture(scope="module")
+def servers(options, module_registry_server):
+    return [module_registry_server(**options) for _ in range(2)]
 
 
 @pytest.fixture
 def both(servers):
     with Client(servers[0].address) as one, Client(servers[1].address) as other:
         yield one, other
+
+
+@pytest.fixture
+def late(options, registry_server, tmp_path, monkeypatch) -> Iterator[Client]:
+    """A client of a third replica, whose clock is ten minutes late."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import time\nnow = time.time\ntime.time = lambda: now() - 600\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Client(registry_server(**options).address) as client:
+        yield client
 
 
 def ways(both):
@@ -113,15 +140,36 @@ def test_an_upload_goes_on_wherever_it_is_sent(both, repo):
         other.get(location).refused(404, "BLOB_UPLOAD_UNKNOWN")
 
 
-def test_redis_is_flushed_between_every_two_requests(servers, both, repo):
-    redis = servers[2].client()
+def test_the_last_change_stands_though_a_replicas_clock_is_late(both, late, repo):
+    """C25: versions order a tag's changes, wall clocks don't."""
+    times = [parsedate_to_datetime(each.get("/v2/")["Date"]) for each in (both[0], late)]
+    assert 590 < (times[0] - times[1]).total_seconds() < 610
+    push_blob(late, repo, b"{}")
+    for number, (writer, reader) in enumerate(ways((both[0], late)) * 3):
+        manifest = image(b"{}", annotations={"number": str(number)})
+        put_manifest(writer, repo, "latest", manifest).expect(201)
+        for client in (*both, late):
+            assert client.get(f"/v2/{repo}/manifests/latest").expect(200).body == manifest
+        if number > 3:
+            reader.delete(f"/v2/{repo}/manifests/latest").expect(202)
+            for client in (*both, late):
+                client.get(f"/v2/{repo}/manifests/latest").refused(404, "MANIFEST_UNKNOWN")
+        data = random_bytes((repo, number), 200_000)
+        location = writer.post(f"/v2/{repo}/blobs/uploads/").expect(202)["Location"]
+        reader.patch(location, body=data[:100_000]).expect(202)
+        writer.put(with_digest(location, digest_of(data)), body=data[100_000:]).expect(201)
+        assert reader.get(f"/v2/{repo}/blobs/{digest_of(data)}").expect(200).body == data
+
+
+def test_redis_is_flushed_between_every_two_requests(redis, both, repo):
+    client = redis.client()
     push_blob(both[0], repo, b"{}")
     for number in range(10):
         for writer, reader in ways(both):
             manifest = image(b"{}", annotations={"number": f"{number}"})
-            redis.flushall()
+            client.flushall()
             put_manifest(writer, repo, "latest", manifest).expect(201)
-            redis.flushall()
+            client.flushall()
             assert reader.get(f"/v2/{repo}/manifests/latest").expect(200).body == manifest
 
 
@@ -142,19 +190,37 @@ def test_a_replica_that_was_asleep_wakes_up_to_the_truth(servers, both, repo):
         assert both[1].get(f"/v2/{repo}/manifests/latest").expect(200).body == second
 
 
-def test_replicas_serve_and_agree_without_redis(
-    request, registry_server, redis_servers, tmp_path_factory, repo
-):
-    redis, data = redis_servers.server(), tmp_path_factory.mktemp("alone")
-    servers = start_both(request, "s3", registry_server, redis, data)
+@pytest.fixture(scope="module")
+def widowed(request, module_registry_server, module_redis_servers, tmp_path_factory):
+    """Clients of two replicas whose Redis has died."""
+    redis, data = module_redis_servers.server(), tmp_path_factory.mktemp("alone")
+    options = options_of(request, "s3", redis, data)
+    servers = [module_registry_server(**options) for _ in range(2)]
     with Client(servers[0].address) as one, Client(servers[1].address) as other:
-        push_blob(one, repo, b"{}")
+        push_blob(one, "project/before", b"{}")
         redis.kill()
-        for number in range(4):
-            for writer, reader in ways((one, other)):
-                manifest = image(b"{}", annotations={"number": f"{number}"})
-                put_manifest(writer, repo, "latest", manifest).expect(201)
-                for client in (reader, writer):
-                    reply = client.get(f"/v2/{repo}/manifests/latest").expect(200)
-                    assert reply.body == manifest
-                reader.get("/readyz").expect(200)
+        yield one, other
+
+
+def test_replicas_serve_and_agree_without_redis(widowed, repo):
+    push_blob(widowed[0], repo, b"{}")
+    for number in range(4):
+        for writer, reader in ways(widowed):
+            manifest = image(b"{}", annotations={"number": f"{number}"})
+            put_manifest(writer, repo, "latest", manifest).expect(201)
+            for client in (reader, writer):
+                reply = client.get(f"/v2/{repo}/manifests/latest").expect(200)
+                assert reply.body == manifest
+            reader.get("/readyz").expect(200)
+
+
+def test_the_end_of_an_upload_that_both_are_sent_at_once_succeeds_twice(widowed, repo):
+    """Without Redis no lease keeps a replica from what another is about to finish."""
+    with ThreadPoolExecutor(2) as threads:
+        for number in range(10):
+            data = random_bytes((repo, number), 100_000)
+            location = widowed[0].post(f"/v2/{repo}/blobs/uploads/").expect(202)["Location"]
+            widowed[0].patch(location, body=data).expect(202)
+            target = with_digest(location, digest_of(data))
+            for reply in threads.map(lambda client: client.put(target), widowed):  # noqa: B023
+                reply.expect(201)

@@ -223,6 +223,9 @@ def test_the_server_logs_each_request_once_and_no_header(registry_server):
     assert pull["query"] == "***"
     push = next(line for line in found if line["action"] == "upload.finish")
     assert push["received"] == 3
+    start = next(line for line in found if line["action"] == "upload.start")
+    assert re.fullmatch("[0-9a-f]{16}", push["upload"])
+    assert start["upload"] == push["upload"]
     log = server.log.read_text()
     assert TOKEN[:20] not in log
     assert re.fullmatch(r"[\x20-\x7e\n]*", log)

@@ -1,9 +1,9 @@
 """A process of clients that read, put, swap and delete tags, and print what they were told.
 
-    python -m tests.oracle.tag_client HOST:PORT REPOSITORY SEED THREADS COUNT TAG...
+    python -m tests.oracle.tag_client HOST:PORT[,HOST:PORT...] REPOSITORY SEED THREADS COUNT TAG...
 
-One JSON object a line: the tag, and the fields of an `Operation`. Times are of the machine's
-monotonic clock, which all its processes share.
+Of several addresses each request goes to one, by chance. One JSON object a line: the tag, and the
+fields of an `Operation`. Times are of the machine's monotonic clock, which all its processes share.
 """
 
 import json
@@ -63,13 +63,18 @@ def _read_answer(operation: dict, reply: Reply) -> None:
             raise AssertionError(f"{operation}: {reply}")
 
 
-def _run(address: str, repo: str, seed: str, count: int, tags: Sequence[str]) -> None:
+def _run(addresses: str, repo: str, seed: str, count: int, tags: Sequence[str]) -> None:
     chance = random.Random(seed)  # noqa: S311
     last: dict[str, str | None] = {}
-    with Client(address, fresh=True, timeout=15) as client:
+    with ExitStack() as stack:
+        places = [
+            stack.enter_context(Client(each, fresh=True, timeout=15))
+            for each in addresses.split(",")
+        ]
         number = 0
         patience = time.monotonic() + 40
         while number < count:
+            client = chance.choice(places)
             tag = chance.choice(tags)
             send, operation = _request(client, repo, tag, chance, last, f"{seed}-{number}")
             operation["invoked"] = time.monotonic()
@@ -95,13 +100,13 @@ def _run(address: str, repo: str, seed: str, count: int, tags: Sequence[str]) ->
             sys.stdout.write(json.dumps([tag, operation]) + "\n")
 
 
-def main(address: str, repo: str, seed: str, threads: str, count: str, *tags: str) -> None:
+def main(addresses: str, repo: str, seed: str, threads: str, count: str, *tags: str) -> None:
     """Run the clients of this process."""
     failures: list[BaseException] = []
 
     def run(number: int) -> None:
         try:
-            _run(address, repo, f"{seed}-{number}", int(count), tags)
+            _run(addresses, repo, f"{seed}-{number}", int(count), tags)
         except BaseException as error:  # noqa: BLE001 - raised again by the main thread
             failures.append(error)
 
@@ -116,14 +121,14 @@ def main(address: str, repo: str, seed: str, threads: str, count: str, *tags: st
 
 @contextmanager
 def clients(
-    address: str, repo: str, tags: Sequence[str], *, processes: int, threads: int, count: int
+    addresses: str, repo: str, tags: Sequence[str], *, processes: int, threads: int, count: int
 ) -> Iterator[dict[str, list[Operation]]]:
     """Start processes of such clients; the histories are filled in when the context is left."""
     histories: dict[str, list[Operation]] = {tag: [] for tag in tags}
     with ExitStack() as stack:
         running = []
         for number in range(processes):
-            command = [sys.executable, "-m", "tests.oracle.tag_client", address, repo]
+            command = [sys.executable, "-m", "tests.oracle.tag_client", addresses, repo]
             command += [str(number), str(threads), str(count), *tags]
             process = stack.enter_context(
                 subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True)

@@ -30,6 +30,10 @@ def image(*layers: bytes, config: bytes = b"{}", subject: Digest | None = None) 
     }
     if subject is not None:
         document["subject"] = {"mediaType": OCI_MANIFEST, "digest": subject, "size": 2}
+    return encode(document)
+
+
+def encode(document: object) -> bytes:
     return msgspec.json.encode(document, enc_hook=str)
 
 
@@ -37,5 +41,11 @@ def descriptor(data: bytes, media_type: str) -> dict[str, object]:
     return {"mediaType": media_type, "digest": Digest.of(data), "size": len(data)}
 
 
-def push(body: bytes, reference: Reference, conditions: Conditions | None = None) -> Push:
-    return Push(reference, (), body, OCI_MANIFEST, conditions or Conditions())
+def push(
+    body: bytes,
+    reference: Reference,
+    conditions: Conditions | None = None,
+    *,
+    media_type: str = OCI_MANIFEST,
+) -> Push:
+    return Push(reference, (), body, media_type, conditions or Conditions())

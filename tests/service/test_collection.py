@@ -10,6 +10,13 @@ from registry.service.collection.collector import NotLinked
 from registry.service.collection.findings import Done, Kind
 from registry.spec.digest import Digest
 from registry.spec.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown, UploadUnknown
+from registry.spec.mediatype import (
+    DOCKER_CONFIG,
+    DOCKER_LAYER,
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    OCI_MANIFEST,
+)
 from registry.spec.names import Place, Tag
 from storage import keys
 from storage.testing import Crash, FaultyStore
@@ -27,7 +34,9 @@ from tests.service.collection import (
     Clock,
     Registry,
 )
-from tests.service.content import chunk, image, push
+from tests.service.content import chunk, descriptor, encode, image, push
+
+SUBJECT = descriptor(b"not there", OCI_MANIFEST)
 
 
 @pytest.fixture
@@ -81,6 +90,38 @@ async def test_blobs_that_another_image_or_repository_needs_stay(registry):
     await registry.delete(A, Digest.of(other))
     await registry.empty()
     assert await registry.keys() == []
+
+
+KINDS = {
+    "docker": (DOCKER_MANIFEST, {"schemaVersion": 2}),
+    "a subject that is not there": (OCI_MANIFEST, {"schemaVersion": 2, "subject": SUBJECT}),
+    "unknown": ("application/vnd.example.v1+json", {}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_a_manifest_of_any_kind_describes_stays(registry, kind):
+    """C8: and indexes of indexes keep nothing but themselves; their children stay by themselves."""
+    media_type, more = KINDS[kind]
+    await registry.upload(LAYER)
+    await registry.upload(CONFIG)
+    described = {
+        "config": descriptor(CONFIG, DOCKER_CONFIG),
+        "layers": [descriptor(LAYER, DOCKER_LAYER)],
+    }
+    body = encode(more | {"mediaType": media_type} | described)
+    await registry.services.manifests.put(A, push(body, V1, media_type=media_type), "me")
+    inner = encode({"schemaVersion": 2, "manifests": [descriptor(body, media_type)]})
+    outer = encode({"schemaVersion": 2, "manifests": [descriptor(inner, OCI_INDEX)]})
+    for index in (inner, outer):
+        await registry.services.manifests.put(A, push(index, V1, media_type=OCI_INDEX), "me")
+    await registry.delete(reference=Digest.of(outer))
+    await registry.delete(reference=Digest.of(inner))
+    await registry.empty()
+    stored = await registry.services.manifests.get(A, Digest.of(body))
+    assert stored.data == body
+    assert await registry.holds(LAYER)
+    assert await registry.holds(CONFIG)
 
 
 async def test_blobs_that_no_manifest_came_for_go(registry):

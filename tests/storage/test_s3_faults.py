@@ -8,6 +8,8 @@ from itertools import count
 import pytest
 
 from storage._s3_bucket import STONE, Grave
+from storage._s3_standing import Standing
+from storage._s3_writer import S3Writer
 from storage.ports import AlreadyExists, NotFound, PreconditionFailed, Unavailable
 from storage.s3 import MIN_PART, PartPlan, S3Store
 from storage.testing.content import pattern, read_content
@@ -153,6 +155,55 @@ async def test_finish_whose_answer_was_lost_is_finished_for_the_next_process(
         async with successor.append("data/a", progress) as writer:
             assert await writer.finish() == len(DATA)
         assert await read_content(successor, "data/a") == DATA
+
+
+async def begin_content(store, key, size):
+    """Write so much and keep it, as parts of the least size and a tail; give the progress."""
+    async with store.append(key, "") as writer:
+        for at in range(0, size, MIN_PART):
+            await writer.write(DATA[at : min(size, at + MIN_PART)])
+        return await writer.checkpoint()
+
+
+@pytest.mark.parametrize("size", [1000, HALF], ids=["a tail", "a part and a tail"])
+async def test_what_another_finishes_meanwhile_is_found_finished(store, monkeypatch, size):
+    """At the first look the content is not there yet; at the second its tail is there no more."""
+    progress = await begin_content(store, "data/a", size)
+    looked, finished = asyncio.Event(), asyncio.Event()
+    find, find_rest = Standing.find, S3Writer._find
+
+    async def look(*where):
+        found = await find(*where)
+        looked.set()
+        return found
+
+    async def look_for_the_rest(*where):
+        await finished.wait()
+        return await find_rest(*where)
+
+    async def go_on():
+        async with store.append("data/a", progress) as writer:
+            return await writer.finish()
+
+    async with store.append("data/a", progress) as other:
+        monkeypatch.setattr(Standing, "find", look)
+        monkeypatch.setattr(S3Writer, "_find", look_for_the_rest)
+        going = asyncio.ensure_future(go_on())
+        await looked.wait()
+        await other.finish()
+        finished.set()
+        assert await going == size
+    assert await read_content(store, "data/a") == DATA[:size]
+
+
+async def test_an_upload_that_another_finishes_before_its_last_part_is_found_finished(
+    store, monkeypatch
+):
+    progress = await begin_content(store, "data/a", HALF)
+    async with store.append("data/a", progress) as one, store.append("data/a", progress) as other:
+        assert await other.finish() == HALF
+        assert await one.finish() == HALF
+    assert await read_content(store, "data/a") == DATA[:HALF]
 
 
 async def test_a_replace_that_was_lost_and_overwritten_is_no_conflict(store, proxy, minio):
