@@ -15,6 +15,7 @@ MAX_PASSWORD: Final = MAX_TOKEN
 
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}", re.ASCII)
 _BEARER: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
+_API_KEY: Final = re.compile(r"[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{32,128}", re.ASCII)
 
 
 class InvalidCredentials(Exception):
@@ -43,6 +44,18 @@ class Bearer:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key of a platform: a prefix that names it, a dot, and a secret (Hopsworks)."""
+
+    key: str = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """What names it in logs: the prefix."""
+        return self.key.partition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
 class Certificate:
     """A client certificate that the TLS handshake verified against the configured authority.
 
@@ -52,13 +65,18 @@ class Certificate:
     names: Mapping[str, tuple[str, ...]]
 
 
-Credentials = Basic | Bearer | Certificate
+Credentials = Basic | Bearer | ApiKey | Certificate
 
 
-def read_authorization(value: str) -> Basic | Bearer:
-    """Read the value of an ``Authorization`` header; ``InvalidCredentials`` if it is neither.
+def looks_like_api_key(text: str) -> bool:
+    """Whether it has the form of a platform's key: a routing question, that proves nothing."""
+    return _API_KEY.fullmatch(text) is not None
 
-    RFC 7617 (Basic, in UTF-8) and RFC 6750 (Bearer).
+
+def read_authorization(value: str) -> Basic | Bearer | ApiKey:
+    """Read the value of an ``Authorization`` header; ``InvalidCredentials`` if it is none of these.
+
+    RFC 7617 (Basic, in UTF-8), RFC 6750 (Bearer), and ``ApiKey`` as Hopsworks' clients send it.
     """
     scheme, _, rest = value.partition(" ")
     rest = rest.strip(" ")
@@ -69,6 +87,10 @@ def read_authorization(value: str) -> Basic | Bearer:
             if len(rest) > MAX_TOKEN or _BEARER.fullmatch(rest) is None:
                 raise InvalidCredentials("the Authorization header holds no bearer token")
             return Bearer(rest)
+        case "apikey":
+            if not looks_like_api_key(rest):
+                raise InvalidCredentials("the Authorization header holds no API key")
+            return ApiKey(rest)
     raise InvalidCredentials("the Authorization header is neither Basic nor Bearer")
 
 

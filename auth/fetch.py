@@ -6,7 +6,8 @@ only goes to this machine unless the configuration allows it.
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,14 @@ from auth.urls import is_protected
 
 MAX_DOCUMENT: Final = 1024 * 1024
 """Largest document in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer: its status, and its body of at most ``MAX_DOCUMENT`` bytes."""
+
+    status: int
+    body: bytes
 
 
 class HttpFetch:
@@ -44,6 +53,13 @@ class HttpFetch:
 
     async def __call__(self, url: str) -> bytes:
         """See ``Fetch``."""
+        found = await self.ask(url, await self._headers())
+        if found.status != 200:
+            raise FetchFailed(f"{url}: it answers {found.status}")
+        return found.body
+
+    async def ask(self, url: str, headers: Mapping[str, str]) -> Fetched:
+        """Return whatever the address answers to a GET with these headers; ``FetchFailed``."""
         if not (is_protected(url) or (self._plain_http and url.startswith("http://"))):
             raise FetchFailed(f"{url}: only https is fetched: see plain_http")
         try:
@@ -51,12 +67,10 @@ class HttpFetch:
                 url,
                 allow_redirects=False,
                 timeout=self._timeout,
-                headers=await self._headers(),
+                headers=headers,
                 ssl=await asyncio.to_thread(self._trust),
             ) as answer:
-                if answer.status != 200:
-                    raise FetchFailed(f"{url}: it answers {answer.status}")
-                return await _whole(answer, url)
+                return Fetched(answer.status, await _whole(answer, url))
         except TimeoutError as error:
             raise FetchFailed(f"{url}: it does not answer in time") from error
         except (aiohttp.ClientError, OSError, ssl.SSLError, ValueError) as error:
@@ -65,7 +79,10 @@ class HttpFetch:
     async def _headers(self) -> dict[str, str]:
         headers = {"Accept": "application/json, application/jwk-set+json"}
         if self._token_file is not None:
-            token = await asyncio.to_thread(self._token_file.read_text)
+            try:
+                token = await asyncio.to_thread(self._token_file.read_text)
+            except (OSError, ValueError) as error:
+                raise FetchFailed(f"{self._token_file}: {error}") from error
             headers["Authorization"] = f"Bearer {token.strip()}"
         return headers
 

@@ -58,6 +58,9 @@ class Identity:
     did not show such a token. ``credential`` names the credential in logs, never its secret. One
     that the registry itself gave out is ``SECRET`` and its id, also in tokens that were made from
     it: when it is revoked these are worth nothing either.
+
+    ``confirmed`` is false for one that is only remembered, because whoever vouches for it does not
+    answer now: it may still read, and everything else has to wait.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Identity:
     projects: Mapping[str, str] | None = None
     scheme: Scheme = Scheme.NONE
     credential: str = ""
+    confirmed: bool = True
 
 
 ANONYMOUS = Identity("anonymous", Kind.ANONYMOUS)

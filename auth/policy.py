@@ -12,7 +12,8 @@ from typing import Final, Protocol
 from auth.access import Access, Directory, Proof, Standing
 from auth.identity import Identity, Kind
 from auth.judgement import Action, Allow, Decision, Deny, Why, judge
-from auth.roles import Verb
+from auth.roles import READING, Verb
+from registry.spec.errors import Unavailable
 from registry.spec.names import Place, RepositoryName
 
 __all__ = [
@@ -31,6 +32,10 @@ __all__ = [
 
 _JUDGED: Final = 4096
 """Decisions that are kept for as long as their facts are the very same."""
+
+
+_UNCONFIRMED: Final = 5
+"""Seconds after which a caller is to try again for whom nobody vouches now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +105,15 @@ class ProjectPolicy:
         self._judged: dict[tuple[int, Verb, RepositoryName], tuple[Identity, Proof, Decision]] = {}
 
     async def decide(self, identity: Identity, action: Action) -> Decision:
-        """Say whether ``identity`` may do ``action``, from the facts as of the last change."""
+        """Say whether ``identity`` may do ``action``, from the facts as of the last change.
+
+        ``Unavailable`` for a change that is asked for by a caller whom nobody can vouch for now: a
+        refusal would be final for clients.
+        """
         if action.verb is Verb.PURGE:
             return await self._purge(identity, action)
+        if not identity.confirmed and action.verb not in READING:
+            raise Unavailable(_UNCONFIRMED)
         repository = action.repository
         if repository is None:
             return self._judge(identity, action, await self.facts(identity, action))

@@ -43,6 +43,9 @@ class Verb(StrEnum):
 
 
 REPOSITORY_VERBS: Final = frozenset({Verb.PULL, Verb.PUSH, Verb.DELETE, Verb.LIST})
+READING: Final = frozenset({Verb.PULL, Verb.LIST, Verb.DESCRIBE, Verb.ENTER, Verb.CATALOG})
+"""What changes nothing."""
+
 PROJECT_VERBS: Final = frozenset({Verb.DESCRIBE, Verb.OPERATE, Verb.ADMINISTER, Verb.PURGE})
 
 

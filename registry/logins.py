@@ -11,6 +11,7 @@ import aiohttp
 
 from auth import keyring
 from auth.authenticators.certificates import ClientCertificates
+from auth.authenticators.hopsworks import PlatformUsers
 from auth.authenticators.htpasswd import HtpasswdUsers
 from auth.authenticators.issued import (
     ClaimsReader,
@@ -27,12 +28,14 @@ from auth.identity import Kind
 from auth.issuers import FileKeys, IssuerKeys, PublishedKeys, TrustedIssuer
 from auth.keyring import KeptKeys, KeyFiles, KeyRing
 from auth.passwords import Passwords
+from auth.platform import Platform
 from auth.policy import Policy
 from auth.rules import Rule, Rules, pattern
 from auth.token_service import OfflineTokens, StandingOf, TokenService
 from auth.tokens import GRACE, LEEWAY, TokenIssuer, TokenVerifier
 from registry.config import AuthConfig, Config
 from registry.config.auth import (
+    HopsworksConfig,
     KubernetesConfig,
     OIDCConfig,
     RuleConfig,
@@ -166,11 +169,29 @@ def _authenticators(
     trusts = _trusts(auth, outside)
     if trusts:
         chain.append(IssuedTokens(trusts))
+    if auth.hopsworks.url:
+        chain.append(_platform_users(auth.hopsworks, outside))
     if auth.htpasswd:
         users = HtpasswdUsers(Path(auth.htpasswd), passwords)
         outside.reloads.append(users.reload)
         chain.append(users)
     return [*chain, LocalAccounts(local)]
+
+
+def _platform_users(config: HopsworksConfig, outside: _Outside) -> PlatformUsers:
+    fetch = HttpFetch(
+        outside.session,
+        ca_file=Path(config.ca_file) if config.ca_file else None,
+        plain_http=config.plain_http,
+        seconds=config.timeout_seconds,
+    )
+    return PlatformUsers(
+        Platform(config.url, fetch.ask),
+        issuer=config.issuer,
+        prefix=config.prefix,
+        fresh=config.cache_seconds,
+        grace=config.grace_seconds,
+    )
 
 
 def _trusts(auth: AuthConfig, outside: _Outside) -> list[Trust]:

@@ -158,6 +158,37 @@ class KubernetesConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     longest_seconds: _Longest = 86_400.0
 
 
+class HopsworksConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A Hopsworks platform whose users are let in, by its API keys and its tokens."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[!-~]+)?\Z",
+            description="Where its API is: https://<host>/hopsworks-api/api; empty: there is none.",
+        ),
+    ] = ""
+    issuer: Annotated[
+        str, Meta(pattern=r"^[!-~]{1,256}\Z", description="What its tokens have in iss.")
+    ] = "hopsworks@logicalclocks.com"
+    prefix: Annotated[
+        str,
+        Meta(pattern=r"^[!-~]{0,64}\Z", description="What their names and groups begin with."),
+    ] = "hopsworks/"
+    ca_file: _CaFile = ""
+    plain_http: Annotated[bool, Meta(description="Ask it without TLS.")] = False
+    cache_seconds: Annotated[
+        float, Meta(ge=0, le=600, description="Time for which what it said counts.")
+    ] = 60.0
+    grace_seconds: Annotated[
+        float,
+        Meta(ge=0, le=86_400, description="The same for reading, where it does not answer."),
+    ] = 900.0
+    timeout_seconds: Annotated[
+        float, Meta(gt=0, le=60, description="Time in which it must answer.")
+    ] = 5.0
+
+
 class CertificatesConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Client certificates, where ``tls.client_ca`` asks for them."""
 
@@ -189,4 +220,5 @@ class AuthConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     oidc: dict[str, OIDCConfig] = {}
     workload: dict[str, WorkloadConfig] = {}
     kubernetes: dict[str, KubernetesConfig] = {}
+    hopsworks: HopsworksConfig = field(default_factory=HopsworksConfig)
     certificates: CertificatesConfig = field(default_factory=CertificatesConfig)

@@ -27,7 +27,8 @@ def check_auth(config: Config) -> None:
     auth = config.auth
     issuers = dict(_issuers(auth))
     rules = auth.certificates.rules
-    if auth.mode == "open" and (auth.htpasswd or issuers or rules):
+    platform = auth.hopsworks.url
+    if auth.mode == "open" and (auth.htpasswd or issuers or rules or platform):
         raise error("auth.mode", 'where nobody is asked to log in, this does nothing: "projects"')
     if 0 < len(auth.bootstrap_secret.reveal()) < _SHORTEST_SECRET:
         raise error(
@@ -35,6 +36,10 @@ def check_auth(config: Config) -> None:
         )
     for place, issuer in issuers.items():
         _check_issuer(place, issuer)
+    if platform and not (auth.hopsworks.plain_http or is_protected(platform)):
+        raise error(
+            "auth.hopsworks.url", f"{platform} would get keys without TLS: plain_http allows it"
+        )
     if rules and not config.tls.client_ca:
         raise error("auth.certificates", "no client shows a certificate without tls.client_ca")
     if rules:

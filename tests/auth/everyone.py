@@ -26,6 +26,7 @@ from tests.auth.tenants import (
     quick_passwords,
     tenants,
 )
+from tests.hopsworks.platform import Platform, running_apart
 from tests.oracle.content import push_blob, put_manifest
 
 Shown = str | ssl.SSLContext | None
@@ -67,6 +68,9 @@ issuer = "https://cluster.test"
 audiences = ["moorage"]
 jwks_file = "{keys}"
 
+[auth.hopsworks]
+url = "{platform}"
+
 [tls]
 certificate = "{certificate}"
 key = "{key}"
@@ -92,15 +96,18 @@ def furnished(directory: Path) -> Iterator[tuple[TenantRegistry, Mapping[str, Sh
     files = files_of(directory, clients)
     keys, settings = directory / "keys.json", directory / "settings.toml"
     keys.write_bytes(key_set().jwks())
-    settings.write_text(SETTINGS.format(keys=keys, seconds=LONG, **files))
     with contextlib.ExitStack() as stack:
+        platform = stack.enter_context(running_apart())
+        settings.write_text(
+            SETTINGS.format(keys=keys, seconds=LONG, platform=platform.url, **files)
+        )
         with quick_passwords():
             registry = stack.enter_context(tenants(files=[settings], tls=TLSConfig(**files)))
-            shown = _furnish(registry, clients)
+            shown = _furnish(registry, clients, platform)
         yield registry, shown
 
 
-def _furnish(registry: TenantRegistry, clients: Party) -> Mapping[str, Shown]:
+def _furnish(registry: TenantRegistry, clients: Party, platform: Platform) -> Mapping[str, Shown]:
     for name in ("ann", "max", "dev", "guy", "sue", "rem", "blo", "cha", "filler"):
         registry.user(name)
     registry.user("gru", "eng")
@@ -112,12 +119,14 @@ def _furnish(registry: TenantRegistry, clients: Party) -> Mapping[str, Shown]:
         "own", ann="owner", max="maintainer", dev="developer", guy="guest",
         rem="owner", blo="owner", cha="owner", filler="owner",
     )  # fmt: skip
+    number = platform.project("own", meb="Data scientist", kim="Under removal")
     for principal, role in (
         ("group:eng", "developer"),
         ("group:corp/ml", "guest"),
         ("workload:ci/repo:a", "developer"),
         ("group:prod/serving", "guest"),
         ("user:certificate/dora", "maintainer"),
+        (f"group:hopsworks/{number}/data-scientist", "developer"),
     ):
         registry.member(own, principal, role)
     for name, visibility in (
@@ -135,7 +144,25 @@ def _furnish(registry: TenantRegistry, clients: Party) -> Mapping[str, Shown]:
                 put_manifest(filler, repository, "v1", MANIFEST).expect(201)
     lender = registry.run(registry.tenancy.projects.named("lender")).tenant
     registry.run(registry.tenancy.shares.put(lender, own.id, "lender/app", ROOT))
-    return _callers(registry, own, clients, old)
+    return _callers(registry, own, clients, old) | _of_platform(registry, platform)
+
+
+def _of_platform(registry: TenantRegistry, platform: Platform) -> Mapping[str, Shown]:
+    key, token = platform.api_key("meb"), platform.token("meb")
+    reads = platform.api_key("meb", {"PROJECT"})
+    gone = platform.api_key("meb")
+    platform.revoke(gone)
+    return {
+        "platform's user by a key": f"ApiKey {key}",
+        "platform's user by a key, as docker sends it": basic("own__meb", key),
+        "platform's user with a token of such": bearer(
+            registry.token(basic("x", key), *EVERYTHING)
+        ),
+        "platform's user by its token": bearer(token),
+        "platform's user by a key that only reads": basic("x", reads),
+        "platform's user under removal": basic("x", platform.api_key("kim")),
+        "platform's user by a revoked key": basic("x", gone),
+    }
 
 
 def _callers(

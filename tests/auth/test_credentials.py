@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 from auth.credentials import (
     MAX_PASSWORD,
     MAX_USERNAME,
+    ApiKey,
     Basic,
     Bearer,
     InvalidCredentials,
     checked,
     read_authorization,
 )
+
+KEY = "a" * 16 + "." + "b" * 64
 
 
 def basic(text):
@@ -37,6 +40,8 @@ def basic(text):
         (basic("robot$demo+ci:x"), Basic("robot$demo+ci", "x")),
         ("Bearer abc.def-_~+/=", Bearer("abc.def-_~+/=")),
         ("bearer x", Bearer("x")),
+        ("ApiKey " + KEY, ApiKey(KEY)),
+        ("apikey  " + KEY, ApiKey(KEY)),
     ],
 )
 def test_what_clients_send(value, expected):
@@ -48,7 +53,9 @@ def test_what_clients_send(value, expected):
     ["", " ", "Basic", "Basic ", "Bearer", "Bearer ", "Bearer a b", "Bearer a,b", "Bearer é",
      "Bearer a\x00", "Bearer =", "Basic a", "Basic !!!!", "Basic YTpi YTpi", "Basic YTp=i",
      basic("nocolon"), basic(b"\xff:\xff"), basic("a\x00b:c"), basic("a\nb:c"), basic("a\x7f:b"),
-     "Digest username=a", "Negotiate abc", "ApiKey a.b", "Token abc", "YTpi", "Basic\tYTpi",
+     "Digest username=a", "Negotiate abc", "ApiKey a.b", "ApiKey " + KEY[1:], "ApiKey " + KEY + ".",
+     "ApiKey " + "a" * 81, "ApiKey " + KEY.replace("b", "é"), "ApiKey " + KEY * 3, "Token abc",
+     "YTpi", "Basic\tYTpi",
      "Bearer " + "a" * (MAX_PASSWORD + 1), basic("a:" + "b" * (MAX_PASSWORD + 1)),
      basic("a" * (MAX_USERNAME + 1) + ":b"), basic("a:b") * 100_000],
 )  # fmt: skip

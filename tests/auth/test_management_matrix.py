@@ -108,6 +108,8 @@ class Sort:
                 return target == "project" and Verb.DESCRIBE in self.rights(where, "project")
             case "app":
                 return target == "app" and where == "own" and verb in READER
+            case "repositories":
+                return (target == "app" and verb in READER) or verb is Verb.LIST
             case "manage":
                 return target == "project" and where == "own"
         return self.reach == "catalog" and verb is Verb.LIST
@@ -163,6 +165,12 @@ CALLERS = {
     "service account with a token": token(GUEST),
     "user from elsewhere, by a group": member(GUEST),
     "user from elsewhere, no longer in it": Sort(),
+    "platform's user by a key": member(GUEST),
+    "platform's user by a key, as docker sends it": member(GUEST),
+    "platform's user with a token of such": token(GUEST),
+    "platform's user by its token": member(GUEST, bearer=True),
+    "platform's user by a key that only reads": member(GUEST, reach="repositories"),
+    "platform's user under removal": Sort(),
     "certificate": member(MAINTAINER),
     "certificate with a token": token(MAINTAINER),
     "stranger": Sort(),
@@ -181,7 +189,7 @@ CALLERS = {
         *("revoked access token", "revoked access token, with its token", "robot that is gone"),
         *("robot that is gone, with its token", "expired robot", "expired robot, with its token"),
         *("changed password", "changed password, with its token", "wrong password", "no account"),
-        *("robot from elsewhere", "no token", "no scheme"),
+        *("robot from elsewhere", "no token", "no scheme", "platform's user by a revoked key"),
     ),
     LAPSED,
 )
