@@ -1,7 +1,7 @@
 """Manifests: exact bytes under their digest, and all that hangs on them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -10,7 +10,8 @@ from registry.service.blobs import Blobs
 from registry.service.catalog import Catalog
 from registry.service.collection.candidates import Candidates
 from registry.service.deleted import Deleted
-from registry.service.entries import Entries, mark
+from registry.service.entries import Entries
+from registry.service.images import CHECKS, Image, Images, manifest_name
 from registry.service.listing import every_key
 from registry.service.presence import exists
 from registry.service.referrers import Descriptor, Referrers, fallback_tag
@@ -22,25 +23,18 @@ from registry.spec import manifest as grammar
 from registry.spec.conditions import Conditions, EntityTags
 from registry.spec.digest import Digest
 from registry.spec.errors import (
-    BlobUnknown,
     DigestMismatch,
-    ManifestBlobUnknown,
-    ManifestInvalid,
     ManifestUnknown,
     PreconditionFailed,
 )
-from registry.spec.manifest import Descriptor as Content
 from registry.spec.manifest import Manifest
 from registry.spec.names import Place, Reference, Tag
 from registry.spec.pagination import Page
 from storage import keys
 from storage.coordination import Coordinator
-from storage.ports import ContentStore, NotFound, Unavailable, Value
+from storage.ports import ContentStore, NotFound
 
-_CHECKS = 16
-_TRIES = 5
 _ABSENT = Conditions(if_none_match=EntityTags(anything=True))
-_Sizes = Callable[[Place, Digest], Awaitable[int]]
 _INLINE = 64 * 1024
 
 
@@ -61,32 +55,6 @@ class Push:
     body: bytes
     content_type: str | None
     conditions: Conditions
-
-
-@dataclass(frozen=True, slots=True)
-class _Image:
-    """A manifest that is to be stored in a repository, and the tags that are to lead to it."""
-
-    repository: Place
-    digest: Digest
-    manifest: Manifest
-    body: bytes
-    tags: Sequence[Tag]
-
-    def needs(self) -> list[tuple[str, bytes]]:
-        """Entries that tell which blobs it needs."""
-        digests = {each.digest for each in self.manifest.blobs}
-        entry = mark()
-        return [(keys.needed(self.repository, each) + self.digest, entry) for each in digests]
-
-    def content(self) -> list[tuple[str, bytes]]:
-        """The manifest itself, and links of the tags."""
-        stored = self.manifest.media_type.encode() + b"\n" + self.body
-        links = keys.tagged(self.repository, self.digest)
-        return [
-            (keys.manifest(self.repository, self.digest), stored),
-            *((links + tag, b"") for tag in self.tags),
-        ]
 
 
 class Manifests:
@@ -111,17 +79,25 @@ class Manifests:
 
         ``terms`` say how long what was deleted can be had back.
         """
-        self._entries = entries
         self._candidates = candidates
         self._terms = terms
         self.deleted = Deleted(store, candidates, terms)
         self._store = store
         self._coordinator = coordinator
-        self._blobs = blobs
         self._tags = tags
         self._referrers = referrers
         self._catalog = catalog
-        self._allow_sparse = allow_sparse
+        self._images = Images(
+            store,
+            coordinator,
+            blobs,
+            tags,
+            referrers,
+            entries,
+            self._size,
+            terms,
+            allow_sparse=allow_sparse,
+        )
         self.contents: Remembered[StoredManifest] = Remembered(
             coordinator, memory, lambda stored: len(stored.data) + 300
         )
@@ -139,7 +115,7 @@ class Manifests:
             record = await self._tags.resolve(repository, reference)
             return await self._find(repository, record.target)
         # Both stamps at once: through Redis that is one round trip instead of two.
-        names = tag_name(repository, reference), _name(repository, expected)
+        names = tag_name(repository, reference), manifest_name(repository, expected)
         of_tag, of_manifest = await stamps_of(self._coordinator, *names)
         record = await self._tags.resolve_at(repository, reference, of_tag)
         if record.target != expected:
@@ -159,23 +135,23 @@ class Manifests:
         manifest, digest = await self._read(push)
         tags = list(push.tags) if isinstance(push.reference, Digest) else [push.reference]
         began = self._terms.pace()
-        await self._check_content(repository, manifest)
+        await self._images.check_content(repository, manifest)
         if push.conditions:
             await self._check_conditions(repository, push)
         await self._check_immutable(repository, tags, digest)
         await self._catalog.enter(repository)
-        image = _Image(repository, digest, manifest, push.body, tags)
+        image = Image(repository, digest, manifest, push.body, tags)
         _, *standing = await asyncio.gather(
             # what is written later makes it last, too
-            self._write(image, settled=not tags),
+            self._images.write(image, settled=not tags),
             *(self._tags.standing(repository, tag) for tag in tags),
         )
         if self._terms.pace() - began > self._terms.patience:
-            await self._store_whole(image)
+            await self._images.store_whole(image)
         target = Target(digest, manifest.media_type, len(push.body))
         for tag, value in zip(tags, standing, strict=True):
             conditions = push.conditions if tag == push.reference else Conditions()
-            await self._point(image, tag, target, by, conditions, value)
+            await self._images.point(image, tag, target, by, conditions, value)
         self._candidates.needed(repository, [each.digest for each in manifest.blobs])
         return Pushed(digest, manifest.subject.digest if manifest.subject else None)
 
@@ -208,7 +184,7 @@ class Manifests:
         began = self._terms.pace()
         await self.deleted.keep(repository, stored, manifest, by)
         await self._drop_tags(repository, reference, gone=False)
-        async with self._coordinator.change(_name(repository, reference)):
+        async with self._coordinator.change(manifest_name(repository, reference)):
             if manifest.subject is not None:
                 await self._referrers.remove(repository, manifest.subject.digest, reference)
             await self._store.delete(keys.manifest(repository, reference))
@@ -225,15 +201,15 @@ class Manifests:
         """
         stored, tags = await self.deleted.find(repository, digest)
         manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
-        image = _Image(repository, digest, manifest, stored.data, tags)
+        image = Image(repository, digest, manifest, stored.data, tags)
         await self._catalog.enter(repository)
-        await self._store_whole(image)
+        await self._images.store_whole(image)
         target = Target(digest, manifest.media_type, len(stored.data))
         back: list[Tag] = []
         for tag in tags:
             standing = await self._tags.standing(repository, tag)
             try:
-                await self._point(image, tag, target, by, _ABSENT, standing)
+                await self._images.point(image, tag, target, by, _ABSENT, standing)
             except PreconditionFailed:
                 if self._tags.target(await self._tags.standing(repository, tag)) != digest:
                     continue
@@ -255,7 +231,7 @@ class Manifests:
 
     async def _find(self, repository: Place, digest: Digest) -> StoredManifest:
         return await self.contents.get(
-            _name(repository, digest), lambda: self._load(repository, digest)
+            manifest_name(repository, digest), lambda: self._load(repository, digest)
         )
 
     async def _load(self, repository: Place, digest: Digest) -> StoredManifest:
@@ -275,43 +251,7 @@ class Manifests:
 
         return read() if len(push.body) <= _INLINE else await asyncio.to_thread(read)
 
-    async def _check_content(self, repository: Place, manifest: Manifest) -> None:
-        """Refuse a manifest whose content is missing, or is not of the size that it says.
-
-        Clients allocate and verify by that size: such an image could be pushed, never pulled.
-        """
-        gate = asyncio.Semaphore(_CHECKS)
-
-        async def size_of(descriptor: Content, read: _Sizes) -> int | None:
-            async with gate:
-                try:
-                    return await read(repository, descriptor.digest)
-                except (BlobUnknown, ManifestUnknown):
-                    return None
-
-        wanted = [*manifest.blobs, *manifest.manifests]
-        sizes = await asyncio.gather(
-            *(size_of(blob, self._blob_size) for blob in manifest.blobs),
-            *(size_of(child, self._manifest_size) for child in manifest.manifests),
-        )
-        missing = {
-            descriptor.digest
-            for descriptor, size in zip(wanted, sizes, strict=True)
-            if size is None
-        }
-        if missing and not self._allow_sparse:
-            raise ManifestBlobUnknown(sorted(missing))
-        for descriptor, size in zip(wanted, sizes, strict=True):
-            if size is not None and size != descriptor.size:
-                raise ManifestInvalid(
-                    f"the manifest says that {descriptor.digest} has {descriptor.size} bytes, "
-                    f"but it has {size}: correct the descriptor"
-                )
-
-    async def _blob_size(self, repository: Place, digest: Digest) -> int:
-        return (await self._blobs.find(repository, digest)).size
-
-    async def _manifest_size(self, repository: Place, digest: Digest) -> int:
+    async def _size(self, repository: Place, digest: Digest) -> int:
         return len((await self._find(repository, digest)).data)
 
     async def _check_conditions(self, repository: Place, push: Push) -> None:
@@ -350,68 +290,6 @@ class Manifests:
             if self._tags.target(await self._tags.standing(repository, tag)) == digest:
                 self._tags.check_movable(tag)
 
-    async def _store_whole(self, image: "_Image") -> None:
-        """Look at what the manifest needs and store it, in less time than the patience."""
-        for _ in range(_TRIES):
-            began = self._terms.pace()
-            await self._check_content(image.repository, image.manifest)
-            await self._write(image)
-            if self._terms.pace() - began <= self._terms.patience:
-                return
-        raise Unavailable(
-            keys.manifest(image.repository, image.digest),
-            "the store is too slow to answer safely; try again",
-        )
-
-    async def _write(self, image: "_Image", *, settled: bool = True) -> None:
-        """Store a manifest: first what it needs, then itself and the links of its tags.
-
-        So the collector, which takes a blob that it finds no entry of, finds one in time. One with
-        a subject is not stored while it is being deleted: else its entry as a referrer might come
-        after the deletion has removed that, and stay.
-        """
-        needs, steps = image.needs(), [image.content()]
-        subject = image.manifest.subject
-        if not self._entries.exact and needs:
-            await self._entries.put(needs)
-        elif needs:
-            steps.insert(0, needs)
-        if subject is None:
-            await self._store.put_all(*steps, settled=settled)
-            return
-        descriptor = grammar.referrer_descriptor(image.manifest, image.digest)
-        entry = self._referrers.entry(image.repository, subject.digest, image.digest, descriptor)
-        async with self._coordinator.change(_name(image.repository, image.digest)):
-            await self._store.put_all(*steps, [entry], settled=settled)
-
-    async def _point(
-        self,
-        image: "_Image",
-        tag: Tag,
-        target: Target,
-        by: str,
-        conditions: Conditions,
-        standing: Value | None,
-    ) -> None:
-        """Point a tag at the manifest, and see to it that manifest and link are there afterwards.
-
-        The look comes after the tag was written: a deletion of the manifest that it misses lists
-        the links later than that, and so takes the tag along. The link is looked at too, since a
-        deletion removes it with the tag that was there before. No lock spans the two. The tag is
-        pointed once: who has moved or deleted it since came later than this push.
-        """
-        repository = image.repository
-        wrote = await self._tags.point(repository, tag, target, by, conditions, standing)
-        needed = [keys.manifest(repository, target.digest)]
-        needed.append(keys.tagged(repository, target.digest) + tag)
-        settled = wrote
-        while not (settled and await self._are_there(needed)):
-            await self._store_whole(image)
-            settled = True
-
-    async def _are_there(self, wanted: Sequence[str]) -> bool:
-        return all(await asyncio.gather(*(exists(self._store, key) for key in wanted)))
-
     async def _drop_tags(self, repository: Place, digest: Digest, *, gone: bool) -> bool:
         """Delete the tags that point at the manifest; return whether there were any."""
         prefix = keys.tagged(repository, digest)
@@ -428,7 +306,7 @@ class Manifests:
         except ManifestUnknown:
             return {}
         index = grammar.parse(stored.data, stored.media_type)
-        gate = asyncio.Semaphore(_CHECKS)
+        gate = asyncio.Semaphore(CHECKS)
 
         async def present(digest: Digest) -> bool:
             async with gate:
@@ -440,7 +318,3 @@ class Manifests:
             for child, here in zip(index.manifests, found, strict=True)
             if here
         }
-
-
-def _name(repository: Place, digest: Digest) -> str:
-    return f"manifest/{repository}/{digest}"

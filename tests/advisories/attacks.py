@@ -251,7 +251,7 @@ ROWS = (
         "a descriptor whose size is not that of the stored content",
         (
             cut(
-                "registry/service/manifests.py",
+                "registry/service/images.py",
                 "            if size is not None and size != descriptor.size:\n",
                 "            if False:\n",
                 f"{BAD}[memory-layer-size-is-not-the-stored-one]",
@@ -271,7 +271,7 @@ ROWS = (
         "an index that lists itself",
         (
             cut(
-                "registry/service/manifests.py",
+                "registry/service/images.py",
                 "        if missing and not self._allow_sparse:\n",
                 "        if False:\n",
                 f"{BAD}[memory-manifest-index-that-names-a-digest-nobody-can-know]",
