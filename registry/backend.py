@@ -149,5 +149,6 @@ def s3_settings(config: Config) -> "S3Settings":
         read_seconds=s3.read_seconds,
         total_seconds=s3.total_seconds,
         parts=PartPlan(s3.part_bytes, s3.parts_in_flight),
+        buffer_bytes=s3.buffer_bytes,
         public_endpoint=s3.public_endpoint,
     )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import final
 
 from storage._s3_bucket import Bucket
+from storage._s3_budget import Share
 from storage._s3_plan import MAX_PARTS, PartPlan
 from storage._s3_progress import Part, Progress
 from storage._s3_wire import unbroken
@@ -15,11 +16,14 @@ from storage.ports import NotFound, StorageError, Unavailable
 class Parts:
     """Sends parts, a few at a time, and knows what the store has of them."""
 
-    def __init__(self, bucket: Bucket, plan: PartPlan, key: str, progress: Progress) -> None:
-        """Go on behind the parts of ``progress``."""
+    def __init__(
+        self, bucket: Bucket, plan: PartPlan, key: str, progress: Progress, share: Share
+    ) -> None:
+        """Go on behind the parts of ``progress``. What is sent is given back to ``share``."""
         self._bucket = bucket
         self._plan = plan
         self._key = key
+        self._share = share
         self.upload = progress.upload
         self._sent: list[Part | None] = list(progress.parts)
         self._running: set[asyncio.Task[None]] = set()
@@ -46,11 +50,11 @@ class Parts:
             await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
         self._check()
 
-    def send(self, body: Sequence[bytes]) -> None:
-        """Put a part in flight."""
+    def send(self, body: Sequence[bytes], reserved: int) -> None:
+        """Put a part in flight, for which so many bytes are held."""
         number = self.next
         self._sent.append(None)
-        task = asyncio.ensure_future(self._put(number, body))
+        task = asyncio.ensure_future(self._put(number, body, reserved))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
@@ -72,10 +76,12 @@ class Parts:
             message = str(self._failure).removeprefix(f"{self._key}: ")
             raise Unavailable(self._key, message) from self._failure
 
-    async def _put(self, number: int, body: Sequence[bytes]) -> None:
+    async def _put(self, number: int, body: Sequence[bytes], reserved: int) -> None:
         try:
             sums = await asyncio.to_thread(self._bucket.sums, body)
             etag, crc = await self._bucket.put_part(self._key, self.upload, number, body, sums)
             self._sent[number - 1] = Part(etag, crc)
         except StorageError as error:
             self._failure = error
+        finally:
+            self._share.give(reserved)

@@ -50,6 +50,9 @@ class S3Settings:
     parts: PartPlan = field(default_factory=PartPlan)
     """How content is cut into parts."""
 
+    buffer_bytes: int = 16 * 1024 * 1024
+    """What all uploads may hold together, beyond one part of the smallest size for each."""
+
     public_endpoint: str = ""
     """The endpoint in presigned URLs, as clients reach it; empty: ``endpoint``."""
 

@@ -6,6 +6,7 @@ import logging
 from typing import Final, final
 
 from storage._s3_bucket import Bucket, ConditionFailed
+from storage._s3_budget import Share
 from storage._s3_parts import Parts
 from storage._s3_plan import MIN_PART, PartPlan
 from storage._s3_progress import Progress, Tail, new_token
@@ -31,10 +32,12 @@ class S3Writer:
 
     Content below one part is kept in memory and put as an object at the end. Else its parts are
     sent as they fill up. Where the content is finished already nothing is sent: what is written
-    is compared with it.
+    is compared with it. What is kept in memory is taken from ``share`` before.
     """
 
-    def __init__(self, bucket: Bucket, plan: PartPlan, key: str, progress: Progress) -> None:
+    def __init__(
+        self, bucket: Bucket, plan: PartPlan, key: str, progress: Progress, share: Share
+    ) -> None:
         self._bucket = bucket
         self._plan = plan
         self._key = key
@@ -43,7 +46,9 @@ class S3Writer:
         self._offset = progress.offset
         self._buffer: list[bytes] = []
         self._buffered = 0
-        self._parts = Parts(bucket, plan, key, progress)
+        self._share = share
+        self._reserved = 0
+        self._parts = Parts(bucket, plan, key, progress, share)
         self._standing: Standing | None = None
         self._wrote = False
         self._finished: int | None = None
@@ -65,7 +70,8 @@ class S3Writer:
             if standing is None:
                 raise NotFound(self._key)
         if standing is not None:
-            self._standing, self._buffer, self._buffered = standing, [], 0
+            self._standing = standing
+            self._drop()
 
     async def write(self, data: Data) -> None:
         """As the port's ``write``."""
@@ -74,11 +80,14 @@ class S3Writer:
         piece = data if isinstance(data, bytes) else bytes(data)
         if not piece:
             return
-        if self._standing is not None:
-            await self._standing.compare(piece)
-        else:
+        if self._standing is None:
+            await self._make_room(len(piece))
+        if self._standing is None:
+            await self._reserve(len(piece))
             self._buffer.append(piece)
             self._buffered += len(piece)
+        else:
+            await self._standing.compare(piece)
         self._offset += len(piece)
         self._wrote = True
         if self._buffered >= self._plan.size(self._parts.next):
@@ -100,6 +109,8 @@ class S3Writer:
     async def close(self) -> None:
         """Wait for what is in flight; drop an upload that no progress tells of."""
         await self._parts.settle()
+        self._drop()
+        self._share.close()
         if self._standing is not None:
             await self._standing.close()
         if self._finished is None and self._parts.upload != self._saved.upload:
@@ -119,6 +130,7 @@ class S3Writer:
     async def _read_tail(self, tail: Tail | None) -> None:
         if tail is None:
             return
+        await self._reserve(tail.size)
         value = await self._bucket.get(tail_key(self._key, tail.slot))
         if value.version != tail.etag or len(value.data) != tail.size:
             raise NotFound(self._key)
@@ -136,11 +148,29 @@ class S3Writer:
         if not self._parts.upload and not await self._begin():
             return
         await self._parts.room()
-        self._parts.send(self._take())
+        body, reserved = self._buffer, self._reserved
+        self._buffer, self._buffered, self._reserved = [], 0, 0
+        self._parts.send(body, reserved)
 
-    def _take(self) -> list[bytes]:
-        body, self._buffer, self._buffered = self._buffer, [], 0
-        return body
+    async def _make_room(self, size: int) -> None:
+        """Send a part as it is, if it may be small and there is no memory for more."""
+        small = self._plan.size(self._parts.next) == self._plan.first
+        if small and self._buffered >= MIN_PART and not self._share.fits(size):
+            await self._send()
+
+    async def _reserve(self, size: int) -> None:
+        """Have memory for so many bytes more; all that a larger part takes before its first."""
+        wanted, part = self._buffered + size, self._plan.size(self._parts.next)
+        if part > self._plan.first:
+            wanted = max(wanted, part)
+        if wanted > self._reserved:
+            await self._share.take(wanted - self._reserved)
+            self._reserved = wanted
+
+    def _drop(self) -> None:
+        """Forget what is buffered."""
+        self._share.give(self._reserved)
+        self._buffer, self._buffered, self._reserved = [], 0, 0
 
     async def _begin(self) -> bool:
         """Begin the multipart upload; ``False`` if finished content was found instead."""
@@ -156,8 +186,9 @@ class S3Writer:
         self._standing = await Standing.find(self._bucket, self._key, start)
         if self._standing is None:
             return False
-        for piece in self._take():
+        for piece in self._buffer:
             await self._standing.compare(piece)
+        self._drop()
         return True
 
     async def _save(self) -> None:

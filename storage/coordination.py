@@ -37,9 +37,10 @@ class Lease:
 class Change:
     """A change under way.
 
-    ``sole()`` tells whether nobody else can be changing the names at this moment. Where it says
-    ``False`` (the lock may have been lost, or there is nothing to have one from), the store is the
-    only judge between writers: only what is one compare-and-swap may be done.
+    ``sole()`` tells whether nobody else can have been changing the names, from when the change was
+    entered to this moment. Where it says ``False`` (the lock may have been lost, or there is
+    nothing to have one from), the store is the only judge between writers: only what is one
+    compare-and-swap may be done.
     """
 
     sole: Callable[[], bool]

@@ -129,7 +129,8 @@ class ObjectStore(Protocol):
         some may have been written, and none is still being written when it is raised.
 
         With ``settled=False`` a crash of the machine may take the last of them away, in this
-        order, unless a durable write of this process follows: enough where one will.
+        order and that of the calls, unless a durable write of this process follows: enough where
+        one will.
         """
         ...
 

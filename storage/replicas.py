@@ -138,7 +138,11 @@ class ReplicaCoordinator:
         deadline = asyncio.get_running_loop().time() + wait
         async with self._local.change(*names, wait=wait), AsyncExitStack() as stack:
             change = await self._enter(stack, names, deadline)
-            yield Change(lambda: change.sole() and self._bulletin.generation() is not None)
+            # In an unbroken generation nobody was alone, not even for a moment.
+            since = self._bulletin.generation()
+            yield Change(
+                lambda: change.sole() and since is not None and self._bulletin.generation() == since
+            )
 
     async def _enter(
         self, stack: AsyncExitStack, names: tuple[str, ...], deadline: float

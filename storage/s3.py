@@ -20,6 +20,7 @@ from typing import Final, Self, final
 
 from storage._grammar import check_items, check_key, check_prefix, check_range, check_value
 from storage._s3_bucket import Abilities, Bucket, ConditionFailed, Grave
+from storage._s3_budget import Budget, Share
 from storage._s3_graves import Graves
 from storage._s3_listing import by_directories, in_byte_order
 from storage._s3_plan import MIN_PART, PartPlan
@@ -51,6 +52,9 @@ _log = logging.getLogger("moorage.storage")
 CHECKPOINT: Final = 256 * 1024 * 1024
 """Bytes after which a checkpoint is worth its price: parts in flight, and a tail of up to 5 MiB."""
 
+_SLACK: Final = 3 * 512 * 1024
+"""Bytes by which an upload may fill a part beyond its size: what the last write of it brings."""
+
 _VERSION: Final = re.compile(r"[!#-~]{1,128}").fullmatch
 
 
@@ -71,6 +75,7 @@ class S3Store:
         self._wire = wire
         self._bucket = bucket
         self._plan = settings.parts
+        self._budget = Budget(MIN_PART + _SLACK, settings.buffer_bytes)
         self._graves = Graves(bucket, 3 * settings.total_seconds)
 
     @classmethod
@@ -225,7 +230,7 @@ class S3Store:
     async def append(self, key: str, progress: str) -> AsyncIterator[ContentWriter]:
         check_key(key)
         known = Progress.parse(key, progress)
-        writer = S3Writer(self._bucket, self._plan, key, known)
+        writer = S3Writer(self._bucket, self._plan, key, known, Share(self._budget))
         try:
             if known.offset:
                 await writer.resume()

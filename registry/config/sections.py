@@ -163,6 +163,14 @@ class S3Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     parts_in_flight: Annotated[
         int, Meta(ge=1, le=16, description="Parts of one upload that are sent at a time.")
     ] = 2
+    buffer_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1 << 40,
+            description="Memory of a worker for parts of all uploads, beyond 6.5 MiB for each.",
+        ),
+    ] = 16 * 1024 * 1024
     redirect: Annotated[
         bool, Meta(description="Send clients to the store for large blobs, by presigned URLs.")
     ] = False

@@ -24,7 +24,7 @@ from registry.spec.manifest import Manifest
 from registry.spec.names import Place, Tag
 from storage import keys
 from storage.coordination import Coordinator
-from storage.ports import ContentStore, Unavailable, Value
+from storage.ports import ContentStore, Items, Unavailable, Value
 
 CHECKS = 16
 """Things that are looked at at the same time."""
@@ -58,6 +58,10 @@ class Image:
             (keys.manifest(self.repository, self.digest), stored),
             *((links + tag, b"") for tag in self.tags),
         ]
+
+    def target(self) -> Target:
+        """What its tags hold."""
+        return Target(self.digest, self.manifest.media_type, len(self.body))
 
 
 class Images:
@@ -128,7 +132,7 @@ class Images:
         for _ in range(_TRIES):
             began = self._terms.pace()
             await self.check_content(image.repository, image.manifest)
-            await self.write(image)
+            await self._write(image)
             if self._terms.pace() - began <= self._terms.patience:
                 return
         raise Unavailable(
@@ -136,51 +140,99 @@ class Images:
             "the store is too slow to answer safely; try again",
         )
 
-    async def write(self, image: Image, *, settled: bool = True) -> None:
+    async def store(self, image: Image, began: float) -> None:
+        """Store a manifest that no tag is to lead to; its content was looked at after ``began``."""
+        await self._write(image)
+        if self._terms.pace() - began > self._terms.patience:
+            await self.store_whole(image)
+
+    async def store_tagged(
+        self, image: Image, conditions: Sequence[Conditions], by: str, began: float
+    ) -> None:
+        """Store a manifest whose content was looked at after ``began``, and point its tags at it.
+
+        A deletion of the manifest changes what this changes, and so do all that remove a link. So
+        while this was alone, manifest and links are there when the tags are; else it looks.
+        """
+        repository, tags = image.repository, image.tags
+        _, *standing = await asyncio.gather(
+            # what is written later makes it last, too
+            self._entries.put(image.needs(), settled=False),
+            *(self._tags.standing(repository, tag) for tag in tags),
+        )
+        pointings = list(zip(tags, conditions, standing, strict=True))
+        name, target = manifest_name(repository, image.digest), image.target()
+        async with self._tags.changing(repository, tags, name) as change:
+            await self._store.put_all(*self._steps(image), settled=False)
+            in_time = self._terms.pace() - began <= self._terms.patience
+            wrote = [
+                in_time
+                and await self._tags.point(repository, tag, target, by, allowed, value, change)
+                for tag, allowed, value in pointings
+            ]
+            alone = change.sole()
+        if not in_time:
+            await self.store_whole(image)
+            for tag, allowed, value in pointings:
+                await self.point(image, tag, by, allowed, value)
+            return
+        for tag, lasts in zip(tags, wrote, strict=True):
+            if not (lasts and alone):
+                await self._see_to(image, tag, lasts=lasts)
+
+    async def point(
+        self, image: Image, tag: Tag, by: str, conditions: Conditions, standing: Value | None
+    ) -> None:
+        """Point a tag at a manifest that is stored. It is pointed once.
+
+        Who has moved or deleted it since came later than this push.
+        """
+        target = image.target()
+        wrote = await self._tags.point(image.repository, tag, target, by, conditions, standing)
+        await self._see_to(image, tag, lasts=wrote)
+
+    async def _see_to(self, image: Image, tag: Tag, *, lasts: bool) -> None:
+        """See to it that the manifest and the link of a tag are there, after it was pointed.
+
+        The look comes after the tag was written: a deletion of the manifest that it misses lists
+        the links later than that, and so takes the tag along. The link is looked at too, since a
+        deletion removes it with the tag that was there before. ``lasts``: what was stored survives
+        a crash of the machine.
+        """
+        needed = [keys.manifest(image.repository, image.digest)]
+        needed.append(keys.tagged(image.repository, image.digest) + tag)
+        while not (lasts and await self._are_there(needed)):
+            await self.store_whole(image)
+            lasts = True
+
+    async def _write(self, image: Image) -> None:
         """Store a manifest: first what it needs, then itself and the links of its tags.
 
         So the collector, which takes a blob that it finds no entry of, finds one in time. One with
         a subject is not stored while it is being deleted: else its entry as a referrer might come
         after the deletion has removed that, and stay.
         """
-        needs, steps = image.needs(), [image.content()]
-        subject = image.manifest.subject
+        needs, steps = image.needs(), self._steps(image)
         if not self._entries.exact and needs:
             await self._entries.put(needs)
         elif needs:
             steps.insert(0, needs)
-        if subject is None:
-            await self._store.put_all(*steps, settled=settled)
+        if image.manifest.subject is None:
+            await self._store.put_all(*steps)
             return
-        descriptor = grammar.referrer_descriptor(image.manifest, image.digest)
-        entry = self._referrers.entry(image.repository, subject.digest, image.digest, descriptor)
         async with self._coordinator.change(manifest_name(image.repository, image.digest)):
-            await self._store.put_all(*steps, [entry], settled=settled)
+            await self._store.put_all(*steps)
 
-    async def point(
-        self,
-        image: Image,
-        tag: Tag,
-        target: Target,
-        by: str,
-        conditions: Conditions,
-        standing: Value | None,
-    ) -> None:
-        """Point a tag at the manifest, and see to it that manifest and link are there afterwards.
-
-        The look comes after the tag was written: a deletion of the manifest that it misses lists
-        the links later than that, and so takes the tag along. The link is looked at too, since a
-        deletion removes it with the tag that was there before. No lock spans the two. The tag is
-        pointed once: who has moved or deleted it since came later than this push.
-        """
-        repository = image.repository
-        wrote = await self._tags.point(repository, tag, target, by, conditions, standing)
-        needed = [keys.manifest(repository, target.digest)]
-        needed.append(keys.tagged(repository, target.digest) + tag)
-        settled = wrote
-        while not (settled and await self._are_there(needed)):
-            await self.store_whole(image)
-            settled = True
+    def _steps(self, image: Image) -> list[Items]:
+        """The manifest with the links of its tags, and then its entry as a referrer."""
+        steps: list[Items] = [image.content()]
+        if image.manifest.subject is not None:
+            descriptor = grammar.referrer_descriptor(image.manifest, image.digest)
+            subject = image.manifest.subject.digest
+            steps.append(
+                [self._referrers.entry(image.repository, subject, image.digest, descriptor)]
+            )
+        return steps
 
     async def _are_there(self, wanted: Sequence[str]) -> bool:
         return all(await asyncio.gather(*(exists(self._store, key) for key in wanted)))

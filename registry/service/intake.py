@@ -82,8 +82,12 @@ class Intake:
                 block.append(data)
                 gathered += len(data)
                 if gathered >= BLOCK:
-                    await self._flush(b"".join(block))
+                    whole = b"".join(block)
+                    # While it waits for the block before, the pieces are not held as well.
                     block, gathered = [], 0
+                    del data
+                    await self._flush(whole)
+                    del whole
                     if self.offset - self._saved >= self._every:
                         await self.settle()
                         await checkpoint()

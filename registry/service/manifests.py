@@ -17,7 +17,7 @@ from registry.service.presence import exists
 from registry.service.referrers import Descriptor, Referrers, fallback_tag
 from registry.service.remembered import Remembered, stamps_of
 from registry.service.stored import StoredManifest
-from registry.service.tags import Tags, Target, tag_name
+from registry.service.tags import Tags, tag_name
 from registry.service.terms import TERMS, Terms
 from registry.spec import manifest as grammar
 from registry.spec.conditions import Conditions, EntityTags
@@ -141,17 +141,13 @@ class Manifests:
         await self._check_immutable(repository, tags, digest)
         await self._catalog.enter(repository)
         image = Image(repository, digest, manifest, push.body, tags)
-        _, *standing = await asyncio.gather(
-            # what is written later makes it last, too
-            self._images.write(image, settled=not tags),
-            *(self._tags.standing(repository, tag) for tag in tags),
-        )
-        if self._terms.pace() - began > self._terms.patience:
-            await self._images.store_whole(image)
-        target = Target(digest, manifest.media_type, len(push.body))
-        for tag, value in zip(tags, standing, strict=True):
-            conditions = push.conditions if tag == push.reference else Conditions()
-            await self._images.point(image, tag, target, by, conditions, value)
+        if tags:
+            conditions = [
+                push.conditions if tag == push.reference else Conditions() for tag in tags
+            ]
+            await self._images.store_tagged(image, conditions, by, began)
+        else:
+            await self._images.store(image, began)
         self._candidates.needed(repository, [each.digest for each in manifest.blobs])
         return Pushed(digest, manifest.subject.digest if manifest.subject else None)
 
@@ -204,12 +200,11 @@ class Manifests:
         image = Image(repository, digest, manifest, stored.data, tags)
         await self._catalog.enter(repository)
         await self._images.store_whole(image)
-        target = Target(digest, manifest.media_type, len(stored.data))
         back: list[Tag] = []
         for tag in tags:
             standing = await self._tags.standing(repository, tag)
             try:
-                await self._images.point(image, tag, target, by, _ABSENT, standing)
+                await self._images.point(image, tag, by, _ABSENT, standing)
             except PreconditionFailed:
                 if self._tags.target(await self._tags.standing(repository, tag)) != digest:
                     continue

@@ -5,6 +5,7 @@ import random
 import time
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -129,6 +130,16 @@ class Tags:
         record = _decode(standing)
         return record.target if record else None
 
+    def changing(
+        self, repository: Place, tags: Sequence[Tag], *more: str
+    ) -> AbstractAsyncContextManager[Change]:
+        """A change of tags, and of what the coordinator calls ``more``, to ``point`` them within.
+
+        While it is ``sole()`` nobody else points or deletes them, nor removes links to them.
+        """
+        names = [tag_name(repository, tag) for tag in tags]
+        return self._coordinator.change(*names, _list(repository), *more)
+
     async def point(
         self,
         repository: Place,
@@ -137,11 +148,13 @@ class Tags:
         by: str,
         conditions: Conditions,
         standing: Value | None,
+        change: Change | None = None,
     ) -> bool:
         """Point the tag at a manifest of the repository (end-7), to which a link leads already.
 
         ``standing`` is what the tag was a moment ago; where it is something else by now, the swap
-        is lost and tried again. ``False`` if it points there already: nothing was written.
+        is lost and tried again. ``change`` is the one of ``changing`` that it is pointed within; by
+        itself, if there is none. ``False`` if it points there already: nothing was written.
         ``PreconditionFailed`` where ``conditions`` do not hold of the tag as it is: of concurrent
         swaps from one digest, one succeeds. ``Denied`` where it is immutable and points elsewhere.
         """
@@ -170,6 +183,8 @@ class Tags:
                 await self._unlink(repository, tag, current, change)
             return True
 
+        if change is not None:
+            return await _swapped(tag, swap, change)
         return await self._change(repository, tag, swap)
 
     async def delete(self, repository: Place, tag: Tag, conditions: Conditions) -> None:
@@ -225,20 +240,9 @@ class Tags:
     async def _change(
         self, repository: Place, tag: Tag, swap: Callable[[Change], Awaitable[T]]
     ) -> T:
-        """Read and swap; where another writer was first, again. Return what the swap returns.
-
-        There is one only where the lock was lost, or where there is none to be had: then the store
-        is the judge. ``CoordinationUnavailable`` for who loses again and again.
-        """
-        pause = _FIRST_PAUSE
-        async with self._coordinator.change(tag_name(repository, tag), _list(repository)) as change:
-            for _ in range(_SWAPS):
-                try:
-                    return await swap(change)
-                except (AlreadyExists, SwapLost):
-                    await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  no secret
-                    pause = min(2 * pause, _LONGEST_PAUSE)
-        raise CoordinationUnavailable(f"too many others are changing the tag {tag}")
+        """Swap within a change of the tag; return what the swap returns."""
+        async with self.changing(repository, [tag]) as change:
+            return await _swapped(tag, swap, change)
 
     def _check_exact(self, tag: Tag, change: Change) -> None:
         if not (self._exact or change.sole()):
@@ -255,6 +259,22 @@ class Tags:
     async def _read_list(self, repository: Place) -> tuple[str, ...]:
         prefix = keys.tags(repository)
         return tuple([key[len(prefix) :] async for key in every_key(self._store, prefix)])
+
+
+async def _swapped(tag: Tag, swap: Callable[[Change], Awaitable[T]], change: Change) -> T:
+    """Read and swap; where another writer was first, again. Return what the swap returns.
+
+    There is one only where the lock was lost, or where there is none to be had: then the store
+    is the judge. ``CoordinationUnavailable`` for who loses again and again.
+    """
+    pause = _FIRST_PAUSE
+    for _ in range(_SWAPS):
+        try:
+            return await swap(change)
+        except (AlreadyExists, SwapLost):
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  no secret
+            pause = min(2 * pause, _LONGEST_PAUSE)
+    raise CoordinationUnavailable(f"too many others are changing the tag {tag}")
 
 
 def _moved(before: TagRecord | None, target: Target, by: str) -> bytes:

@@ -242,8 +242,8 @@ ROWS = (
                     ),
                     (
                         "registry/service/manifests.py",
-                        "conditions = push.conditions if tag == push.reference else Conditions()",
-                        'conditions = push.conditions if tag != "latest" else Conditions()',
+                        "push.conditions if tag == push.reference else Conditions()",
+                        'push.conditions if tag != "latest" else Conditions()',
                     ),
                 ),
                 (f"{PROTECTIONS}cve_2026_31801_no_tag_is_special",),

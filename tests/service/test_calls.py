@@ -152,8 +152,8 @@ TABLE = {
             *CHECK,
             "stat catalog",
             "get repos/tags + put_all repos/needed",
+            "put_all repos/manifests",
             "create repos/tags",
-            "stat repos/manifests + stat repos/tagged",
         ],
     ),
     "push a manifest to a tag that moves": (
@@ -162,9 +162,9 @@ TABLE = {
             *CHECK,
             "stat catalog",
             "get repos/tags + put_all repos/needed",
+            "put_all repos/manifests",
             "replace repos/tags",
             "delete repos/tagged",
-            "stat repos/manifests + stat repos/tagged",
         ],
     ),
     "push a manifest once more": (
@@ -173,6 +173,7 @@ TABLE = {
             *CHECK,
             "stat catalog",
             "get repos/tags + put_all repos/needed",
+            "put_all repos/manifests",
             "put_all repos/needed",
             "stat repos/manifests + stat repos/tagged",
         ],

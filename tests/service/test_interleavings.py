@@ -2,7 +2,7 @@
 
 The real services run over the memory store. Each of their calls waits for its turn, and turns are
 given in every way that goes over to the other request up to twice, and in some of the ways that do
-so three times (in all of them with MOORAGE_INTERLEAVINGS=all: half a minute).
+so three times (in all of them with MOORAGE_INTERLEAVINGS=all: a minute or two).
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from storage.memory import MemoryStore
 from storage.testing import FaultyStore
 from tests.service.content import image, push
 
-SWITCHES, SHARE = 3, 1.0 if os.environ.get("MOORAGE_INTERLEAVINGS") == "all" else 0.25
+SWITCHES, SHARE = 3, 1.0 if os.environ.get("MOORAGE_INTERLEAVINGS") == "all" else 0.08
 REPOSITORY, V1, V2 = Place("project/env"), Tag("v1"), Tag("v2")
 SUBJECT = Digest.of(b"subject")
 IMAGE, OTHER, ARTIFACT = image(), image(config=b"other"), image(subject=SUBJECT)
@@ -57,6 +57,11 @@ class Turns(FaultyStore):
             self.waiting.setdefault(number, []).append(turn)
             await turn
         return await super().step(method, key, call, half)
+
+    async def put_all(self, *steps, settled=True):
+        """As on S3: the items of a step arrive one by one."""
+        for items in steps:
+            await asyncio.gather(*(self.put(key, data) for key, data in items))
 
 
 async def interleave(store: Turns, requests, first: int, switches) -> list:
