@@ -35,6 +35,7 @@ from registry.http.scrape import MetricsServer
 from registry.http.tls import Certificate, TLSError
 from registry.logs import LineHandler, Sink, Writer, configure, text_wanted
 from registry.rates import limiting
+from registry.scrubbing import scrubbing
 from registry.service.audit.journal import Journal
 from registry.service.composed import Composed
 from registry.service.projects.tenancy import Tenancy
@@ -241,6 +242,7 @@ async def _run(
         audited(config, backend.store, lines) as journal,
         admitted(config, backend, services, limits, limited, journal, purge=first) as admission,
         collecting(config, backend, services, observer.metrics.collection, journal, first=first),
+        scrubbing(config, backend, services.terms, observer.metrics, journal, first=first),
     ):
         if journal is not None:
             observer.metrics.watch_audit(partial(_audit_counts, journal))

@@ -1,5 +1,6 @@
 """The composition root's part that opens what is kept and what is shared: store, coordinator."""
 
+import asyncio
 import contextlib
 import dataclasses
 import logging
@@ -13,7 +14,7 @@ from registry.config.check_redis import coordinated
 from registry.http.metrics import Metrics
 from registry.service.redirects import Redirects
 from storage.coordination import Coordinator
-from storage.filesystem import FileStore
+from storage.filesystem import DirectoryRefused, FileStore
 from storage.inprocess import InProcessCoordinator
 from storage.instrumented import instrument
 from storage.memory import MemoryStore
@@ -82,6 +83,26 @@ async def opened(config: Config, metrics: Metrics) -> AsyncIterator[Backend]:
         local = instrument(files, observe)
         async with _coordinator(config, local, metrics, conditional=True) as one:
             yield Backend(local, one, local)
+    finally:
+        files.close()
+
+
+@contextlib.asynccontextmanager
+async def storing(config: Config, metrics: Metrics) -> AsyncIterator[ContentStore]:
+    """Open the store that the configuration names, to be read only: without a coordinator.
+
+    ``DirectoryRefused`` where a directory of files holds no store.
+    """
+    if config.storage.driver == "s3":
+        async with _bucket(config, metrics) as bucket:
+            yield bucket
+        return
+    root = Path(config.storage.path)
+    if config.storage.driver == "memory" or not await asyncio.to_thread(root.is_dir):
+        raise DirectoryRefused(str(root), "there is no store in it")
+    files = FileStore(root)
+    try:
+        yield files
     finally:
         files.close()
 

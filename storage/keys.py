@@ -14,6 +14,9 @@
     refs/<alg>:<hex>/<repository>!           the repository holds the blob (reverse membership)
     gc/due/<time>.<random>                   candidates of the collector, to be looked at then
     gc/…                                     how far the collector is
+    gc/scrub                                 how far the scrubber is
+    gc/damaged/<repository>!/<alg>:<hex>     a manifest that was not what its digest says; a pointer
+                                             that can't be read, without a repository
     catalog/<repository>!                    the repository exists
     repos/<repository>!/blobs/<alg>:<hex>              the blob is a member of the repository
     repos/<repository>!/manifests/<alg>:<hex>          media type, line feed, the exact bytes
@@ -58,6 +61,8 @@ CATALOG = "catalog/"
 CANDIDATES = "gc/due/"
 LINKED = "gc/linked"
 MARK = "gc/mark"
+SCRUB = "gc/scrub"
+REPOSITORIES = "repos/"
 DATA = "data/"
 POINTERS = "blobs/"
 REFERENCES = "refs/"
@@ -130,6 +135,11 @@ def reference_place(key: str) -> Place:
 def candidate(milliseconds: int, number: str) -> str:
     """Candidates of the collector, to be looked at from this Unix time on; keys sort by it."""
     return f"{CANDIDATES}{milliseconds:013}.{number}"
+
+
+def damaged(repository: Place, digest: Digest) -> str:
+    """What the scrubber took out of a repository, or, with an empty one, a pointer."""
+    return f"gc/damaged/{repository}!/{digest}"
 
 
 def candidate_due(key: str) -> int:
@@ -218,6 +228,11 @@ def all_deleted(repository: Place) -> str:
 def manifest(repository: Place, digest: Digest) -> str:
     """A manifest's media type and exact bytes."""
     return f"repos/{repository}!/manifests/{digest}"
+
+
+def manifest_place(key: str) -> Place:
+    """The inverse of ``manifest``: the repository."""
+    return Place(key[len(REPOSITORIES) : key.rindex("!/")])
 
 
 def tags(repository: Place) -> str:

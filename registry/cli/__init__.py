@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from registry.cli import audit, gc, health, serve, tokens
+from registry.cli import audit, gc, health, scrub, serve, tokens
 from registry.cli.commands import Commands, parser
 from registry.cli.errors import Failed, UsageError
 from registry.cli.remote import accounts, content, projects, robots
@@ -77,6 +77,7 @@ def command_line() -> argparse.ArgumentParser:
     serve.add_config(commands)
     tokens.add(commands)
     gc.add(commands)
+    scrub.add(commands)
     health.add(commands)
     remote = Remote(commands)
     projects.add(remote)

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 from registry.config.audit import AuditConfig
 from registry.config.auth import AuthConfig
 from registry.config.collection import CollectionConfig
+from registry.config.scrub import ScrubConfig
 from registry.config.tags import TagsConfig
 from registry.config.values import Address, Secret
 from storage.ports import MAX_VALUE
@@ -351,6 +352,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rates: RatesConfig = field(default_factory=RatesConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     collection: CollectionConfig = field(default_factory=CollectionConfig)
+    scrub: ScrubConfig = field(default_factory=ScrubConfig)
     tags: TagsConfig = field(default_factory=TagsConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     log: LogConfig = field(default_factory=LogConfig)

@@ -57,9 +57,10 @@ class Pointers:
     ) -> Pointer | None:
         """Make the digest have bytes; return the pointer that stands.
 
-        It is another's where that was first. What is being deleted gets the bytes of ``pointer``
-        instead of its own, which nobody can name any more: they go. ``None`` if there is none and
-        ``make`` is false. ``ContentGone`` where the bytes of ``pointer`` are being deleted.
+        It is another's where that was first. What is being deleted, or is in quarantine, gets the
+        bytes of ``pointer`` instead of its own, which nobody can name any more: they go. ``None``
+        if there is none and ``make`` is false. ``ContentGone`` where the bytes of ``pointer`` are
+        being deleted.
         """
         for _ in range(_ROUNDS):
             found = await self.read(digest)
@@ -69,11 +70,11 @@ class Pointers:
             dead = ""
             if standing.state is Life.LIVE:
                 return standing
-            if standing.state is Life.DELETING:
+            if not standing.state.visible:
                 if pointer.data and (standing.data == pointer.data or not make):
                     raise ContentGone
                 dead = standing.data
-                standing, theirs = msgspec.structs.replace(pointer, state=Life.DELETING), content
+                theirs, standing = content, msgspec.structs.replace(pointer, state=standing.state)
             live = await self.swap(digest, standing, theirs, version, Event.WRITE)
             if live is not None:
                 if dead:

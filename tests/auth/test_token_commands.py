@@ -56,14 +56,14 @@ def test_keys_are_rotated_and_revoked_under_a_running_registry(data, registry_se
     done = moorage("keys", "rotate", "--data", str(data), env={"MOORAGE__AUTH__MODE": "projects"})
     assert (done.returncode, done.stderr) == (0, "")
     assert "signing key 2" in done.stdout
-    eventually(lambda: len(keys(server)) == 2)
+    assert eventually(lambda: len(keys(server)) == 2)
     assert keys(server)[0] == first[0], "the new one does not sign yet"
     assert status(server, headers=old) == 200
     done = moorage("keys", "revoke", "--data", str(data), env={"MOORAGE__AUTH__MODE": "projects"})
     assert (done.returncode, done.stdout) == (0, "removed 2 signing keys\n")
-    eventually(lambda: status(server, headers=old) == 401)
-    eventually(lambda: status(server, headers=token(server)) == 200)
-    eventually(lambda: not set(keys(server)) & {*first})
+    assert eventually(lambda: status(server, headers=old) == 401)
+    assert eventually(lambda: status(server, headers=token(server)) == 200)
+    assert eventually(lambda: not set(keys(server)) & {*first})
     done = [event for event in events_in(data) if event.principal == "system:command"]
     assert [(event.action, event.subject) for event in done] == [
         ("keys.rotated", "2"),

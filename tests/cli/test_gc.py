@@ -22,6 +22,7 @@ from tests.service.content import chunk, image, push
 A = Place("project/a")
 LAYER, CONFIG = b"layer" * 40_000, b"{}"
 IMAGE = image(LAYER)
+DIGEST_OF_LAYER = Digest.of(LAYER)
 
 
 def on_store(root, work, *, window=0.0):

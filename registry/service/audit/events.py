@@ -33,6 +33,7 @@ class Happening(StrEnum):
     MANIFEST_UNDELETED = "manifest.undeleted"
     TAG_DELETED = "tag.deleted"
     CONTENT_COLLECTED = "content.collected"
+    CONTENT_DAMAGED = "content.damaged"
     KEYS_ROTATED = "keys.rotated"
     KEYS_REVOKED = "keys.revoked"
     CHANGE_BROKEN = "change.broken"
@@ -84,6 +85,7 @@ BACKGROUND: Final = Origin("system")
 """Nobody asked: the registry does it by itself."""
 
 COLLECTOR: Final = Origin("system:collector")
+SCRUBBER: Final = Origin("system:scrubber")
 COMMAND: Final = Origin("system:command")
 """Somebody who has the store's credentials, at a command line: who, the registry can't know."""
 
