@@ -1,6 +1,5 @@
 """Blobs: immutable content, and which repositories hold it."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -8,25 +7,23 @@ from dataclasses import dataclass
 from registry.service.collection.candidates import Candidates
 from registry.service.entries import Entries
 from registry.service.memberships import Memberships, member_name
-from registry.service.pointers import ContentGone, Pointers
+from registry.service.pointers import Pointers
 from registry.service.presence import exists
+from registry.service.publishing import TRIES, Publishing, too_slow
 from registry.service.records import Pointer
 from registry.service.remembered import Kept, Remembered
 from registry.service.terms import TERMS, Terms
 from registry.spec.digest import Digest
 from registry.spec.errors import BlobUnknown
-from registry.spec.life import Life
 from registry.spec.names import Place
 from storage import keys
 from storage.coordination import Coordinator
 from storage.ports import (
-    AlreadyExists,
     ContentReader,
     ContentStore,
     FileContent,
     NotFound,
     OpenFile,
-    Unavailable,
 )
 
 SMALL = 64 * 1024
@@ -34,9 +31,6 @@ SMALL = 64 * 1024
 are answered from memory where it has them."""
 
 _MOUNT_CANDIDATES = 100
-
-_TRIES = 5
-"""How often what took longer than the patience is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +72,12 @@ class Blobs:
         self._files = files
         self._coordinator = coordinator
         self._terms = terms
-        self._entries = entries
         self._candidates = candidates
         self._members = Memberships(store, entries, terms)
         self._pointers = Pointers(store, terms)
+        self._publishing = Publishing(
+            store, entries, candidates, self._members, self._pointers, terms
+        )
         self.members: Remembered[Blob] = Remembered(coordinator, memory // 4, lambda _: 400)
         self.contents: Kept[bytes] = Kept(memory * 3 // 4, len)
 
@@ -101,12 +97,12 @@ class Blobs:
                 raise BlobUnknown(digest) from None
             return Blob(digest, pointer.size, pointer.data)
 
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             began = self._terms.pace()
             blob = await self.members.get(member_name(repository, digest), load)
             if self._in_time(began):
                 return blob
-        raise _too_slow(digest)
+        raise too_slow(digest)
 
     def _in_time(self, began: float) -> bool:
         return self._terms.pace() - began <= self._terms.patience
@@ -162,78 +158,18 @@ class Blobs:
         the new ones are deleted behind the answer. ``ContentGone`` where nothing has named the
         bytes for so long that they were collected.
         """
-        standing = await self._publish(repository, digest, Pointer(size, data))
+        standing = await self._publishing.publish(repository, digest, Pointer(size, data))
         if standing.data != data:
             self._candidates.spare(data)
         return Blob(digest, size, standing.data)
 
     async def publish_small(self, repository: Place, digest: Digest, content: bytes) -> Blob:
         """As ``publish``, of verified bytes that are stored with their name: at most ``SMALL``."""
-        standing = await self._publish(repository, digest, Pointer(len(content)), content)
+        standing = await self._publishing.publish(
+            repository, digest, Pointer(len(content)), content
+        )
         self.contents.keep(digest, content)
         return Blob(digest, len(content), standing.data)
-
-    async def _publish(
-        self, repository: Place, digest: Digest, pointer: Pointer, content: bytes = b""
-    ) -> Pointer:
-        """Make the repository hold the blob; return the pointer that stands.
-
-        What takes longer than the patience is done again, since the collector may have looked
-        meanwhile. Then the bytes have had a name for so long that they may have been collected
-        with it: they are not given another.
-        """
-        for attempt in range(_TRIES):
-            began = self._terms.pace()
-            make = attempt == 0 or not pointer.data
-            standing = await self._name(repository, digest, pointer, content, make=make)
-            if self._in_time(began):
-                self._candidates.note(repository, digest)
-                return standing
-        raise _too_slow(digest)
-
-    async def _name(
-        self,
-        repository: Place,
-        digest: Digest,
-        pointer: Pointer,
-        content: bytes,
-        *,
-        make: bool,
-    ) -> Pointer:
-        """Reverse membership and pointer first, membership after both.
-
-        A crash in between leaves garbage, never a dangling name, nor a member that the pointer's
-        collection can't see. Where there is a pointer already, it is looked at while the membership
-        is written: what others have must not show in the time that this takes. Where the look finds
-        that it is to go, the membership is written again when it stands.
-        """
-        key, packed = keys.pointer(digest), pointer.pack(content)
-        references, members = self._members.written(repository, digest)
-        standing: Pointer | None
-        while True:
-            if make:
-                try:
-                    if self._entries.exact:
-                        await self._store.create(key, packed, beside=references, then=members)
-                        return pointer
-                    await self._entries.put(references)
-                    await self._store.create(key, packed)
-                    standing = pointer
-                except AlreadyExists:
-                    found, _ = await asyncio.gather(
-                        self._pointers.read(digest), self._entries.put(members)
-                    )
-                    if found is not None and found[0].state is Life.LIVE:
-                        return found[0]
-                    standing = await self._pointers.take(digest, pointer, content)
-            else:
-                await self._entries.put(references)
-                standing = await self._pointers.take(digest, pointer, content, make=False)
-            if standing is not None:
-                await self._entries.put(members)
-                return standing
-            if not make:
-                raise ContentGone
 
     async def _pointer(self, digest: Digest) -> Pointer:
         pointer, content = await self._pointers.find(digest)
@@ -247,7 +183,7 @@ class Blobs:
         ``None`` where ``source`` holds none: the client uploads it. Whether the caller may read
         ``source`` was decided before.
         """
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             began = self._terms.pace()
             try:
                 blob = await self.find(source, digest)
@@ -257,7 +193,7 @@ class Blobs:
             if self._in_time(began):
                 self._candidates.note(repository, digest)
                 return blob
-        raise _too_slow(digest)
+        raise too_slow(digest)
 
     async def mount_any(
         self,
@@ -328,10 +264,6 @@ class _Bytes:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self._start < self._end:
             yield self._content[self._start : self._end]
-
-
-def _too_slow(digest: Digest) -> Unavailable:
-    return Unavailable(keys.pointer(digest), "the store is too slow to answer safely; try again")
 
 
 @contextmanager

@@ -1,17 +1,15 @@
 """Upload sessions: bytes in order, from any worker, until a digest closes them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from registry.service.blobs import SMALL, Blob, Blobs
 from registry.service.intake import Intake
-from registry.service.listing import every_key
 from registry.service.pointers import ContentGone
-from registry.service.presence import exists
 from registry.service.records import UploadRecord
-from registry.service.remembered import Kept
+from registry.service.session_records import SessionRecords, Standing
 from registry.service.sessions import LIFETIME, OPENING, Sessions, age, algorithm_of
 from registry.service.terms import TERMS, Terms
 from registry.spec.digest import Digest, Hasher
@@ -19,24 +17,19 @@ from registry.spec.errors import (
     BlobUnknown,
     DigestMismatch,
     RangeInvalid,
-    UploadConflict,
     UploadUnknown,
 )
 from registry.spec.names import Place, SessionId
 from registry.spec.ranges import ContentRange
 from registry.spec.upload import Event, State, advance, check_append
 from storage import keys
-from storage.coordination import Coordinator, LeaseHeld
+from storage.coordination import Coordinator
 from storage.ports import (
     AlreadyExists,
     ContentStore,
     ContentWriter,
     NotFound,
-    PreconditionFailed,
 )
-
-_CLOSED = 1024 * 1024
-"""Bytes for the names of sessions that this process closed and that left no trace in the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +61,6 @@ class Chunk:
             )
 
 
-@dataclass(slots=True)
-class _Standing:
-    """A session as the store has it: its record, and the version that the next save replaces.
-
-    ``lost`` once another writer has saved it meanwhile: nothing that this one does counts any more.
-    ``tenant`` is written down with what is saved.
-    """
-
-    record: UploadRecord
-    version: str | None = None
-    lost: bool = False
-    tenant: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a session is: the next byte's offset."""
@@ -109,10 +88,9 @@ class Uploads:
         """Keep sessions and their bytes in ``store``; finished ones become ``blobs``."""
         self._terms = terms
         self._store = store
-        self._coordinator = coordinator
         self._blobs = blobs
         self._sessions = Sessions(store)
-        self._closed: Kept[bool] = Kept(_CLOSED, lambda _: 150)
+        self._records = SessionRecords(store, coordinator)
 
     async def start(self, repository: Place, principal: str, algorithm: str = "sha256") -> Progress:
         """Open a session (end-4a, end-4c). Nothing is stored before its first byte comes."""
@@ -121,7 +99,7 @@ class Uploads:
     async def status(self, repository: Place, session: SessionId, principal: str) -> Progress:
         """Return how many bytes are safe (end-13); ``UploadUnknown`` if there is no session."""
         await self._sessions.check(session, repository, principal)
-        return Progress(session, await self._offset(session))
+        return Progress(session, await self._records.offset(session))
 
     async def append(
         self, repository: Place, session: SessionId, principal: str, chunk: Chunk
@@ -133,7 +111,7 @@ class Uploads:
         is kept, and the client goes on from the offset that ``status`` tells.
         """
         await self._sessions.check(session, repository, principal)
-        async with self._writing(session) as standing:
+        async with self._records.writing(session) as standing:
             standing.tenant = repository.tenant
             record = standing.record
             advance(record.state, Event.APPEND, session)
@@ -162,7 +140,7 @@ class Uploads:
         long as the repository holds the blob.
         """
         await self._sessions.check(session, repository, principal)
-        async with self._writing(session) as standing:
+        async with self._records.writing(session) as standing:
             standing.tenant = repository.tenant
             record = standing.record
             advance(record.state, Event.FINISH, session)
@@ -185,21 +163,21 @@ class Uploads:
     async def upload(self, repository: Place, principal: str, digest: Digest, chunk: Chunk) -> Blob:
         """Take a whole blob in one request (end-4b). As ``start`` and ``finish`` in one."""
         session = await self._sessions.issue(repository, principal, digest.algorithm)
-        standing = _Standing(UploadRecord(), tenant=repository.tenant)
+        standing = Standing(UploadRecord(), tenant=repository.tenant)
         try:
             return await self._close(repository, session, standing, digest, chunk)
         except BaseException:
-            await _complete(self._discard(session, standing))
+            await _complete(self._records.discard(session, standing))
             raise
 
     async def cancel(self, repository: Place, session: SessionId, principal: str) -> None:
         """Drop the session and its bytes (end-14). ``UploadUnknown`` if there is none."""
         await self._sessions.check(session, repository, principal)
-        async with self._writing(session) as standing:
+        async with self._records.writing(session) as standing:
             state = advance(standing.record.state, Event.CANCEL, session)
-            if standing.record.state is State.ABORTED or await self._stands(session):
+            if standing.record.state is State.ABORTED or await self._records.stands(session):
                 raise UploadUnknown(session)
-            await self._abort(session, standing, state)
+            await self._records.abort(session, standing, state)
 
     async def expire(self) -> int:
         """Drop every session whose time is over; return their number.
@@ -207,7 +185,7 @@ class Uploads:
         May run at any time, in several processes. Costs one listing of the sessions that have a
         record, nothing for blobs that are there.
         """
-        return await self._drop(
+        return await self._records.drop(
             OPENING,
             lambda session, record: record.state is State.ABORTED or age(session) > LIFETIME,
         )
@@ -217,29 +195,13 @@ class Uploads:
 
         One that is being written to is left: its request ends, and the next one is refused.
         """
-        return await self._drop(0, lambda _, record: record.tenant == tenant)
-
-    async def _drop(self, oldest: int, over: Callable[[SessionId, UploadRecord], bool]) -> int:
-        """Drop the sessions that are ``over``, of those that are ``oldest`` seconds old or more."""
-        dropped = 0
-        async for key in every_key(self._store, keys.UPLOADS):
-            session = SessionId(keys.last_segment(key))
-            if age(session) < oldest:
-                continue
-            with suppress(LeaseHeld, UploadUnknown):
-                if over(session, (await self._load(session)).record):
-                    async with self._coordinator.hold(_lease(session)):
-                        standing = await self._load(session)
-                        if over(session, standing.record):
-                            await self._discard(session, standing)
-                            dropped += 1
-        return dropped
+        return await self._records.drop(0, lambda _, record: record.tenant == tenant)
 
     async def _close(
         self,
         repository: Place,
         session: SessionId,
-        standing: _Standing,
+        standing: Standing,
         digest: Digest,
         chunk: Chunk,
     ) -> Blob:
@@ -256,7 +218,7 @@ class Uploads:
             actual, size = await self._verify(session, intake, digest)
         if actual != digest:
             state = advance(State.FINISHING, Event.MISMATCH, session)
-            await self._abort(session, standing, state)
+            await self._records.abort(session, standing, state)
             raise DigestMismatch(digest, actual)
         if intake.whole is None:
             try:
@@ -265,11 +227,11 @@ class Uploads:
                 raise UploadUnknown(session) from None
         else:
             blob = await self._blobs.publish_small(repository, digest, intake.whole)
-            self._closed.keep(session, value=True)
+            self._records.closed.keep(session, value=True)
         await self._forget(session, standing)
         return blob
 
-    async def _check_young(self, session: SessionId, standing: _Standing) -> None:
+    async def _check_young(self, session: SessionId, standing: Standing) -> None:
         """Refuse content that was finished so long ago that its name may have been collected.
 
         Then the collector may be taking the bytes away, and they can't be given a name again.
@@ -282,7 +244,7 @@ class Uploads:
             if self._terms.clock() - stat.modified > longest:
                 raise UploadUnknown(session)
 
-    async def _forget(self, session: SessionId, standing: _Standing) -> None:
+    async def _forget(self, session: SessionId, standing: Standing) -> None:
         if standing.version is not None:
             # Whoever else wrote to the session: it is over, and its content can't change any more.
             await self._store.delete(keys.upload(session), durable=False)
@@ -297,16 +259,12 @@ class Uploads:
             return actual, await intake.finish() if wanted else intake.offset
         # The client names the algorithm last, and another one than was hashed: read it again.
         # Content that stood there before may be named by a digest already, and stays.
-        stood = await self._stands(session)
+        stood = await self._records.stands(session)
         size = await intake.finish()
         actual = await self._hash_again(session, digest.algorithm)
         if actual != digest and not stood:
             await self._store.delete(keys.data(session))
         return actual, size
-
-    async def _stands(self, session: SessionId) -> bool:
-        """Whether the session's content was finished."""
-        return await exists(self._store, keys.data(session))
 
     async def _finished(self, repository: Place, digest: Digest) -> Blob | None:
         """The blob, where an earlier answer to this finish may have been lost on its way."""
@@ -344,86 +302,19 @@ class Uploads:
             raise UploadUnknown(session) from None
 
     async def _take(
-        self, session: SessionId, standing: _Standing, intake: Intake, chunk: Chunk
+        self, session: SessionId, standing: Standing, intake: Intake, chunk: Chunk
     ) -> None:
         await intake.take(
             chunk.checked(standing.record.offset),
             lambda: self._checkpoint(session, standing, intake),
         )
 
-    async def _checkpoint(self, session: SessionId, standing: _Standing, intake: Intake) -> None:
+    async def _checkpoint(self, session: SessionId, standing: Standing, intake: Intake) -> None:
         if standing.lost or intake.offset == standing.record.offset:
             return
         progress = await intake.checkpoint()
         record = UploadRecord(intake.offset, progress, intake.hashed(), tenant=standing.tenant)
-        await self._save(session, standing, record)
-
-    @asynccontextmanager
-    async def _writing(self, session: SessionId) -> AsyncIterator[_Standing]:
-        async with AsyncExitStack() as stack:
-            try:
-                # A client whose request broke comes again at once, and may meet the lease that a
-                # dead replica left behind.
-                lapse = self._coordinator.lapse
-                lease = self._coordinator.hold(_lease(session), wait=lapse + 1 if lapse else 0)
-                await stack.enter_async_context(lease)
-            except LeaseHeld:
-                raise UploadConflict((await self._load(session)).record.offset) from None
-            yield await self._load(session)
-
-    async def _offset(self, session: SessionId) -> int:
-        """How many bytes are safe; ``UploadUnknown`` where the session is over."""
-        record = (await self._load(session)).record
-        over = record.state in (State.ABORTED, State.COMMITTED)
-        if over or (record.offset == 0 and await self._stands(session)):
-            raise UploadUnknown(session)
-        return record.offset
-
-    async def _load(self, session: SessionId) -> _Standing:
-        try:
-            value = await self._store.get(keys.upload(session))
-        except NotFound:
-            if age(session) > OPENING:
-                raise UploadUnknown(session) from None
-            closed = self._closed.find(session) is not None
-            return _Standing(UploadRecord(state=State.COMMITTED if closed else State.OPEN))
-        return _Standing(UploadRecord.decode(value.data), value.version)
-
-    async def _save(self, session: SessionId, standing: _Standing, record: UploadRecord) -> None:
-        """Swap the session's record for ``record``; ``UploadConflict`` where it has moved on.
-
-        A record that is there already is this one, saved by a call whose answer was lost.
-        """
-        key, data = keys.upload(session), record.encode()
-        try:
-            if standing.version is None:
-                version = await self._store.create(key, data, durable=False)
-            else:
-                version = await self._store.replace(key, data, standing.version, durable=False)
-        except (AlreadyExists, PreconditionFailed):
-            found = await self._load(session)
-            if found.record != record or found.version is None:
-                standing.lost = True
-                raise UploadConflict(await self._offset(session)) from None
-            version = found.version
-        standing.record, standing.version = record, version
-
-    async def _abort(self, session: SessionId, standing: _Standing, state: State) -> None:
-        """End the session, then free its bytes; its record stays until its id can't be used.
-
-        In this order: what another writer has recorded meanwhile is not freed.
-        """
-        progress = standing.record.progress
-        await self._save(session, standing, UploadRecord(progress=progress, state=state))
-        await self._store.abandon(keys.data(session), progress)
-
-    async def _discard(self, session: SessionId, standing: _Standing) -> None:
-        await self._store.abandon(keys.data(session), standing.record.progress)
-        await self._store.delete(keys.upload(session), durable=False)
-
-
-def _lease(session: SessionId) -> str:
-    return f"upload/{session}"
+        await self._records.save(session, standing, record)
 
 
 def _hasher(record: UploadRecord, algorithm: str) -> Hasher | None:

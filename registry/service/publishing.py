@@ -1,0 +1,105 @@
+"""Publishing: verified bytes get their name, and a repository holds them."""
+
+import asyncio
+
+from registry.service.collection.candidates import Candidates
+from registry.service.entries import Entries
+from registry.service.memberships import Memberships
+from registry.service.pointers import ContentGone, Pointers
+from registry.service.records import Pointer
+from registry.service.terms import Terms
+from registry.spec.digest import Digest
+from registry.spec.life import Life
+from registry.spec.names import Place
+from storage import keys
+from storage.ports import AlreadyExists, ContentStore, Unavailable
+
+TRIES = 5
+"""How often what took longer than the patience is done."""
+
+
+class Publishing:
+    """Writes pointers and memberships, so that the collector sees each in time."""
+
+    def __init__(
+        self,
+        store: ContentStore,
+        entries: Entries,
+        candidates: Candidates,
+        members: Memberships,
+        pointers: Pointers,
+        terms: Terms,
+    ) -> None:
+        self._store = store
+        self._entries = entries
+        self._candidates = candidates
+        self._members = members
+        self._pointers = pointers
+        self._terms = terms
+
+    async def publish(
+        self, repository: Place, digest: Digest, pointer: Pointer, content: bytes = b""
+    ) -> Pointer:
+        """Make the repository hold the blob; return the pointer that stands.
+
+        What takes longer than the patience is done again, since the collector may have looked
+        meanwhile. Then the bytes have had a name for so long that they may have been collected
+        with it: they are not given another.
+        """
+        for attempt in range(TRIES):
+            began = self._terms.pace()
+            make = attempt == 0 or not pointer.data
+            standing = await self._name(repository, digest, pointer, content, make=make)
+            if self._terms.pace() - began <= self._terms.patience:
+                self._candidates.note(repository, digest)
+                return standing
+        raise too_slow(digest)
+
+    async def _name(
+        self,
+        repository: Place,
+        digest: Digest,
+        pointer: Pointer,
+        content: bytes,
+        *,
+        make: bool,
+    ) -> Pointer:
+        """Reverse membership and pointer first, membership after both.
+
+        A crash in between leaves garbage, never a dangling name, nor a member that the pointer's
+        collection can't see. Where there is a pointer already, it is looked at while the membership
+        is written: what others have must not show in the time that this takes. Where the look finds
+        that it is to go, the membership is written again when it stands.
+        """
+        key, packed = keys.pointer(digest), pointer.pack(content)
+        references, members = self._members.written(repository, digest)
+        standing: Pointer | None
+        while True:
+            if make:
+                try:
+                    if self._entries.exact:
+                        await self._store.create(key, packed, beside=references, then=members)
+                        return pointer
+                    await self._entries.put(references)
+                    await self._store.create(key, packed)
+                    standing = pointer
+                except AlreadyExists:
+                    found, _ = await asyncio.gather(
+                        self._pointers.read(digest), self._entries.put(members)
+                    )
+                    if found is not None and found[0].state is Life.LIVE:
+                        return found[0]
+                    standing = await self._pointers.take(digest, pointer, content)
+            else:
+                await self._entries.put(references)
+                standing = await self._pointers.take(digest, pointer, content, make=False)
+            if standing is not None:
+                await self._entries.put(members)
+                return standing
+            if not make:
+                raise ContentGone
+
+
+def too_slow(digest: Digest) -> Unavailable:
+    """What is told where the store took too long for an answer to be a promise."""
+    return Unavailable(keys.pointer(digest), "the store is too slow to answer safely; try again")
