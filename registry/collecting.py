@@ -43,6 +43,7 @@ def collector(config: Config, backend: Backend, services: Services, report: Repo
         per_second=config.collection.per_second,
         concurrency=config.collection.concurrency,
         report=report,
+        quotas=services.quotas,
     )
 
 

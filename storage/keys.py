@@ -30,6 +30,7 @@
     tenants/<id>/name                        which project had the id; stays when it is removed
     tenants/<id>/members/<principal>         the principal's role in it
     tenants/<id>/robots/<robot>              a robot account of it
+    quotas/<id>                              what the project may hold, and the account of it
     tenants/<id>/shares/<target id>/<repository>!   the repository is shared with another project;
                                                     ``=`` instead: all of them are
     accounts/<principal>                     what is known of a caller
@@ -73,6 +74,7 @@ ACCOUNTS = "accounts/"
 PRINCIPALS = "principals/"
 SHARED = "shared/"
 REMOVALS = "removals/"
+QUOTAS = "quotas/"
 BOOTSTRAP = "secrets/bootstrap"
 
 AUDIT = "audit/events/"
@@ -358,6 +360,11 @@ def parts(principal: str) -> str:
 def part(principal: str, project: str) -> str:
     """An entry of that index."""
     return f"{PRINCIPALS}{principal_segment(principal)}!/projects/{project}"
+
+
+def quota(tenant: str) -> str:
+    """What a project may hold, and the account of what it holds."""
+    return f"{QUOTAS}{tenant}"
 
 
 def removal(tenant: str) -> str:

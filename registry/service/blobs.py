@@ -10,9 +10,11 @@ from registry.service.memberships import Memberships, member_name
 from registry.service.pointers import Pointers
 from registry.service.presence import exists
 from registry.service.publishing import TRIES, Publishing, too_slow
+from registry.service.quotas.charges import NO_CHARGE, Charge
+from registry.service.quotas.quotas import Quotas
 from registry.service.records import Pointer
 from registry.service.remembered import Kept, Remembered
-from registry.service.terms import TERMS, Terms
+from registry.service.terms import Terms
 from registry.spec.digest import Digest
 from registry.spec.errors import BlobUnknown
 from registry.spec.names import Place
@@ -61,7 +63,8 @@ class Blobs:
         memory: int,
         entries: Entries,
         candidates: Candidates,
-        terms: Terms = TERMS,
+        terms: Terms,
+        quotas: Quotas,
     ) -> None:
         """Remember members and small contents in up to ``memory`` bytes.
 
@@ -72,6 +75,7 @@ class Blobs:
         self._files = files
         self._coordinator = coordinator
         self._terms = terms
+        self._quotas = quotas
         self._candidates = candidates
         self._members = Memberships(store, entries, terms)
         self._pointers = Pointers(store, terms)
@@ -151,22 +155,34 @@ class Blobs:
             async with self._files.open_file(blob.data) as file:
                 yield file
 
-    async def publish(self, repository: Place, digest: Digest, data: str, size: int) -> Blob:
+    async def publish(
+        self,
+        repository: Place,
+        digest: Digest,
+        data: str,
+        size: int,
+        charge: Charge = NO_CHARGE,
+    ) -> Blob:
         """Name verified, durable bytes by their digest, and make the repository hold them.
 
         May be repeated. Where the digest has bytes already those stay, whoever was first, and
         the new ones are deleted behind the answer. ``ContentGone`` where nothing has named the
-        bytes for so long that they were collected.
+        bytes for so long that they were collected. ``charge`` pays for them: ``QuotaExceeded``
+        where it can't.
         """
-        standing = await self._publishing.publish(repository, digest, Pointer(size, data))
+        standing = await self._publishing.publish(
+            repository, digest, Pointer(size, data), charge=charge
+        )
         if standing.data != data:
             self._candidates.spare(data)
         return Blob(digest, size, standing.data)
 
-    async def publish_small(self, repository: Place, digest: Digest, content: bytes) -> Blob:
+    async def publish_small(
+        self, repository: Place, digest: Digest, content: bytes, charge: Charge = NO_CHARGE
+    ) -> Blob:
         """As ``publish``, of verified bytes that are stored with their name: at most ``SMALL``."""
         standing = await self._publishing.publish(
-            repository, digest, Pointer(len(content)), content
+            repository, digest, Pointer(len(content)), content, charge
         )
         self.contents.keep(digest, content)
         return Blob(digest, len(content), standing.data)
@@ -181,15 +197,21 @@ class Blobs:
         """Make the repository hold a blob that ``source`` holds, with no byte copied (end-11).
 
         ``None`` where ``source`` holds none: the client uploads it. Whether the caller may read
-        ``source`` was decided before.
+        ``source`` was decided before. ``QuotaExceeded`` where it does not fit.
         """
+        async with self._quotas.charging(repository.tenant) as charge:
+            return await self._mount(repository, digest, source, charge)
+
+    async def _mount(
+        self, repository: Place, digest: Digest, source: Place, charge: Charge
+    ) -> Blob | None:
         for _ in range(TRIES):
             began = self._terms.pace()
             try:
                 blob = await self.find(source, digest)
             except BlobUnknown:
                 return None
-            await self._members.enter(repository, digest)
+            await self._members.enter(repository, digest, blob.size, charge)
             if self._in_time(began):
                 self._candidates.note(repository, digest)
                 return blob

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from auth.policy import Visible
 from registry.service.listing import every_key
+from registry.service.quotas.charges import NO_CHARGE, Charge
 from registry.service.remembered import Remembered
 from registry.spec.names import Place, RepositoryName
 from registry.spec.pagination import Page
+from registry.spec.quota import Amounts
 from storage import keys
 from storage.coordination import Coordinator
-from storage.ports import NotFound, ObjectStore
+from storage.ports import AlreadyExists, NotFound, ObjectStore
 
 PAGE = 1000
 """Repositories in one answer where the client names no number."""
@@ -32,10 +34,21 @@ class Catalog:
         self._store = store
         self.known: Remembered[bool] = Remembered(coordinator, memory, lambda _: 300)
 
-    async def enter(self, repository: Place) -> None:
-        """Make the repository exist. May be repeated, and by many at once."""
-        if not await self.knows(repository):
+    async def enter(self, repository: Place, charge: Charge = NO_CHARGE) -> None:
+        """Make the repository exist. May be repeated, and by many at once.
+
+        ``charge`` pays for it if it did not.
+        """
+        if await self.knows(repository):
+            return
+        if not charge.limited:
             await self._store.put(keys.catalog(repository), b"")
+            return
+        async with charge.storing(Amounts(repositories=1)) as storing:
+            try:
+                await self._store.create(keys.catalog(repository), b"")
+            except AlreadyExists:
+                storing.was_there()
 
     async def knows(self, repository: Place) -> bool:
         """Whether the repository exists, with or without content."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from registry.service.blobs import Blobs
 from registry.service.entries import Entries, mark
 from registry.service.presence import exists
+from registry.service.quotas.charges import NO_CHARGE, Charge
 from registry.service.referrers import Referrers
 from registry.service.tags import Tags, Target
 from registry.service.terms import Terms
@@ -18,13 +19,15 @@ from registry.spec.errors import (
     ManifestBlobUnknown,
     ManifestInvalid,
     ManifestUnknown,
+    QuotaExceeded,
 )
 from registry.spec.manifest import Descriptor as Content
 from registry.spec.manifest import Manifest
 from registry.spec.names import Place, Tag
+from registry.spec.quota import Amounts
 from storage import keys
 from storage.coordination import Coordinator
-from storage.ports import ContentStore, Items, Unavailable, Value
+from storage.ports import AlreadyExists, ContentStore, Items, Unavailable, Value
 
 CHECKS = 16
 """Things that are looked at at the same time."""
@@ -36,13 +39,17 @@ Sizes = Callable[[Place, Digest], Awaitable[int]]
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A manifest that is to be stored in a repository, and the tags that are to lead to it."""
+    """A manifest that is to be stored in a repository, and the tags that are to lead to it.
+
+    ``charge`` pays for what is new of it.
+    """
 
     repository: Place
     digest: Digest
     manifest: Manifest
     body: bytes
     tags: Sequence[Tag]
+    charge: Charge = NO_CHARGE
 
     def needs(self) -> list[tuple[str, bytes]]:
         """Entries that tell which blobs it needs."""
@@ -127,6 +134,26 @@ class Images:
     async def _blob_size(self, repository: Place, digest: Digest) -> int:
         return (await self._blobs.find(repository, digest)).size
 
+    async def hold(self, image: Image) -> None:
+        """Reserve what the image takes beside its blobs: repository, manifest and tags.
+
+        ``QuotaExceeded`` where that does not fit; then nothing of it has been stored. A push that
+        is repeated fits where there is no room.
+        """
+        charge = image.charge
+        if not charge.limited:
+            return
+        size = len(image.content()[0][1])
+        try:
+            await charge.hold(Amounts(size, 1, len(image.tags)), patient=False)
+        except QuotaExceeded:
+            place = image.repository
+            wanted = [keys.manifest(place, image.digest), keys.catalog(place)]
+            wanted += [keys.tag(place, tag) for tag in image.tags]
+            there = await asyncio.gather(*(exists(self._store, key) for key in wanted))
+            new = Amounts(0 if there[0] else size, not there[1], there[2:].count(False))
+            await charge.hold(new)
+
     async def store_whole(self, image: Image) -> None:
         """Look at what the manifest needs and store it, in less time than the patience."""
         for _ in range(_TRIES):
@@ -163,11 +190,13 @@ class Images:
         pointings = list(zip(tags, conditions, standing, strict=True))
         name, target = manifest_name(repository, image.digest), image.target()
         async with self._tags.changing(repository, tags, name) as change:
-            await self._store.put_all(*self._steps(image), settled=False)
+            await self._put(self._steps(image), image.charge, settled=False)
             in_time = self._terms.pace() - began <= self._terms.patience
             wrote = [
                 in_time
-                and await self._tags.point(repository, tag, target, by, allowed, value, change)
+                and await self._tags.point(
+                    repository, tag, target, by, allowed, value, change, image.charge
+                )
                 for tag, allowed, value in pointings
             ]
             alone = change.sole()
@@ -188,7 +217,9 @@ class Images:
         Who has moved or deleted it since came later than this push.
         """
         target = image.target()
-        wrote = await self._tags.point(image.repository, tag, target, by, conditions, standing)
+        wrote = await self._tags.point(
+            image.repository, tag, target, by, conditions, standing, charge=image.charge
+        )
         await self._see_to(image, tag, lasts=wrote)
 
     async def _see_to(self, image: Image, tag: Tag, *, lasts: bool) -> None:
@@ -213,15 +244,36 @@ class Images:
         after the deletion has removed that, and stay.
         """
         needs, steps = image.needs(), self._steps(image)
-        if not self._entries.exact and needs:
+        if needs and (image.charge.limited or not self._entries.exact):
             await self._entries.put(needs)
         elif needs:
             steps.insert(0, needs)
         if image.manifest.subject is None:
-            await self._store.put_all(*steps)
+            await self._put(steps, image.charge)
             return
         async with self._coordinator.change(manifest_name(image.repository, image.digest)):
-            await self._store.put_all(*steps)
+            await self._put(steps, image.charge)
+
+    async def _put(self, steps: Sequence[Items], charge: Charge, *, settled: bool = True) -> None:
+        """Put the steps; where it counts, find out whether the manifest, the very first, is new.
+
+        One that is there already stays as it is: it has these bytes.
+        """
+        if not charge.limited:
+            await self._store.put_all(*steps, settled=settled)
+            return
+        ((key, stored), *links), *rest = steps
+        amounts = Amounts(bytes=len(stored))
+        if not charge.covers(amounts) and await exists(self._store, key):
+            await self._store.put_all(links, *rest, settled=settled)
+            return
+        async with charge.storing(amounts) as storing:
+            try:
+                await self._store.create(key, stored, beside=links)
+            except AlreadyExists:
+                storing.was_there()
+        if rest:
+            await self._store.put_all(*rest, settled=settled)
 
     def _steps(self, image: Image) -> list[Items]:
         """The manifest with the links of its tags, and then its entry as a referrer."""

@@ -14,6 +14,8 @@ from registry.service.entries import Entries
 from registry.service.images import CHECKS, Image, Images, manifest_name
 from registry.service.listing import every_key
 from registry.service.presence import exists
+from registry.service.quotas.charges import Charge
+from registry.service.quotas.quotas import Quotas
 from registry.service.referrers import Descriptor, Referrers, fallback_tag
 from registry.service.remembered import Remembered, stamps_of
 from registry.service.stored import StoredManifest
@@ -30,8 +32,9 @@ from registry.spec.errors import (
 from registry.spec.manifest import Manifest
 from registry.spec.names import Place, Reference, Tag
 from registry.spec.pagination import Page
+from registry.spec.quota import Amounts
 from storage import keys
-from storage.coordination import Coordinator
+from storage.coordination import Change, Coordinator
 from storage.ports import ContentStore, NotFound
 
 _ABSENT = Conditions(if_none_match=EntityTags(anything=True))
@@ -70,6 +73,7 @@ class Manifests:
         catalog: Catalog,
         entries: Entries,
         candidates: Candidates,
+        quotas: Quotas,
         *,
         memory: int,
         allow_sparse: bool,
@@ -80,6 +84,7 @@ class Manifests:
         ``terms`` say how long what was deleted can be had back.
         """
         self._candidates = candidates
+        self._quotas = quotas
         self._terms = terms
         self.deleted = Deleted(store, candidates, terms)
         self._store = store
@@ -130,8 +135,13 @@ class Manifests:
         Content first, names after it. ``ManifestBlobUnknown`` where the repository lacks what the
         manifest needs (a missing subject is fine); ``DigestMismatch`` where the bytes are not
         those of the reference; ``PreconditionFailed`` as for a tag; ``Denied`` where that is
-        immutable and points elsewhere. Repeating it is harmless.
+        immutable and points elsewhere; ``QuotaExceeded`` where it does not fit into the project.
+        Repeating it is harmless.
         """
+        async with self._quotas.charging(repository.tenant) as charge:
+            return await self._put(repository, push, by, charge)
+
+    async def _put(self, repository: Place, push: Push, by: str, charge: Charge) -> Pushed:
         manifest, digest = await self._read(push)
         tags = list(push.tags) if isinstance(push.reference, Digest) else [push.reference]
         began = self._terms.pace()
@@ -139,8 +149,9 @@ class Manifests:
         if push.conditions:
             await self._check_conditions(repository, push)
         await self._check_immutable(repository, tags, digest)
-        await self._catalog.enter(repository)
-        image = Image(repository, digest, manifest, push.body, tags)
+        image = Image(repository, digest, manifest, push.body, tags, charge)
+        await self._images.hold(image)
+        await self._catalog.enter(repository, charge)
         if tags:
             conditions = [
                 push.conditions if tag == push.reference else Conditions() for tag in tags
@@ -180,25 +191,51 @@ class Manifests:
         began = self._terms.pace()
         await self.deleted.keep(repository, stored, manifest, by)
         await self._drop_tags(repository, reference, gone=False)
-        async with self._coordinator.change(manifest_name(repository, reference)):
+        async with self._coordinator.change(manifest_name(repository, reference)) as change:
             if manifest.subject is not None:
                 await self._referrers.remove(repository, manifest.subject.digest, reference)
-            await self._store.delete(keys.manifest(repository, reference))
+            await self._remove(repository, reference, change)
         if self._terms.pace() - began > self._terms.patience:
             await self.deleted.note(repository, reference, manifest)
         await self._drop_tags(repository, reference, gone=True)
+
+    async def _remove(self, repository: Place, digest: Digest, change: Change) -> None:
+        """Remove a manifest, and give back what it counted.
+
+        Where another may have removed it too, that is left to the next count.
+        """
+        key = keys.manifest(repository, digest)
+        async with self._quotas.charging(repository.tenant) as charge:
+            if not charge.limited:
+                await self._store.delete(key)
+                return
+            seen = await charge.round()
+            try:
+                size = (await self._store.stat(key)).size
+            except NotFound:
+                return
+            await self._store.delete(key)
+            if change.sole():
+                charge.removed(Amounts(bytes=size), seen)
 
     async def undelete(self, repository: Place, digest: Digest, by: str) -> Sequence[Tag]:
         """Have a deleted manifest back, with its tags; return those that lead to it again.
 
         A tag that leads elsewhere by now stays where it is. ``ManifestUnknown`` where there is
         nothing to be had back any more; ``ManifestBlobUnknown`` where its content was deleted
-        too. Repeating it is harmless.
+        too; ``QuotaExceeded`` where there is no room for it any more. Repeating it is harmless.
         """
+        async with self._quotas.charging(repository.tenant) as charge:
+            return await self._undelete(repository, digest, by, charge)
+
+    async def _undelete(
+        self, repository: Place, digest: Digest, by: str, charge: Charge
+    ) -> Sequence[Tag]:
         stored, tags = await self.deleted.find(repository, digest)
         manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
-        image = Image(repository, digest, manifest, stored.data, tags)
-        await self._catalog.enter(repository)
+        image = Image(repository, digest, manifest, stored.data, tags, charge)
+        await self._images.hold(image)
+        await self._catalog.enter(repository, charge)
         await self._images.store_whole(image)
         back: list[Tag] = []
         for tag in tags:

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from registry.service.entries import Entries, mark, value
+from registry.service.quotas.charges import NO_CHARGE, Charge
 from registry.service.records import Holding
 from registry.service.terms import Terms
 from registry.spec.digest import Digest
 from registry.spec.life import Event, Gone, Life, advance
 from registry.spec.names import Place
+from registry.spec.quota import NOTHING, Amounts
 from storage import keys
-from storage.ports import Items, ObjectStore, PreconditionFailed
+from storage.ports import AlreadyExists, Items, ObjectStore, PreconditionFailed
 
 _ROUNDS: Final = 50
 
@@ -86,9 +88,47 @@ class Memberships:
             [(keys.blob(repository, digest), b"")],
         )
 
-    async def enter(self, repository: Place, digest: Digest) -> None:
-        """Make the repository hold the blob, whatever state the member was in."""
-        await self._entries.put(*self.written(repository, digest))
+    async def enter(
+        self, repository: Place, digest: Digest, size: int, charge: Charge = NO_CHARGE
+    ) -> None:
+        """Make the repository hold the blob of ``size`` bytes, in whatever state the member was.
+
+        ``QuotaExceeded`` where ``charge`` has no room for it.
+        """
+        references, members = self.written(repository, digest)
+        if not charge.limited:
+            await self._entries.put(references, members)
+            return
+        await charge.hold(Amounts(bytes=size))
+        await self._entries.put(references)
+        await self.join(repository, digest, size, charge)
+
+    async def join(self, repository: Place, digest: Digest, size: int, charge: Charge) -> None:
+        """Make the blob a member, where that counts; what leads back to it was written before.
+
+        ``charge`` pays for ``size`` bytes if it was none, which the write itself finds out. A
+        member in any state but DELETING has been paid for.
+        """
+        key, amounts = keys.blob(repository, digest), Amounts(bytes=size)
+        for _ in range(_ROUNDS):
+            async with charge.storing(amounts) as storing:
+                try:
+                    await self._store.create(key, b"")
+                except AlreadyExists:
+                    storing.was_there()
+                else:
+                    return
+            member = await self.read(repository, digest)
+            if member is None:
+                continue
+            if member.life is Life.LIVE:
+                return
+            dead = member.life is Life.DELETING
+            async with charge.storing(amounts if dead else NOTHING) as storing:
+                if await self.swap(repository, digest, member, Event.WRITE):
+                    return
+                storing.was_there()
+        raise PreconditionFailed(key)
 
     async def hide(self, repository: Place, digest: Digest) -> bool:
         """Take the blob out of the repository, for clients. ``False`` if it holds none."""

@@ -1,18 +1,20 @@
 """Publishing: verified bytes get their name, and a repository holds them."""
 
 import asyncio
+from functools import partial
 
 from registry.service.collection.candidates import Candidates
 from registry.service.entries import Entries
 from registry.service.memberships import Memberships
 from registry.service.pointers import ContentGone, Pointers
+from registry.service.quotas.charges import NO_CHARGE, Charge
 from registry.service.records import Pointer
 from registry.service.terms import Terms
 from registry.spec.digest import Digest
 from registry.spec.life import Life
 from registry.spec.names import Place
 from storage import keys
-from storage.ports import AlreadyExists, ContentStore, Unavailable
+from storage.ports import AlreadyExists, ContentStore, Items, Unavailable
 
 TRIES = 5
 """How often what took longer than the patience is done."""
@@ -38,9 +40,14 @@ class Publishing:
         self._terms = terms
 
     async def publish(
-        self, repository: Place, digest: Digest, pointer: Pointer, content: bytes = b""
+        self,
+        repository: Place,
+        digest: Digest,
+        pointer: Pointer,
+        content: bytes = b"",
+        charge: Charge = NO_CHARGE,
     ) -> Pointer:
-        """Make the repository hold the blob; return the pointer that stands.
+        """Make the repository hold the blob, if ``charge`` has room; return its pointer.
 
         What takes longer than the patience is done again, since the collector may have looked
         meanwhile. Then the bytes have had a name for so long that they may have been collected
@@ -49,7 +56,7 @@ class Publishing:
         for attempt in range(TRIES):
             began = self._terms.pace()
             make = attempt == 0 or not pointer.data
-            standing = await self._name(repository, digest, pointer, content, make=make)
+            standing = await self._name(repository, digest, pointer, content, charge, make=make)
             if self._terms.pace() - began <= self._terms.patience:
                 self._candidates.note(repository, digest)
                 return standing
@@ -61,6 +68,7 @@ class Publishing:
         digest: Digest,
         pointer: Pointer,
         content: bytes,
+        charge: Charge,
         *,
         make: bool,
     ) -> Pointer:
@@ -73,20 +81,22 @@ class Publishing:
         """
         key, packed = keys.pointer(digest), pointer.pack(content)
         references, members = self._members.written(repository, digest)
+        join = partial(self._join, repository, digest, pointer.size, charge, members)
         standing: Pointer | None
         while True:
             if make:
                 try:
-                    if self._entries.exact:
+                    if not self._entries.exact:
+                        await self._entries.put(references)
+                        await self._store.create(key, packed)
+                    elif charge.limited:
+                        await self._store.create(key, packed, beside=references)
+                    else:
                         await self._store.create(key, packed, beside=references, then=members)
                         return pointer
-                    await self._entries.put(references)
-                    await self._store.create(key, packed)
                     standing = pointer
                 except AlreadyExists:
-                    found, _ = await asyncio.gather(
-                        self._pointers.read(digest), self._entries.put(members)
-                    )
+                    found, _ = await asyncio.gather(self._pointers.read(digest), join())
                     if found is not None and found[0].state is Life.LIVE:
                         return found[0]
                     standing = await self._pointers.take(digest, pointer, content)
@@ -94,10 +104,18 @@ class Publishing:
                 await self._entries.put(references)
                 standing = await self._pointers.take(digest, pointer, content, make=False)
             if standing is not None:
-                await self._entries.put(members)
+                await join()
                 return standing
             if not make:
                 raise ContentGone
+
+    async def _join(
+        self, repository: Place, digest: Digest, size: int, charge: Charge, members: Items
+    ) -> None:
+        if charge.limited:
+            await self._members.join(repository, digest, size, charge)
+        else:
+            await self._entries.put(members)
 
 
 def too_slow(digest: Digest) -> Unavailable:

@@ -90,7 +90,8 @@ class UploadRecord(Record, frozen=True):
 
     ``progress`` is the store's, opaque here; ``hashed`` the exported state of the running hash
     after ``offset`` bytes, or ``None`` where it can't be exported (the bytes are then read again).
-    ``tenant`` is the id of the project that it belongs to.
+    ``tenant`` is the id of the project that it belongs to; ``charged`` are bytes of it that count
+    in the project's account. ``owner`` is random, and tells who marked it as FINISHING last.
     """
 
     offset: int = 0
@@ -98,6 +99,8 @@ class UploadRecord(Record, frozen=True):
     hashed: str | None = None
     state: State = State.OPEN
     tenant: str = ""
+    charged: int = 0
+    owner: str = ""
 
 
 class DeletedRecord(Record, frozen=True):

@@ -8,6 +8,8 @@ from registry.service.catalog import Catalog
 from registry.service.collection.candidates import Candidates
 from registry.service.entries import Entries
 from registry.service.manifests import Manifests
+from registry.service.quotas.quotas import Quotas
+from registry.service.quotas.terms import QUOTA_TERMS, QuotaTerms
 from registry.service.redirects import Redirects
 from registry.service.referrers import Referrers
 from registry.service.tags import Tags
@@ -28,6 +30,7 @@ class Services:
     tags: Tags
     catalog: Catalog
     candidates: Candidates
+    quotas: Quotas
     terms: Terms = TERMS
     redirects: Redirects | None = None
     """Where clients may be sent to the store for large blobs."""
@@ -45,17 +48,23 @@ class Services:
         exact: bool = True,
         terms: Terms = TERMS,
         rules: TagRules = NO_RULES,
+        limited: bool = False,
+        quota_terms: QuotaTerms = QUOTA_TERMS,
     ) -> Self:
         """Build them; together they remember up to ``memory`` bytes of the store.
 
         ``files`` is the store itself where its content is local files, else ``None``; ``exact``
         tells whether the store deletes an object at a version in one step. ``terms`` say how long
-        what nothing needs stays, ``rules`` which tags never move.
+        what nothing needs stays, ``rules`` which tags never move. ``limited``: there are projects,
+        which may have quotas.
         """
+        quotas = Quotas(store, coordinator, enabled=limited, terms=quota_terms)
         entries, candidates = Entries(store, exact=exact), Candidates(store, terms)
-        blobs = Blobs(store, files, coordinator, memory * 2 // 5, entries, candidates, terms)
+        blobs = Blobs(
+            store, files, coordinator, memory * 2 // 5, entries, candidates, terms, quotas
+        )
         catalog = Catalog(store, coordinator, memory // 20)
-        tags = Tags(store, coordinator, catalog, memory // 5, exact=exact, rules=rules)
+        tags = Tags(store, coordinator, catalog, memory // 5, quotas, exact=exact, rules=rules)
         manifests = Manifests(
             store,
             coordinator,
@@ -65,9 +74,10 @@ class Services:
             catalog,
             entries,
             candidates,
+            quotas,
             memory=memory * 7 // 20,
             allow_sparse=allow_sparse,
             terms=terms,
         )
-        uploads = Uploads(store, coordinator, blobs, terms)
-        return cls(blobs, uploads, manifests, tags, catalog, candidates, terms, redirects)
+        uploads = Uploads(store, coordinator, blobs, terms, quotas)
+        return cls(blobs, uploads, manifests, tags, catalog, candidates, quotas, terms, redirects)

@@ -1,16 +1,22 @@
 """The records of upload sessions: who writes, how far each is, and how one ends."""
 
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
+import msgspec
+
 from registry.service.listing import every_key
 from registry.service.presence import exists
+from registry.service.quotas.charges import NO_CHARGE, Charge
+from registry.service.quotas.quotas import Quotas
 from registry.service.records import UploadRecord
 from registry.service.remembered import Kept
 from registry.service.sessions import OPENING, age
 from registry.spec.errors import UploadConflict, UploadUnknown
 from registry.spec.names import SessionId
+from registry.spec.quota import Amounts
 from registry.spec.upload import State
 from storage import keys
 from storage.coordination import Coordinator, LeaseHeld
@@ -25,28 +31,34 @@ class Standing:
     """A session as the store has it: its record, and the version that the next save replaces.
 
     ``lost`` once another writer has saved it meanwhile: nothing that this one does counts any more.
-    ``tenant`` is written down with what is saved.
+    ``tenant`` is written down with what is saved. ``charge`` pays for what is.
     """
 
     record: UploadRecord
     version: str | None = None
     lost: bool = False
     tenant: str = ""
+    charge: Charge = NO_CHARGE
 
 
 class SessionRecords:
     """Reads and swaps the records of sessions. Each change is one compare-and-swap."""
 
-    def __init__(self, store: ContentStore, coordinator: Coordinator) -> None:
+    def __init__(self, store: ContentStore, coordinator: Coordinator, quotas: Quotas) -> None:
         self._store = store
+        self._quotas = quotas
         self._coordinator = coordinator
         self.closed: Kept[bool] = Kept(_CLOSED, lambda _: 150)
         """Sessions that this process closed, and that left no trace in the store."""
 
     @asynccontextmanager
-    async def writing(self, session: SessionId) -> AsyncIterator[Standing]:
-        """Be the only one that writes to the session; ``UploadConflict`` where another does."""
+    async def writing(self, session: SessionId, tenant: str) -> AsyncIterator[Standing]:
+        """Be the only one that writes to the session; ``UploadConflict`` where another does.
+
+        It is one of the project with the id ``tenant``, whose quota pays for it.
+        """
         async with AsyncExitStack() as stack:
+            charge = await stack.enter_async_context(self._quotas.charging(tenant))
             try:
                 # A client whose request broke comes again at once, and may meet the lease that a
                 # dead replica left behind.
@@ -55,7 +67,9 @@ class SessionRecords:
                 await stack.enter_async_context(lease)
             except LeaseHeld:
                 raise UploadConflict((await self.load(session)).record.offset) from None
-            yield await self.load(session)
+            standing = await self.load(session)
+            standing.tenant, standing.charge = tenant, charge
+            yield standing
 
     async def offset(self, session: SessionId) -> int:
         """How many bytes are safe; ``UploadUnknown`` where the session is over."""
@@ -76,7 +90,14 @@ class SessionRecords:
             return Standing(UploadRecord(state=State.COMMITTED if closed else State.OPEN))
         return Standing(UploadRecord.decode(value.data), value.version)
 
-    async def save(self, session: SessionId, standing: Standing, record: UploadRecord) -> None:
+    async def save(
+        self,
+        session: SessionId,
+        standing: Standing,
+        record: UploadRecord,
+        *,
+        durable: bool = False,
+    ) -> None:
         """Swap the session's record for ``record``; ``UploadConflict`` where it has moved on.
 
         A record that is there already is this one, saved by a call whose answer was lost.
@@ -84,9 +105,9 @@ class SessionRecords:
         key, data = keys.upload(session), record.encode()
         try:
             if standing.version is None:
-                version = await self._store.create(key, data, durable=False)
+                version = await self._store.create(key, data, durable=durable)
             else:
-                version = await self._store.replace(key, data, standing.version, durable=False)
+                version = await self._store.replace(key, data, standing.version, durable=durable)
         except (AlreadyExists, PreconditionFailed):
             found = await self.load(session)
             if found.record != record or found.version is None:
@@ -95,17 +116,79 @@ class SessionRecords:
             version = found.version
         standing.record, standing.version = record, version
 
+    async def checkpoint(
+        self, session: SessionId, standing: Standing, offset: int, progress: str, hashed: str | None
+    ) -> None:
+        """Save how far the session is. Its bytes count from then on, as the session's."""
+        charged, charge = standing.record.charged, standing.charge
+        grown = offset - charged if charge.limited else 0
+        record = UploadRecord(
+            offset, progress, hashed, tenant=standing.tenant, charged=charged + grown
+        )
+        async with charge.storing(Amounts(bytes=grown)) as storing:
+            try:
+                await self.save(session, standing, record)
+            except UploadConflict:
+                storing.was_there()
+                raise
+
+    async def mark(self, session: SessionId, standing: Standing) -> None:
+        """Let the bytes of the session that count become those of the blob that it becomes.
+
+        From now on nobody else gives them back. Who takes up a session that was marked before
+        pays for the blob anew: these bytes may have paid for one already.
+        """
+        record = standing.record
+        if not (standing.charge.limited and record.charged):
+            return
+        owner = secrets.token_hex(8)
+        marked = msgspec.structs.replace(record, state=State.FINISHING, owner=owner)
+        await self.save(session, standing, marked, durable=True)
+        if record.state is State.OPEN:
+            standing.charge.adopt(record.charged)
+
+    async def forget(self, session: SessionId, standing: Standing) -> None:
+        """Forget a session that is over: its content can't change any more.
+
+        Where its bytes counted, and paid for no blob, they are given back: by whoever swaps its
+        record, since another may have taken it up.
+        """
+        if standing.version is None:
+            return
+        record, charge = standing.record, standing.charge
+        left = record.charged if record.state is State.OPEN else charge.adopted
+        if left and charge.limited:
+            seen = await charge.round()
+            ended = UploadRecord(state=State.COMMITTED, owner=secrets.token_hex(8))
+            try:
+                await self.save(session, standing, ended, durable=True)
+            except (UploadConflict, UploadUnknown):
+                return
+            charge.removed(Amounts(bytes=left), seen)
+        await self._store.delete(keys.upload(session), durable=False)
+
     async def abort(self, session: SessionId, standing: Standing, state: State) -> None:
         """End the session, then free its bytes; its record stays until its id can't be used.
 
-        In this order: what another writer has recorded meanwhile is not freed.
+        In this order: what another writer has recorded meanwhile is not freed, nor given back.
         """
-        progress = standing.record.progress
-        await self.save(session, standing, UploadRecord(progress=progress, state=state))
-        await self._store.abandon(keys.data(session), progress)
+        await self._end(session, standing, state)
+        await self._store.abandon(keys.data(session), standing.record.progress)
+
+    async def _end(self, session: SessionId, standing: Standing, state: State) -> None:
+        record, charge = standing.record, standing.charge
+        # Those that counted differ from what any other writer saves: one of them gives back.
+        owner = secrets.token_hex(8) if record.charged else ""
+        seen = await charge.round() if owner else 0
+        ended = UploadRecord(progress=record.progress, state=state, owner=owner)
+        await self.save(session, standing, ended, durable=bool(owner))
+        if record.state is State.OPEN:
+            charge.removed(Amounts(bytes=record.charged), seen)
 
     async def discard(self, session: SessionId, standing: Standing) -> None:
         """Free the session's bytes, then forget it."""
+        if standing.record.charged:
+            await self._end(session, standing, State.ABORTED)
         await self._store.abandon(keys.data(session), standing.record.progress)
         await self._store.delete(keys.upload(session), durable=False)
 
@@ -121,7 +204,9 @@ class SessionRecords:
                     async with self._coordinator.hold(_lease(session)):
                         standing = await self.load(session)
                         if over(session, standing.record):
-                            await self.discard(session, standing)
+                            tenant = standing.record.tenant
+                            async with self._quotas.charging(tenant) as standing.charge:
+                                await self.discard(session, standing)
                             dropped += 1
         return dropped
 

@@ -12,6 +12,8 @@ from typing import TypeVar
 from registry.service.catalog import Catalog
 from registry.service.listing import every_key
 from registry.service.presence import exists
+from registry.service.quotas.charges import NO_CHARGE, Charge
+from registry.service.quotas.quotas import Quotas
 from registry.service.records import TagRecord
 from registry.service.remembered import Remembered, stamps_of
 from registry.spec.conditions import Conditions
@@ -19,6 +21,7 @@ from registry.spec.digest import Digest
 from registry.spec.errors import Denied, ManifestUnknown, NameUnknown, PreconditionFailed
 from registry.spec.names import Place, Tag
 from registry.spec.pagination import Page
+from registry.spec.quota import Amounts
 from registry.spec.tagrules import NO_RULES, TagRules
 from storage import keys
 from storage.coordination import Change, CoordinationUnavailable, Coordinator
@@ -57,6 +60,7 @@ class Tags:
         coordinator: Coordinator,
         catalog: Catalog,
         memory: int,
+        quotas: Quotas,
         *,
         exact: bool = True,
         rules: TagRules = NO_RULES,
@@ -67,6 +71,7 @@ class Tags:
         ``rules`` say which tags never move.
         """
         self.rules = rules
+        self._quotas = quotas
         self._store = store
         self._exact = exact
         self._coordinator = coordinator
@@ -149,6 +154,7 @@ class Tags:
         conditions: Conditions,
         standing: Value | None,
         change: Change | None = None,
+        charge: Charge = NO_CHARGE,
     ) -> bool:
         """Point the tag at a manifest of the repository (end-7), to which a link leads already.
 
@@ -157,6 +163,7 @@ class Tags:
         itself, if there is none. ``False`` if it points there already: nothing was written.
         ``PreconditionFailed`` where ``conditions`` do not hold of the tag as it is: of concurrent
         swaps from one digest, one succeeds. ``Denied`` where it is immutable and points elsewhere.
+        ``charge`` pays for one that was not there.
         """
         written: set[bytes] = set()
         seen = [standing]
@@ -176,7 +183,7 @@ class Tags:
             record = _moved(before, target, by)
             written.add(record)
             if standing is None:
-                await self._store.create(keys.tag(repository, tag), record)
+                await self._create(keys.tag(repository, tag), record, charge)
             else:
                 await self._store.replace(keys.tag(repository, tag), record, standing.version)
             if current is not None:
@@ -206,7 +213,7 @@ class Tags:
             self.check_movable(tag)
             if conditions:
                 self._check_exact(tag, change)
-            await self._store.delete(keys.tag(repository, tag), version=standing.version)
+            await self._remove(repository, tag, standing, change)
             await self._unlink(repository, tag, record.target, change)
 
         await self._change(repository, tag, swap)
@@ -231,7 +238,7 @@ class Tags:
             if not gone:
                 self.check_movable(tag)
             self._check_exact(tag, change)
-            await self._store.delete(keys.tag(repository, tag), version=standing.version)
+            await self._remove(repository, tag, standing, change)
             await self._unlink(repository, tag, target, change)
             return True
 
@@ -243,6 +250,25 @@ class Tags:
         """Swap within a change of the tag; return what the swap returns."""
         async with self.changing(repository, [tag]) as change:
             return await _swapped(tag, swap, change)
+
+    async def _create(self, key: str, record: bytes, charge: Charge) -> None:
+        async with charge.storing(Amounts(tags=1)) as storing:
+            try:
+                await self._store.create(key, record)
+            except AlreadyExists:
+                storing.was_there()
+                raise
+
+    async def _remove(self, repository: Place, tag: Tag, standing: Value, change: Change) -> None:
+        """Remove the tag at the version, and give back what it counted.
+
+        Where another may have removed it too, that is left to the next count.
+        """
+        async with self._quotas.charging(repository.tenant) as charge:
+            seen = await charge.round()
+            await self._store.delete(keys.tag(repository, tag), version=standing.version)
+            if change.sole():
+                charge.removed(Amounts(tags=1), seen)
 
     def _check_exact(self, tag: Tag, change: Change) -> None:
         if not (self._exact or change.sole()):

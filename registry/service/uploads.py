@@ -8,18 +8,21 @@ from dataclasses import dataclass
 from registry.service.blobs import SMALL, Blob, Blobs
 from registry.service.intake import Intake
 from registry.service.pointers import ContentGone
+from registry.service.quotas.quotas import Quotas
 from registry.service.records import UploadRecord
 from registry.service.session_records import SessionRecords, Standing
 from registry.service.sessions import LIFETIME, OPENING, Sessions, age, algorithm_of
-from registry.service.terms import TERMS, Terms
+from registry.service.terms import Terms
 from registry.spec.digest import Digest, Hasher
 from registry.spec.errors import (
     BlobUnknown,
     DigestMismatch,
+    QuotaExceeded,
     RangeInvalid,
     UploadUnknown,
 )
 from registry.spec.names import Place, SessionId
+from registry.spec.quota import Amounts
 from registry.spec.ranges import ContentRange
 from registry.spec.upload import Event, State, advance, check_append
 from storage import keys
@@ -83,17 +86,28 @@ class Uploads:
     """
 
     def __init__(
-        self, store: ContentStore, coordinator: Coordinator, blobs: Blobs, terms: Terms = TERMS
+        self,
+        store: ContentStore,
+        coordinator: Coordinator,
+        blobs: Blobs,
+        terms: Terms,
+        quotas: Quotas,
     ) -> None:
         """Keep sessions and their bytes in ``store``; finished ones become ``blobs``."""
+        self._quotas = quotas
         self._terms = terms
         self._store = store
         self._blobs = blobs
         self._sessions = Sessions(store)
-        self._records = SessionRecords(store, coordinator)
+        self._records = SessionRecords(store, coordinator, quotas)
 
     async def start(self, repository: Place, principal: str, algorithm: str = "sha256") -> Progress:
-        """Open a session (end-4a, end-4c). Nothing is stored before its first byte comes."""
+        """Open a session (end-4a, end-4c). Nothing is stored before its first byte comes.
+
+        ``QuotaExceeded`` where not one byte more fits into the project.
+        """
+        async with self._quotas.charging(repository.tenant) as charge:
+            await charge.room()
         return Progress(await self._sessions.issue(repository, principal, algorithm), 0)
 
     async def status(self, repository: Place, session: SessionId, principal: str) -> Progress:
@@ -108,16 +122,19 @@ class Uploads:
 
         ``RangeInvalid`` where the chunk does not start at the offset; ``UploadConflict`` where
         another request writes, or has written meanwhile. When the body breaks off, what came of it
-        is kept, and the client goes on from the offset that ``status`` tells.
+        is kept, and the client goes on from the offset that ``status`` tells. ``QuotaExceeded``
+        where it does not fit into the project: then the session is over.
         """
         await self._sessions.check(session, repository, principal)
-        async with self._records.writing(session) as standing:
-            standing.tenant = repository.tenant
+        async with self._records.writing(session, repository.tenant) as standing:
             record = standing.record
             advance(record.state, Event.APPEND, session)
             check_append(record.offset, chunk.content_range, chunk.length)
             hasher = _hasher(record, algorithm_of(session))
-            async with self._receiving(session, record, hasher) as intake:
+            async with (
+                self._fitting(session, standing, chunk),
+                self._receiving(session, record, hasher) as intake,
+            ):
                 await intake.writer()
                 try:
                     await self._take(session, standing, intake, chunk)
@@ -137,11 +154,10 @@ class Uploads:
 
         When it returns the blob is durable and the repository holds it. ``DigestMismatch`` ends
         the session, and nothing of it stays. Repeating a finish that succeeded succeeds again, as
-        long as the repository holds the blob.
+        long as the repository holds the blob. ``QuotaExceeded`` as in ``append``.
         """
         await self._sessions.check(session, repository, principal)
-        async with self._records.writing(session) as standing:
-            standing.tenant = repository.tenant
+        async with self._records.writing(session, repository.tenant) as standing:
             record = standing.record
             advance(record.state, Event.FINISH, session)
             if chunk.length != 0:
@@ -157,23 +173,24 @@ class Uploads:
                 blob = None if chunk.length else await self._finished(repository, digest)
                 if blob is None:
                     raise
-                await self._forget(session, standing)
+                await self._records.forget(session, standing)
                 return blob
 
     async def upload(self, repository: Place, principal: str, digest: Digest, chunk: Chunk) -> Blob:
         """Take a whole blob in one request (end-4b). As ``start`` and ``finish`` in one."""
         session = await self._sessions.issue(repository, principal, digest.algorithm)
-        standing = Standing(UploadRecord(), tenant=repository.tenant)
-        try:
-            return await self._close(repository, session, standing, digest, chunk)
-        except BaseException:
-            await _complete(self._records.discard(session, standing))
-            raise
+        async with self._quotas.charging(repository.tenant) as charge:
+            standing = Standing(UploadRecord(), tenant=repository.tenant, charge=charge)
+            try:
+                return await self._close(repository, session, standing, digest, chunk)
+            except BaseException:
+                await _complete(self._records.discard(session, standing))
+                raise
 
     async def cancel(self, repository: Place, session: SessionId, principal: str) -> None:
         """Drop the session and its bytes (end-14). ``UploadUnknown`` if there is none."""
         await self._sessions.check(session, repository, principal)
-        async with self._records.writing(session) as standing:
+        async with self._records.writing(session, repository.tenant) as standing:
             state = advance(standing.record.state, Event.CANCEL, session)
             if standing.record.state is State.ABORTED or await self._records.stands(session):
                 raise UploadUnknown(session)
@@ -207,11 +224,14 @@ class Uploads:
     ) -> Blob:
         await self._check_young(session, standing)
         hasher = _hasher(standing.record, digest.algorithm)
-        async with self._receiving(session, standing.record, hasher, small=SMALL) as intake:
+        async with (
+            self._fitting(session, standing, chunk),
+            self._receiving(session, standing.record, hasher, small=SMALL) as intake,
+        ):
             try:
                 await self._take(session, standing, intake, chunk)
             except BaseException:
-                if intake.whole:
+                if intake.whole and not standing.lost:
                     await intake.writer()
                 await _complete(self._checkpoint(session, standing, intake))
                 raise
@@ -220,16 +240,36 @@ class Uploads:
             state = advance(State.FINISHING, Event.MISMATCH, session)
             await self._records.abort(session, standing, state)
             raise DigestMismatch(digest, actual)
+        await self._records.mark(session, standing)
+        charge = standing.charge
         if intake.whole is None:
             try:
-                blob = await self._blobs.publish(repository, digest, keys.data(session), size)
+                data = keys.data(session)
+                blob = await self._blobs.publish(repository, digest, data, size, charge)
             except ContentGone:
                 raise UploadUnknown(session) from None
         else:
-            blob = await self._blobs.publish_small(repository, digest, intake.whole)
+            blob = await self._blobs.publish_small(repository, digest, intake.whole, charge)
             self._records.closed.keep(session, value=True)
-        await self._forget(session, standing)
+        await self._records.forget(session, standing)
         return blob
+
+    @asynccontextmanager
+    async def _fitting(
+        self, session: SessionId, standing: Standing, chunk: Chunk
+    ) -> AsyncIterator[None]:
+        """Take a chunk inside that fits into the project; else end the session.
+
+        It can't be finished then; what is left of it would take the room that there is.
+        """
+        try:
+            if chunk.length is not None:
+                await standing.charge.hold(Amounts(bytes=chunk.length))
+            yield
+        except QuotaExceeded:
+            if standing.lost or standing.version is not None:
+                await _complete(self._records.abort(session, standing, State.ABORTED))
+            raise
 
     async def _check_young(self, session: SessionId, standing: Standing) -> None:
         """Refuse content that was finished so long ago that its name may have been collected.
@@ -243,11 +283,6 @@ class Uploads:
             stat = await self._store.stat(keys.data(session))
             if self._terms.clock() - stat.modified > longest:
                 raise UploadUnknown(session)
-
-    async def _forget(self, session: SessionId, standing: Standing) -> None:
-        if standing.version is not None:
-            # Whoever else wrote to the session: it is over, and its content can't change any more.
-            await self._store.delete(keys.upload(session), durable=False)
 
     async def _verify(
         self, session: SessionId, intake: Intake, digest: Digest
@@ -304,17 +339,20 @@ class Uploads:
     async def _take(
         self, session: SessionId, standing: Standing, intake: Intake, chunk: Chunk
     ) -> None:
-        await intake.take(
-            chunk.checked(standing.record.offset),
-            lambda: self._checkpoint(session, standing, intake),
-        )
+        body = chunk.checked(standing.record.offset)
+        if standing.charge.limited:
+            body = standing.charge.metered(body)
+        try:
+            await intake.take(body, lambda: self._checkpoint(session, standing, intake))
+        except QuotaExceeded:
+            standing.lost = True  # nothing of it is kept
+            raise
 
     async def _checkpoint(self, session: SessionId, standing: Standing, intake: Intake) -> None:
         if standing.lost or intake.offset == standing.record.offset:
             return
         progress = await intake.checkpoint()
-        record = UploadRecord(intake.offset, progress, intake.hashed(), tenant=standing.tenant)
-        await self._records.save(session, standing, record)
+        await self._records.checkpoint(session, standing, intake.offset, progress, intake.hashed())
 
 
 def _hasher(record: UploadRecord, algorithm: str) -> Hasher | None:

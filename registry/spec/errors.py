@@ -51,6 +51,19 @@ def shown(text: str) -> str:
     return ascii(text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "...")
 
 
+def shown_amount(kind: str, amount: int, *, number_only: bool = False) -> str:
+    """Write an amount for a person: bytes with a unit that fits, all else as a number."""
+    if kind != "bytes":
+        return str(amount) if number_only else f"{amount} {kind}"
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    size = float(amount)
+    for unit in units:
+        if size < 1024 or unit == units[-1]:
+            break
+        size /= 1024
+    return f"{amount} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
 class RegistryError(Exception):
     """A refusal that the client is told about.
 
@@ -415,6 +428,27 @@ class Denied(RegistryError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
+
+
+class QuotaExceeded(RegistryError):
+    """More than is left of the project's quota for `kind`: bytes, repositories or tags.
+
+    403 DENIED: docker, containerd and containers/image show the message, and none of them tries
+    again. `left` and `needed` are what there is and what was asked for; nothing of it was stored.
+    """
+
+    code = ErrorCode.DENIED
+    status = 403
+
+    def __init__(self, kind: str, limit: int, left: int, needed: int) -> None:
+        super().__init__(
+            f"the project's quota of {shown_amount(kind, limit)} has "
+            f"{shown_amount(kind, left, number_only=True)} left, but this push needs "
+            f"{shown_amount(kind, needed, number_only=True)}: delete what is no longer needed "
+            "(blobs count until they are collected), or have an administrator raise the quota",
+            detail={"quota": kind, "limit": limit, "left": left, "needed": needed},
+        )
+        self.kind = kind
 
 
 class PreconditionFailed(RegistryError):

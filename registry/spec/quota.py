@@ -21,12 +21,10 @@ Whatever is not known (a write without an answer, a process that died) counts as
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 KINDS: Final = ("bytes", "repositories", "tags")
 """What there are limits for."""
@@ -94,12 +92,14 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 class Share(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one process may still store. Until ``until`` (Unix seconds) it may begin to.
 
-    ``round`` is that in which it last settled.
+    ``round`` is that in which it last settled, ``serial`` the number of its last change: so a
+    process that got no answer sees whether the change was made. It stays when nothing is held.
     """
 
     held: Amounts
     until: float
     round: int = 0
+    serial: int = 0
 
 
 class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -175,30 +175,41 @@ def spare(account: Account, part: int = 64, most: int = 256 * 1024 * 1024) -> Am
 
 
 def take(account: Account, who: str, amounts: Amounts, until: float) -> Account | None:
-    """Add to the share of ``who``, or make it one; ``None`` where that does not fit."""
+    """Add to the share of ``who``, or make it one until then; ``None`` where that does not fit."""
     if account.lacking(amounts):
         return None
     share = account.shares.get(who) or Share(NOTHING, until, account.round)
-    shares = {**account.shares, who: Share(share.held + amounts, until, share.round)}
-    return msgspec.structs.replace(account, shares=shares)
+    return _with(account, who, msgspec.structs.replace(share, held=share.held + amounts))
 
 
-def settle(
-    account: Account, who: str, stored: Amounts, returned: Amounts, until: float
-) -> Account | None:
+def settle(account: Account, who: str, stored: Amounts, returned: Amounts) -> Account | None:
     """Move what was stored from the share to what is used, and give back ``returned`` of it.
 
-    What is left of the share is good until ``until``. ``None`` where ``who`` has no share (any
-    more).
+    ``None`` where ``who`` has no share (any more).
     """
     share = account.shares.get(who)
     if share is None:
         return None
     held = share.held - stored - returned
-    shares = {**account.shares, who: Share(held, until, account.round)}
-    if not held:
-        del shares[who]
-    return charge(msgspec.structs.replace(account, shares=shares), stored)
+    share = msgspec.structs.replace(share, held=held, round=account.round)
+    return charge(_with(account, who, share), stored)
+
+
+def sign(account: Account, who: str, serial: int, now: float, until: float) -> Account:
+    """Let the share of ``who`` be good until then, and tell that this is its change ``serial``.
+
+    Shares of which nothing is held, and that are over, go.
+    """
+    share = account.shares.get(who) or Share(NOTHING, until, account.round)
+    shares = {
+        each: other for each, other in account.shares.items() if other.held or other.until > now
+    }
+    shares[who] = msgspec.structs.replace(share, until=until, serial=serial)
+    return msgspec.structs.replace(account, shares=shares)
+
+
+def _with(account: Account, who: str, share: Share) -> Account:
+    return msgspec.structs.replace(account, shares={**account.shares, who: share})
 
 
 def charge(account: Account, stored: Amounts) -> Account:
@@ -230,7 +241,8 @@ def unsettled(account: Account, now: float) -> bool:
     What it has stored would be counted, and then once more when it is settled.
     """
     return any(
-        share.round != account.round and share.until >= now for share in account.shares.values()
+        share.held and share.round != account.round and share.until >= now
+        for share in account.shares.values()
     )
 
 
@@ -245,7 +257,7 @@ def begin_list(account: Account, nonce: str, now: float, margin: float) -> Accou
         return None
     over = {who: share.until for who, share in account.shares.items() if share.until + margin < now}
     count = msgspec.structs.replace(count, listing=True, since=NOTHING, over=over)
-    return msgspec.structs.replace(account, count=count)
+    return msgspec.structs.replace(account, count=count, due=False)
 
 
 def end_count(
@@ -268,7 +280,7 @@ def end_count(
         count=None,
         counted=now,
         physical=physical,
-        due=bool(count.since or shares),
+        due=account.due or bool(count.since or any(share.held for share in shares.values())),
     )
 
 

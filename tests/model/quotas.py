@@ -214,9 +214,10 @@ def _check_share(model: Model, world: World, actor: Actor, number: int) -> tuple
         step = "become" if actor.finishes else "write"
         return "sees that its share is good", _go(world, number, step=step)
     until = world.now + LIFE
-    renewed = quota.settle(world.account, actor.name, NOTHING, NOTHING, float(until))
-    if renewed is None:
+    if actor.name not in world.account.shares:
         return "has no share any more", _go(world, number, step="take", held=False)
+    now = float(world.now)
+    renewed = quota.sign(world.account, actor.name, 0, now, float(until))
     world = world._replace(account=renewed)
     return "renews its share", _go(world, number, step="check", until=until)
 
@@ -237,10 +238,12 @@ def _write(model: Model, world: World, actor: Actor, number: int) -> tuple[str, 
 
 def _settle(model: Model, world: World, actor: Actor, number: int) -> tuple[str, World]:
     stored, returned = (ONE, NOTHING) if actor.stored else (NOTHING, ONE)
-    settled = quota.settle(world.account, actor.name, stored, returned, 0.0)
+    settled = quota.settle(world.account, actor.name, stored, returned)
     if settled is None:
         # A count has dropped the share, so what was stored from it has been counted.
         return "has nothing to settle", _go(world, number, step=END)
+    shares = {who: share for who, share in settled.shares.items() if share.held}
+    settled = msgspec.structs.replace(settled, shares=shares)
     count = settled.count
     if count is not None and not model.keeps("since"):
         count = msgspec.structs.replace(count, since=NOTHING)

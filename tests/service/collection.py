@@ -43,7 +43,9 @@ _BEGAN = time.time()
 class Registry:
     """One process over a store, and a collector that works when it is told to."""
 
-    def __init__(self, clock, store=None, coordinator=None, *, window=WINDOW, exact=True) -> None:
+    def __init__(
+        self, clock, store=None, coordinator=None, *, window=WINDOW, exact=True, limited=False
+    ) -> None:
         self.clock = clock
         self.store = store or MemoryStore()
         self.coordinator = coordinator or InProcessCoordinator()
@@ -57,6 +59,7 @@ class Registry:
             memory=1024 * 1024,
             exact=exact,
             terms=self.terms,
+            limited=limited,
         )
 
     def over(self, store) -> "Registry":
@@ -71,6 +74,7 @@ class Registry:
             self.terms,
             exact=self.exact,
             report=self.findings.append,
+            quotas=self.services.quotas,
             **settings,
         )
 

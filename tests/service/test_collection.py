@@ -18,6 +18,7 @@ from registry.spec.mediatype import (
     OCI_MANIFEST,
 )
 from registry.spec.names import Place, Tag
+from registry.spec.quota import Amounts, Limits
 from storage import keys
 from storage.testing import Crash, FaultyStore
 from tests.service.collection import (
@@ -355,3 +356,24 @@ async def test_a_deletion_that_the_collector_overtakes_is_looked_at_again(clock,
     await deleting
     await registry.empty()
     assert await registry.keys() == []
+
+
+async def test_what_is_collected_is_given_back_to_the_quota(clock):
+    registry = Registry(clock, limited=True)
+    assert await registry.marker().begin()
+    quotas = registry.services.quotas
+    await quotas.begin("project", Limits(bytes=10_000_000))
+    await registry.push()
+    await registry.delete()
+    await quotas.settle()
+    before = await quotas.find("project")
+    assert before is not None
+    assert before.used.bytes == len(LAYER) + len(CONFIG)
+    await registry.empty()
+    await quotas.settle()
+    after = await quotas.find("project")
+    assert after is not None
+    assert after.used == Amounts(repositories=1)
+    counted = await quotas.count("project")
+    assert counted is not None
+    assert counted.account.used == after.used

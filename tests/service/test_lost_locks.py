@@ -11,7 +11,7 @@ from registry.service.services import Services
 from registry.spec.conditions import Conditions, EntityTags
 from registry.spec.digest import Digest
 from registry.spec.errors import ManifestUnknown, PreconditionFailed
-from registry.spec.names import RepositoryName, Tag
+from registry.spec.names import Place, Tag
 from registry.spec.pagination import Page
 from storage.coordination import Change, CoordinationUnavailable
 from storage.inprocess import InProcessCoordinator
@@ -21,7 +21,7 @@ from storage.ports import PreconditionFailed as SwapLost
 from tests.oracle.histories import Operation, unexplained, with_shared_deletions
 from tests.service.content import image, push
 
-REPOSITORY, TAG = RepositoryName("project/env"), Tag("latest")
+REPOSITORY, TAG = Place("project/env"), Tag("latest")
 FIRST, SECOND, THIRD = (image(config=b"%d" % number) for number in range(3))
 DIGEST = {body: str(Digest.of(body)) for body in (FIRST, SECOND, THIRD)}
 

@@ -53,6 +53,7 @@ EVERY = [
     (errors.LoginRefused(["Basic"]), "UNAUTHORIZED", 401, {"WWW-Authenticate": "Basic"}),
     (errors.TokenRequestInvalid("no"), "UNSUPPORTED", 400, {}),
     (errors.Denied("no"), "DENIED", 403, {}),
+    (errors.QuotaExceeded("bytes", 3 << 30, 1 << 20, 5_000), "DENIED", 403, {}),
     (errors.PreconditionFailed(D), "DENIED", 412, {"ETag": f'"{D}"'}),
     (errors.PreconditionFailed(None), "DENIED", 412, {}),
     (errors.Unsupported("no"), "UNSUPPORTED", 400, {}),

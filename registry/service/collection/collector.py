@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,10 +15,12 @@ from registry.service.entries import Entries, value
 from registry.service.memberships import Memberships
 from registry.service.pointers import Pointers
 from registry.service.presence import exists
+from registry.service.quotas.quotas import Quotas
 from registry.service.records import Corrupt, DeletedRecord
 from registry.service.terms import Terms
 from registry.spec.digest import Digest
 from registry.spec.names import Place
+from registry.spec.quota import Amounts
 from storage import keys
 from storage.coordination import CoordinationUnavailable, Coordinator, LeaseHeld
 from storage.ports import ContentStore, PreconditionFailed, StorageError
@@ -75,8 +77,12 @@ class Collector:
         per_second: float = 0.0,
         concurrency: int = 16,
         report: Report = nobody,
+        quotas: Quotas | None = None,
     ) -> None:
-        """Make up to ``per_second`` looks (0: any number), ``concurrency`` at a time."""
+        """Make up to ``per_second`` looks (0: any number), ``concurrency`` at a time.
+
+        What has counted in ``quotas`` is given back.
+        """
         self._store = store
         self._coordinator = coordinator
         self._candidates = candidates
@@ -84,6 +90,7 @@ class Collector:
         self._throttle = Throttle(per_second)
         self._gate = asyncio.Semaphore(concurrency)
         self._report = report
+        self._quotas = quotas or Quotas(store, coordinator, enabled=False)
         entries = Entries(store, exact=exact)
         self._members = Memberships(store, entries, terms)
         self._pointers = Pointers(store, terms)
@@ -173,8 +180,14 @@ class Collector:
             return outcome, sure is Needed.UNSURE
 
         members = [Digest(each) for each in candidate.members]
-        seen = await asyncio.gather(*(one(partial(member, digest)) for digest in members))
-        outcomes = [outcome for outcome, _ in seen]
+        async with self._quotas.charging(place.tenant) as charge:
+            round_ = await charge.round()
+            seen = await asyncio.gather(*(one(partial(member, digest)) for digest in members))
+            outcomes = [outcome for outcome, _ in seen]
+            if charge.limited:
+                taken = zip(members, outcomes, strict=True)
+                gone = [digest for digest, each in taken if each.gone]
+                charge.removed(Amounts(bytes=await self._size(gone)), round_)
         manifest = candidate.manifest if any(unsure for _, unsure in seen) else ""
         waits = [each.wait for each in outcomes]
         again = tuple(
@@ -194,6 +207,11 @@ class Collector:
         if not again and not later:
             return None, 0.0
         return Candidate(candidate.place, manifest, again, later), max(waits)
+
+    async def _size(self, digests: Sequence[Digest]) -> int:
+        """The size of the blobs in bytes; their pointers stay for longer than a membership."""
+        found = await asyncio.gather(*map(self._pointers.read, digests))
+        return sum(each[0].size for each in found if each is not None)
 
     async def _forget(self, place: Place, manifest: str, *, look: bool) -> float:
         """Forget a deleted manifest that can't be had back any more; else how long it still can."""

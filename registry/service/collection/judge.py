@@ -37,10 +37,14 @@ class Needed(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """When to look again, in seconds (negative: not at all); whether to look at the pointer now."""
+    """When to look again, in seconds (negative: not at all); whether to look at the pointer now.
+
+    ``gone``: a member that counted is gone, and it was this look that took it.
+    """
 
     wait: float
     released: bool = False
+    gone: bool = False
 
 
 OVER = Outcome(-1.0)
@@ -118,7 +122,7 @@ class Judge:
             await self._remove(key, entry.version)
         await self._remove(keys.blob(place, digest), own)
         self._tell(Kind.MEMBER, digest, Event.EXPIRE, place)
-        return Outcome(-1.0, released=True)
+        return Outcome(-1.0, released=True, gone=seen.life is not Life.DELETING)
 
     async def pointer(self, digest: Digest) -> Outcome:
         """Look at a pointer, and at which repositories hold the blob."""

@@ -1,0 +1,209 @@
+"""What one request may store in its project."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from registry.service.quotas.ledger import Ledger
+from registry.service.quotas.terms import QUOTA_TERMS, QuotaTerms
+from registry.spec.errors import shown_amount
+from registry.spec.quota import KINDS, NOTHING, Amounts
+
+STEP: Final = 16 * 1024 * 1024
+"""Bytes that are reserved at a time for a body of which nobody knows how long it is."""
+
+
+class Storing:
+    """A write under way. Unless it ``was_there`` it counts, whether it had an answer or not."""
+
+    __slots__ = ("new",)
+
+    def __init__(self) -> None:
+        self.new = True
+
+    def was_there(self) -> None:
+        """What was to be stored was there already, or another was first: nothing was written."""
+        self.new = False
+
+
+class Charge:
+    """What one request has reserved, and not stored yet. It is given back by ``close``, once.
+
+    This one is of a project without limits: all fits, and nothing is counted.
+    """
+
+    limited: bool = False
+
+    async def hold(self, need: Amounts, extra: Amounts = NOTHING, *, patient: bool = True) -> None:
+        """Have so much reserved, and ``extra`` if it fits; ``QuotaExceeded`` if it does not.
+
+        ``patient``: not before others had time to give back what they don't need.
+        """
+
+    async def room(self) -> None:
+        """``QuotaExceeded`` if not one more byte fits."""
+
+    def covers(self, amounts: Amounts) -> bool:
+        """Whether so much is reserved."""
+        del amounts
+        return True
+
+    @asynccontextmanager
+    async def storing(self, amounts: Amounts) -> AsyncIterator[Storing]:
+        """Store so much inside, of what is reserved; what is not, is first.
+
+        Whatever comes of it: it counts as stored, but for what ``was_there``.
+        """
+        del amounts
+        yield Storing()
+
+    async def metered(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield a body as far as there is room for it; what is not reserved, is step by step."""
+        async for data in body:
+            yield data
+
+    def adopt(self, size: int) -> None:
+        """An upload session of so many bytes, which are counted, becomes a blob with this request.
+
+        So that much of the next blob is not counted again.
+        """
+
+    @property
+    def adopted(self) -> int:
+        """Bytes that were adopted, and of which nothing was made."""
+        return 0
+
+    async def round(self) -> int:
+        """The account's round, which is asked for before something is removed."""
+        return 0
+
+    def removed(self, amounts: Amounts, seen: int) -> None:
+        """Something was removed, by this request and no other; ``seen`` was the round before."""
+
+    def warning(self) -> str:
+        """What the client is told where little is left; ``""`` otherwise."""
+        return ""
+
+    def close(self) -> None:
+        """Give back what is reserved."""
+
+
+NO_CHARGE: Final = Charge()
+
+
+class ProjectCharge(Charge):
+    """The charge of a request in a project that has limits."""
+
+    limited = True
+
+    def __init__(self, ledger: Ledger, terms: QuotaTerms = QUOTA_TERMS) -> None:
+        ledger.users += 1
+        self._ledger = ledger
+        self._terms = terms
+        self._generation = 0
+        self._reserved = NOTHING
+        self._adopted = 0
+        self._came = 0
+
+    async def hold(self, need: Amounts, extra: Amounts = NOTHING, *, patient: bool = True) -> None:
+        """See ``Charge``. What was reserved from a share that is gone is reserved anew."""
+        ledger = self._ledger
+        if self._generation != ledger.generation:
+            self._reserved = NOTHING
+        more = need.beyond(self._reserved)
+        if not more:
+            return
+        got = await ledger.reserve(more, extra, patient=patient)
+        if self._generation != ledger.generation:
+            self._generation, self._reserved = ledger.generation, NOTHING
+        self._reserved += got
+
+    async def room(self) -> None:
+        """See ``Charge``. Asks the store only where this process knows of no room."""
+        account = await self._ledger.look()
+        left = account.left("bytes") if account is not None else None
+        if left is not None and left <= 0:
+            await self.hold(Amounts(bytes=1))
+
+    def covers(self, amounts: Amounts) -> bool:
+        """See ``Charge``."""
+        return self._generation == self._ledger.generation and self._reserved.covers(amounts)
+
+    @asynccontextmanager
+    async def storing(self, amounts: Amounts) -> AsyncIterator[Storing]:
+        """See ``Charge``. Nothing is begun from a share that is over."""
+        adopted = min(self._adopted, amounts.bytes)
+        own = amounts - Amounts(bytes=adopted)
+        await self.hold(own)
+        while own and not self._ledger.good(self._generation):
+            self._release()
+            await self.hold(own)
+        generation, until = self._generation, self._terms.pace() + self._terms.margin / 2
+        storing = Storing()
+        try:
+            yield storing
+        finally:
+            if storing.new:
+                self._adopted -= adopted
+                self._came = max(0, self._came - own.bytes)
+                self._spend(generation, own)
+                if self._terms.pace() > until and own:
+                    # It came so late that the share may be gone, and the count over.
+                    self._ledger.force(own)
+
+    def _spend(self, generation: int, amounts: Amounts) -> None:
+        self._ledger.stored(generation, amounts)
+        if generation == self._generation:
+            self._reserved -= amounts
+
+    async def metered(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """See ``Charge``."""
+        async for data in body:
+            self._came += len(data)
+            if self._reserved.bytes < self._came:
+                await self.hold(Amounts(bytes=self._came), Amounts(bytes=STEP))
+            yield data
+
+    def adopt(self, size: int) -> None:
+        """See ``Charge``."""
+        self._adopted += size
+
+    @property
+    def adopted(self) -> int:
+        """See ``Charge``."""
+        return self._adopted
+
+    async def round(self) -> int:
+        """See ``Charge``. Where it is an earlier one than the present, nothing is given back."""
+        account = await self._ledger.look()
+        return account.round if account is not None else -1
+
+    def removed(self, amounts: Amounts, seen: int) -> None:
+        """See ``Charge``."""
+        if amounts:
+            self._ledger.removed(amounts, seen)
+
+    def warning(self) -> str:
+        """See ``Charge``."""
+        account = self._ledger.account
+        if account is None or account.limits.warn_percent >= 100:
+            return ""
+        total = account.total
+        for kind in KINDS:
+            most, used = getattr(account.limits, kind), int(getattr(total, kind))
+            if most is not None and used * 100 >= most * account.limits.warn_percent:
+                left = shown_amount(kind, max(0, most - used), number_only=True)
+                return (
+                    f"{used * 100 // max(1, most)}% of the project's quota of "
+                    f"{shown_amount(kind, most)} are used: {left} left"
+                )
+        return ""
+
+    def close(self) -> None:
+        """See ``Charge``."""
+        self._release()
+        self._ledger.users -= 1
+
+    def _release(self) -> None:
+        self._ledger.release(self._generation, self._reserved)
+        self._reserved = NOTHING

@@ -1,0 +1,263 @@
+"""Quotas: the limits of projects, set, kept and counted."""
+
+import asyncio
+import logging
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from registry.service.listing import every_key
+from registry.service.quotas.accounts import Accounts
+from registry.service.quotas.charges import NO_CHARGE, Charge, ProjectCharge
+from registry.service.quotas.ledger import Ledger
+from registry.service.quotas.tally import Tally
+from registry.service.quotas.terms import QUOTA_TERMS, QuotaTerms
+from registry.service.records import Corrupt
+from registry.service.remembered import Remembered
+from registry.spec import quota
+from registry.spec.errors import QuotaExceeded
+from registry.spec.problems import Changed
+from registry.spec.quota import Account, Limits
+from storage import keys
+from storage.coordination import CoordinationUnavailable, Coordinator, LeaseHeld
+from storage.ports import AlreadyExists, NotFound, ObjectStore, StorageError
+
+_log = logging.getLogger("moorage.quotas")
+
+FAILURES: Final = (StorageError, CoordinationUnavailable, LeaseHeld, Corrupt)
+"""What may go wrong with the store; all of it can be done again."""
+
+_POLL: Final = 0.1
+_MEMORY: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a count has found: the account after it, and how much it differed from before.
+
+    ``drift`` is in bytes: less than 0 where less was there than was counted.
+    """
+
+    account: Account
+    drift: int
+
+
+class Quotas:
+    """Lets requests store what fits, and counts it. One for all projects of a process."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        coordinator: Coordinator,
+        *,
+        enabled: bool = True,
+        terms: QuotaTerms = QUOTA_TERMS,
+    ) -> None:
+        """``enabled``: whether there are projects, so that they may have limits."""
+        self._store = store
+        self._coordinator = coordinator
+        self._enabled = enabled
+        self._terms = terms
+        self._accounts = Accounts(store)
+        self._ledgers: dict[str, Ledger] = {}
+        self._limited: Remembered[bool] = Remembered(coordinator, _MEMORY, lambda _: 100)
+        self.swaps: Counter[str] = Counter()
+        """Changes of accounts by what came of them: ``ok``, ``lost`` to another, ``failed``."""
+        self.refused: Counter[str] = Counter()
+        """Requests that were refused, by the kind of which too little was left."""
+        self.counts: Counter[str] = Counter()
+        """Counts by what came of them: ``ok``, ``again`` (another began), ``failed``."""
+        self.drift = 0
+        """Bytes by which counts have found accounts wrong, whichever way."""
+
+    @asynccontextmanager
+    async def charging(self, tenant: str) -> AsyncIterator[Charge]:
+        """Store something in a project inside; give back what was reserved and not used.
+
+        Where the project has no limits, that costs the look at one stamp.
+        """
+        charge = await self.charge(tenant)
+        try:
+            yield charge
+        except QuotaExceeded as error:
+            self.refused[error.kind] += 1
+            raise
+        finally:
+            charge.close()
+
+    async def charge(self, tenant: str) -> Charge:
+        """Return a charge of the project; who asks closes it."""
+        if not (tenant and self._enabled and await self._is_limited(tenant)):
+            return NO_CHARGE
+        return ProjectCharge(self._ledger(tenant), self._terms)
+
+    async def find(self, tenant: str) -> Account | None:
+        """The project's account as it is now; ``None`` for one without limits."""
+        if tenant in self._ledgers:
+            await self._ledgers[tenant].settle()
+        found = await self._accounts.read(tenant)
+        return found[0] if found is not None else None
+
+    async def begin(self, tenant: str, limits: Limits) -> None:
+        """Give limits to a project that holds nothing yet."""
+        if limits:
+            account = Account(limits, counted=self._terms.clock())
+            await self._accounts.create(tenant, account)
+
+    async def limit(self, tenant: str, limits: Limits, version: str | None) -> Account | None:
+        """Set the project's limits; without any, its account goes. Return the account.
+
+        ``Changed`` where the limits are not those of ``version``; ``None``: whatever they are;
+        ``""``: only if there are none. What is stored stays, also where it is more than that. A
+        project that had no limits is ``due`` to be counted, and nothing is refused before.
+        """
+        async with self._coordinator.change(_name(tenant)):
+            while True:
+                found = await self._accounts.read(tenant)
+                if version is not None and version != version_of(found[0] if found else None):
+                    raise Changed
+                if not limits:
+                    if found is not None:
+                        await self._accounts.remove(tenant, found[1])
+                    return None
+                if found is None:
+                    try:
+                        account = Account(limits, due=True)
+                        await self._accounts.create(tenant, account)
+                    except AlreadyExists:
+                        continue
+                    return account
+                changed = await self._accounts.change(
+                    tenant, lambda account: quota.limit(account, limits)
+                )
+                if changed is not None:
+                    return changed
+
+    async def forget(self, tenant: str) -> None:
+        """Remove the account of a project that is no more."""
+        async with self._coordinator.change(_name(tenant)):
+            await self._accounts.remove(tenant)
+
+    async def count(self, tenant: str) -> Counted | None:
+        """Count what the project holds, and make that what is used, while others push.
+
+        ``None`` where it has no limits, or where another count began meanwhile. A crash leaves
+        the account as it was, but nothing is given back until the next count.
+        """
+        nonce, terms = secrets.token_hex(8), self._terms
+        begun = await self._accounts.change(
+            tenant, lambda account: quota.begin_count(account, nonce, terms.clock())
+        )
+        until = terms.pace() + terms.patience
+        while begun is not None and quota.unsettled(begun, terms.clock()):
+            if tenant in self._ledgers:
+                await self._ledgers[tenant].settle()
+            if terms.pace() > until:
+                break
+            await asyncio.sleep(_POLL)
+            found = await self._accounts.read(tenant)
+            begun = found[0] if found else None
+        listing = await self._accounts.change(
+            tenant, lambda account: quota.begin_list(account, nonce, terms.clock(), terms.margin)
+        )
+        if listing is None:
+            self.counts["again"] += 1
+            return None
+        tallied = await Tally(self._store).of(tenant)
+        before = 0
+
+        def end(account: Account) -> Account | None:
+            nonlocal before
+            before = account.total.bytes
+            return quota.end_count(account, nonce, tallied.amounts, tallied.physical, terms.clock())
+
+        ended = await self._accounts.change(tenant, end)
+        if ended is None:
+            self.counts["again"] += 1
+            return None
+        drift = ended.total.bytes - before if listing.counted is not None else 0
+        self.counts["ok"] += 1
+        self.drift += abs(drift)
+        return Counted(ended, drift)
+
+    async def count_due(self) -> int:
+        """Count every project that is due; return how many. Of several processes, one does."""
+        done = 0
+        async for key in every_key(self._store, keys.QUOTAS):
+            tenant = keys.last_segment(key)
+            try:
+                found = await self._accounts.read(tenant)
+                if found is None or not self._is_due(found[0]):
+                    continue
+                async with self._coordinator.hold(f"quota-count/{tenant}"):
+                    found = await self._accounts.read(tenant)
+                    if found is not None and self._is_due(found[0]):
+                        done += await self.count(tenant) is not None
+            except LeaseHeld:
+                continue
+            except FAILURES as error:
+                self.counts["failed"] += 1
+                _log.warning("project %s could not be counted, it will be: %s", tenant, error)
+        return done
+
+    async def run(self) -> None:
+        """Settle what is stored, and renew shares, for ever. What fails is done again."""
+        while True:
+            await asyncio.sleep(self._terms.settle)
+            await self.settle()
+
+    async def settle(self, *, close: bool = False) -> None:
+        """Settle what this process has stored; to ``close``, give back all that it holds."""
+        ledgers = list(self._ledgers.items())
+        results = await asyncio.gather(
+            *(ledger.settle(close=close) for _, ledger in ledgers), return_exceptions=True
+        )
+        for (tenant, ledger), result in zip(ledgers, results, strict=True):
+            if isinstance(result, Exception):
+                _log.warning("the account of project %s can't be settled: %s", tenant, result)
+            elif ledger.idle:
+                self._ledgers.pop(tenant, None)
+
+    def _ledger(self, tenant: str) -> Ledger:
+        ledger = self._ledgers.get(tenant)
+        if ledger is None:
+            ledger = Ledger(self._accounts, tenant, self._terms, self._tell)
+            self._ledgers[tenant] = ledger
+        return ledger
+
+    def _tell(self, outcome: str) -> None:
+        self.swaps[outcome] += 1
+
+    async def _is_limited(self, tenant: str) -> bool:
+        async def load() -> bool:
+            try:
+                await self._store.stat(keys.quota(tenant))
+            except NotFound:
+                return False
+            return True
+
+        return await self._limited.get(_name(tenant), load)
+
+    def _is_due(self, account: Account) -> bool:
+        terms, now = self._terms, self._terms.clock()
+        if account.count is not None and now - account.count.began < terms.again:
+            return False
+        if account.counted is None:
+            return True
+        over = any(
+            share.held and share.until + terms.margin < now for share in account.shares.values()
+        )
+        since = now - account.counted
+        return over or since > terms.every or (account.due and since > terms.again)
+
+
+def version_of(account: Account | None) -> str:
+    """The version of the limits, ``""`` where there are none."""
+    return str(account.edition) if account is not None else ""
+
+
+def _name(tenant: str) -> str:
+    return f"quota/{tenant}"
