@@ -182,7 +182,10 @@ def test_of_puts_to_one_tag_through_every_replica_one_stands_and_all_manifests_s
     cluster, replicas, repo
 ):
     """C12: no 201 is a lie, and all replicas name the same winner."""
-    rivals = rivals_of(replicas[0], repo, 9)
+    base, *rivals = rivals_of(replicas[0], repo, 10)
+    put_manifest(replicas[0], repo, "latest", base).expect(201)
+    for client in replicas:  # from here on each may remember it
+        assert client.get(f"/v2/{repo}/manifests/latest").expect(200).body == base
 
     def put(client: Client, number: int) -> int:
         return put_manifest(client, repo, "latest", rivals[number]).status
