@@ -6,7 +6,7 @@ stands. What no rule allows is denied.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -79,10 +79,12 @@ class Allow:
 
     ``place`` is where the repository is kept, or the root of the project; empty where neither was
     named. ``tenant`` is the project, ``None`` where there is none, or where projects are not used.
+    ``role`` is the caller's in it.
     """
 
     place: Place = Place()  # noqa: RUF009 -- a constant
     tenant: Tenant | None = None
+    role: Role | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ def judge(
     if action.verb in rights:
         beyond = limit(identity, action, action.verb, access)
         if beyond is None:
-            return Allow(_place(action, tenant), tenant)
+            return Allow(_place(action, tenant), tenant, access.role)
         why = beyond
     visible = any(
         verb in rights and limit(identity, action, verb, access) is None

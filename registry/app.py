@@ -233,6 +233,7 @@ async def _run(
         exact=backend.exact,
         terms=terms_of(config),
         rules=TagRules(config.tags.immutable, config.tags.immutable_except),
+        projects=config.auth.mode != "open",
     )
     _watch_caches(observer.metrics, services)
     health = Health(backend.store)
@@ -313,6 +314,7 @@ def _watch_caches(metrics: Metrics, services: Services) -> None:
         "manifests": services.manifests.contents,
         "repositories": services.catalog.known,
         "tags": services.tags.records,
+        "tag-rules": services.guards.known,
         "tag-lists": services.tags.lists,
     }
     for name, cache in caches.items():

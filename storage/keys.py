@@ -29,6 +29,7 @@
     projects/<name>!                         the project: its id, who may see it
     tenants/<id>/name                        which project had the id; stays when it is removed
     tenants/<id>/members/<principal>         the principal's role in it
+    tenants/<id>/tag-rules                   which of its tags stay what they are
     tenants/<id>/robots/<robot>              a robot account of it
     quotas/<id>                              what the project may hold, and the account of it
     tenants/<id>/shares/<target id>/<repository>!   the repository is shared with another project;
@@ -290,6 +291,11 @@ def tenant_name(tenant: str) -> str:
 def tenant(tenant: str) -> str:
     """The prefix of all that is kept of a project but for its content."""
     return f"tenants/{tenant}/"
+
+
+def tag_rules(tenant: str) -> str:
+    """Which tags of a project stay what they are."""
+    return f"tenants/{tenant}/tag-rules"
 
 
 def members(tenant: str) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 from registry.cli import audit, gc, health, scrub, serve, tokens
 from registry.cli.commands import Commands, parser
 from registry.cli.errors import Failed, UsageError
-from registry.cli.remote import accounts, content, projects, robots
+from registry.cli.remote import accounts, content, projects, robots, rules
 from registry.cli.remote.speaking import Remote
 from registry.config import ConfigError
 from registry.sockets import CannotStart
@@ -84,6 +84,7 @@ def command_line() -> argparse.ArgumentParser:
     robots.add(remote)
     accounts.add(remote)
     content.add(remote)
+    rules.add(remote)
     audit.add(commands)
     commands.command("version", "print the version", _version)
     return made

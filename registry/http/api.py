@@ -68,7 +68,7 @@ class RegistryApi:
         if isinstance(decision, Deny):
             server.trail.denied(record, identity, action, decision)
             raise server.gate.refuse(http, identity, action, decision)
-        call = Call(http, request, identity, decision.place, server, record)
+        call = Call(http, request, identity, decision.place, server, record, decision.role)
         if type(request) not in CHANGES:
             return await handler(call)
         async with server.trail.change(record, identity, decision.tenant):

@@ -10,6 +10,7 @@ from multidict import MultiMapping
 
 from auth.identity import Identity
 from auth.policy import Action, Allow, Policy, Verb
+from auth.roles import Role
 from registry.http.answer import Answer
 from registry.http.gate import Gate
 from registry.http.limits import Limits
@@ -50,6 +51,7 @@ class Call(Generic[R]):
 
     ``place`` is where the decision that allowed it says that the repository is kept. Services know
     repositories by their places, clients by their names: ``request.repository`` is for answers.
+    ``role`` is the caller's in the project.
     """
 
     http: BaseRequest
@@ -58,6 +60,7 @@ class Call(Generic[R]):
     place: Place
     server: Server
     record: RequestRecord
+    role: Role | None = None
 
     @property
     def address(self) -> str:

@@ -54,6 +54,7 @@ async def put_manifest(call: Call[PutManifest]) -> Answer:
             call.conditions(),
         ),
         call.identity.name,
+        call.role,
     )
     headers = [
         ("Location", url_for(GetManifest(asked.repository, pushed.digest, head=False))),
@@ -70,7 +71,7 @@ async def delete_manifest(call: Call[DeleteManifest]) -> Answer:
     """Delete a tag, or a manifest and its tags (end-9)."""
     asked = call.request
     await call.server.services.manifests.delete(
-        call.place, asked.reference, call.conditions(), call.identity.name
+        call.place, asked.reference, call.conditions(), call.identity.name, call.role
     )
     return Answer(202)
 

@@ -39,8 +39,11 @@ class Catalog:
 
         ``charge`` pays for it if it did not.
         """
-        if await self.knows(repository):
-            return
+        if not await self.knows(repository):
+            await self.make(repository, charge)
+
+    async def make(self, repository: Place, charge: Charge = NO_CHARGE) -> None:
+        """As ``enter``, for one of which it was just found out that it does not exist."""
         if not charge.limited:
             await self._store.put(keys.catalog(repository), b"")
             return

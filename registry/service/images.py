@@ -9,6 +9,7 @@ from registry.service.entries import Entries, mark
 from registry.service.presence import exists
 from registry.service.quotas.charges import NO_CHARGE, Charge
 from registry.service.referrers import Referrers
+from registry.service.tag_rules import Guard
 from registry.service.tags import Tags, Target
 from registry.service.terms import Terms
 from registry.spec import manifest as grammar
@@ -49,6 +50,7 @@ class Image:
     manifest: Manifest
     body: bytes
     tags: Sequence[Tag]
+    guard: Guard
     charge: Charge = NO_CHARGE
 
     def needs(self) -> list[tuple[str, bytes]]:
@@ -195,7 +197,7 @@ class Images:
             wrote = [
                 in_time
                 and await self._tags.point(
-                    repository, tag, target, by, allowed, value, change, image.charge
+                    repository, tag, target, by, allowed, value, image.guard, change, image.charge
                 )
                 for tag, allowed, value in pointings
             ]
@@ -217,8 +219,9 @@ class Images:
         Who has moved or deleted it since came later than this push.
         """
         target = image.target()
+        repository, guard, charge = image.repository, image.guard, image.charge
         wrote = await self._tags.point(
-            image.repository, tag, target, by, conditions, standing, charge=image.charge
+            repository, tag, target, by, conditions, standing, guard, charge=charge
         )
         await self._see_to(image, tag, lasts=wrote)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from auth.roles import Role
 from registry.service.blobs import Blobs
 from registry.service.catalog import Catalog
 from registry.service.collection.candidates import Candidates
@@ -19,6 +20,7 @@ from registry.service.quotas.quotas import Quotas
 from registry.service.referrers import Descriptor, Referrers, fallback_tag
 from registry.service.remembered import Remembered, stamps_of
 from registry.service.stored import StoredManifest
+from registry.service.tag_rules import Guard, Guards
 from registry.service.tags import Tags, tag_name
 from registry.service.terms import TERMS, Terms
 from registry.spec import manifest as grammar
@@ -74,6 +76,7 @@ class Manifests:
         entries: Entries,
         candidates: Candidates,
         quotas: Quotas,
+        guards: Guards,
         *,
         memory: int,
         allow_sparse: bool,
@@ -85,6 +88,7 @@ class Manifests:
         """
         self._candidates = candidates
         self._quotas = quotas
+        self._guards = guards
         self._terms = terms
         self.deleted = Deleted(store, candidates, terms)
         self._store = store
@@ -129,29 +133,36 @@ class Manifests:
             names[1], of_manifest, lambda: self._load(repository, expected)
         )
 
-    async def put(self, repository: Place, push: Push, by: str) -> Pushed:
+    async def put(self, repository: Place, push: Push, by: str, role: Role | None = None) -> Pushed:
         """Store a manifest, then point tags at it (end-7a, end-7b).
 
         Content first, names after it. ``ManifestBlobUnknown`` where the repository lacks what the
         manifest needs (a missing subject is fine); ``DigestMismatch`` where the bytes are not
-        those of the reference; ``PreconditionFailed`` as for a tag; ``Denied`` where that is
-        immutable and points elsewhere; ``QuotaExceeded`` where it does not fit into the project.
+        those of the reference; ``PreconditionFailed`` as for a tag; ``Denied`` where that points
+        elsewhere and has to stay; ``QuotaExceeded`` where it does not fit into the project.
         Repeating it is harmless.
         """
         async with self._quotas.charging(repository.tenant) as charge:
-            return await self._put(repository, push, by, charge)
+            return await self._put(repository, push, by, role, charge)
 
-    async def _put(self, repository: Place, push: Push, by: str, charge: Charge) -> Pushed:
+    async def _put(
+        self, repository: Place, push: Push, by: str, role: Role | None, charge: Charge
+    ) -> Pushed:
         manifest, digest = await self._read(push)
         tags = list(push.tags) if isinstance(push.reference, Digest) else [push.reference]
         began = self._terms.pace()
         await self._images.check_content(repository, manifest)
         if push.conditions:
             await self._check_conditions(repository, push)
-        await self._check_immutable(repository, tags, digest)
-        image = Image(repository, digest, manifest, push.body, tags, charge)
+        # At once: where rules are not remembered, they take no round of their own.
+        guard, known = await asyncio.gather(
+            self._guards.of(repository, role), self._catalog.knows(repository)
+        )
+        await self._check_movable(repository, tags, digest, guard)
+        image = Image(repository, digest, manifest, push.body, tags, guard, charge)
         await self._images.hold(image)
-        await self._catalog.enter(repository, charge)
+        if not known:
+            await self._catalog.make(repository, charge)
         if tags:
             conditions = [
                 push.conditions if tag == push.reference else Conditions() for tag in tags
@@ -163,11 +174,17 @@ class Manifests:
         return Pushed(digest, manifest.subject.digest if manifest.subject else None)
 
     async def delete(
-        self, repository: Place, reference: Reference, conditions: Conditions, by: str = ""
+        self,
+        repository: Place,
+        reference: Reference,
+        conditions: Conditions,
+        by: str = "",
+        role: Role | None = None,
     ) -> None:
         """Delete a tag, or a manifest with all its tags (end-9). ``ManifestUnknown`` if absent.
 
-        ``Denied`` for an immutable tag, and for a manifest that one points at.
+        ``Denied`` for a tag that has to stay, whoever has this role in the project asks, and for
+        a manifest that one points at.
 
         What names the manifest goes first, so that a deletion that breaks off leaves no name
         behind that leads nowhere, and can be repeated. Then the manifest goes, and the links to it
@@ -175,29 +192,30 @@ class Manifests:
         manifest later than that, finds it gone, and stores it again. Before all that it is written
         down what goes, so that it can be had back (``Deleted``), and the collector looks at it.
         """
+        guard = await self._guards.of(repository, role)
         if not isinstance(reference, Digest):
-            await self._tags.delete(repository, reference, conditions)
+            await self._tags.delete(repository, reference, conditions, guard)
             return
         if not conditions.check_write(reference):
             raise PreconditionFailed(reference)
         try:
             stored = await self._load(repository, reference)
         except ManifestUnknown:
-            if not await self._drop_tags(repository, reference, gone=True):
+            if not await self._drop_tags(repository, reference, guard, gone=True):
                 raise
             return
         manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
-        await self._check_deletable(repository, reference)
+        await self._check_deletable(repository, reference, guard)
         began = self._terms.pace()
         await self.deleted.keep(repository, stored, manifest, by)
-        await self._drop_tags(repository, reference, gone=False)
+        await self._drop_tags(repository, reference, guard, gone=False)
         async with self._coordinator.change(manifest_name(repository, reference)) as change:
             if manifest.subject is not None:
                 await self._referrers.remove(repository, manifest.subject.digest, reference)
             await self._remove(repository, reference, change)
         if self._terms.pace() - began > self._terms.patience:
             await self.deleted.note(repository, reference, manifest)
-        await self._drop_tags(repository, reference, gone=True)
+        await self._drop_tags(repository, reference, guard, gone=True)
 
     async def _remove(self, repository: Place, digest: Digest, change: Change) -> None:
         """Remove a manifest, and give back what it counted.
@@ -233,7 +251,9 @@ class Manifests:
     ) -> Sequence[Tag]:
         stored, tags = await self.deleted.find(repository, digest)
         manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
-        image = Image(repository, digest, manifest, stored.data, tags, charge)
+        # It moves no tag: the rules make no difference.
+        guard = await self._guards.of(repository, None)
+        image = Image(repository, digest, manifest, stored.data, tags, guard, charge)
         await self._images.hold(image)
         await self._catalog.enter(repository, charge)
         await self._images.store_whole(image)
@@ -299,36 +319,38 @@ class Manifests:
         if not push.conditions.check_write(current):
             raise PreconditionFailed(current)
 
-    async def _check_immutable(
-        self, repository: Place, tags: Sequence[Tag], digest: Digest
+    async def _check_movable(
+        self, repository: Place, tags: Sequence[Tag], digest: Digest, guard: Guard
     ) -> None:
-        """Refuse to move an immutable tag before anything is stored; the swap itself decides."""
-        for tag in tags:
-            if not self._tags.rules.immutable(tag):
-                continue
+        """Refuse to move a tag that has to stay before anything is stored; the swap decides."""
+        if not guard:
+            return
+        for tag in filter(guard.covers, tags):
             standing = self._tags.target(await self._tags.standing(repository, tag))
             if standing is not None and standing != digest:
-                self._tags.check_movable(tag)
+                guard.check(tag)
 
-    async def _check_deletable(self, repository: Place, digest: Digest) -> None:
-        """Refuse to delete what an immutable tag points at, before anything goes."""
-        if not self._tags.rules:
+    async def _check_deletable(self, repository: Place, digest: Digest, guard: Guard) -> None:
+        """Refuse to delete what a tag points at that has to stay, before anything goes."""
+        if not guard:
             return
         prefix = keys.tagged(repository, digest)
         async for key in every_key(self._store, prefix):
             tag = Tag(key[len(prefix) :])
-            if not self._tags.rules.immutable(tag):
+            if not guard.covers(tag):
                 continue
             if self._tags.target(await self._tags.standing(repository, tag)) == digest:
-                self._tags.check_movable(tag)
+                guard.check(tag)
 
-    async def _drop_tags(self, repository: Place, digest: Digest, *, gone: bool) -> bool:
+    async def _drop_tags(
+        self, repository: Place, digest: Digest, guard: Guard, *, gone: bool
+    ) -> bool:
         """Delete the tags that point at the manifest; return whether there were any."""
         prefix = keys.tagged(repository, digest)
         found = False
         async for key in every_key(self._store, prefix):
             tag = Tag(key[len(prefix) :])
-            found |= await self._tags.drop(repository, tag, digest, gone=gone)
+            found |= await self._tags.drop(repository, tag, digest, guard, gone=gone)
         return found
 
     async def _fallback(self, repository: Place, subject: Digest) -> Mapping[Digest, Descriptor]:

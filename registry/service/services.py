@@ -12,6 +12,7 @@ from registry.service.quotas.quotas import Quotas
 from registry.service.quotas.terms import QUOTA_TERMS, QuotaTerms
 from registry.service.redirects import Redirects
 from registry.service.referrers import Referrers
+from registry.service.tag_rules import Guards
 from registry.service.tags import Tags
 from registry.service.terms import TERMS, Terms
 from registry.service.uploads import Uploads
@@ -31,6 +32,7 @@ class Services:
     catalog: Catalog
     candidates: Candidates
     quotas: Quotas
+    guards: Guards
     terms: Terms = TERMS
     redirects: Redirects | None = None
     """Where clients may be sent to the store for large blobs."""
@@ -49,6 +51,7 @@ class Services:
         terms: Terms = TERMS,
         rules: TagRules = NO_RULES,
         limited: bool = False,
+        projects: bool = False,
         quota_terms: QuotaTerms = QUOTA_TERMS,
     ) -> Self:
         """Build them; together they remember up to ``memory`` bytes of the store.
@@ -56,7 +59,7 @@ class Services:
         ``files`` is the store itself where its content is local files, else ``None``; ``exact``
         tells whether the store deletes an object at a version in one step. ``terms`` say how long
         what nothing needs stays, ``rules`` which tags never move. ``limited``: there are projects,
-        which may have quotas.
+        which may have quotas; ``projects``: and tag rules.
         """
         quotas = Quotas(store, coordinator, enabled=limited, terms=quota_terms)
         entries, candidates = Entries(store, exact=exact), Candidates(store, terms)
@@ -64,7 +67,8 @@ class Services:
             store, files, coordinator, memory * 2 // 5, entries, candidates, terms, quotas
         )
         catalog = Catalog(store, coordinator, memory // 20)
-        tags = Tags(store, coordinator, catalog, memory // 5, quotas, exact=exact, rules=rules)
+        tags = Tags(store, coordinator, catalog, memory * 19 // 100, quotas, exact=exact)
+        guards = Guards(store, coordinator, rules, memory // 100, projects=projects)
         manifests = Manifests(
             store,
             coordinator,
@@ -75,9 +79,12 @@ class Services:
             entries,
             candidates,
             quotas,
+            guards,
             memory=memory * 7 // 20,
             allow_sparse=allow_sparse,
             terms=terms,
         )
         uploads = Uploads(store, coordinator, blobs, terms, quotas)
-        return cls(blobs, uploads, manifests, tags, catalog, candidates, quotas, terms, redirects)
+        return cls(
+            blobs, uploads, manifests, tags, catalog, candidates, quotas, guards, terms, redirects
+        )

@@ -16,13 +16,13 @@ from registry.service.quotas.charges import NO_CHARGE, Charge
 from registry.service.quotas.quotas import Quotas
 from registry.service.records import TagRecord
 from registry.service.remembered import Remembered, stamps_of
+from registry.service.tag_rules import Guard
 from registry.spec.conditions import Conditions
 from registry.spec.digest import Digest
-from registry.spec.errors import Denied, ManifestUnknown, NameUnknown, PreconditionFailed
+from registry.spec.errors import ManifestUnknown, NameUnknown, PreconditionFailed
 from registry.spec.names import Place, Tag
 from registry.spec.pagination import Page
 from registry.spec.quota import Amounts
-from registry.spec.tagrules import NO_RULES, TagRules
 from storage import keys
 from storage.coordination import Change, CoordinationUnavailable, Coordinator
 from storage.ports import AlreadyExists, NotFound, ObjectStore, Value
@@ -63,14 +63,11 @@ class Tags:
         quotas: Quotas,
         *,
         exact: bool = True,
-        rules: TagRules = NO_RULES,
     ) -> None:
         """Remember tags and lists of tags in up to ``memory`` bytes.
 
         ``exact``: whether the store deletes an object at a version in one step.
-        ``rules`` say which tags never move.
         """
-        self.rules = rules
         self._quotas = quotas
         self._store = store
         self._exact = exact
@@ -122,14 +119,6 @@ class Tags:
         except NotFound:
             return None
 
-    def check_movable(self, tag: Tag) -> None:
-        """Raise ``Denied`` if a tag of this name, once it is there, has to stay what it is."""
-        if self.rules.immutable(tag):
-            raise Denied(
-                f"the tag {tag} is immutable: push under another tag, or ask whoever runs the "
-                "registry to change tags.immutable"
-            )
-
     def target(self, standing: Value | None) -> Digest | None:
         """Where a record of ``standing`` points."""
         record = _decode(standing)
@@ -153,6 +142,7 @@ class Tags:
         by: str,
         conditions: Conditions,
         standing: Value | None,
+        guard: Guard,
         change: Change | None = None,
         charge: Charge = NO_CHARGE,
     ) -> bool:
@@ -162,7 +152,8 @@ class Tags:
         is lost and tried again. ``change`` is the one of ``changing`` that it is pointed within; by
         itself, if there is none. ``False`` if it points there already: nothing was written.
         ``PreconditionFailed`` where ``conditions`` do not hold of the tag as it is: of concurrent
-        swaps from one digest, one succeeds. ``Denied`` where it is immutable and points elsewhere.
+        swaps from one digest, one succeeds. ``Denied`` where it points elsewhere and ``guard`` says
+        that it has to stay.
         ``charge`` pays for one that was not there.
         """
         written: set[bytes] = set()
@@ -179,7 +170,7 @@ class Tags:
             if current == target.digest:
                 return False
             if current is not None:
-                self.check_movable(tag)
+                guard.check(tag)
             record = _moved(before, target, by)
             written.add(record)
             if standing is None:
@@ -194,11 +185,13 @@ class Tags:
             return await _swapped(tag, swap, change)
         return await self._change(repository, tag, swap)
 
-    async def delete(self, repository: Place, tag: Tag, conditions: Conditions) -> None:
+    async def delete(
+        self, repository: Place, tag: Tag, conditions: Conditions, guard: Guard
+    ) -> None:
         """Delete the tag (end-9); the manifest stays.
 
         ``ManifestUnknown`` if there is no such tag, ``PreconditionFailed`` as in ``point``.
-        ``Denied`` where it is immutable.
+        ``Denied`` where ``guard`` says that it has to stay.
         ``CoordinationUnavailable`` where there are conditions, and neither the store nor a lock
         can see to it that they still hold when it goes.
         """
@@ -210,7 +203,7 @@ class Tags:
                 raise PreconditionFailed(record.target if record else None)
             if record is None or standing is None:
                 raise ManifestUnknown(tag)
-            self.check_movable(tag)
+            guard.check(tag)
             if conditions:
                 self._check_exact(tag, change)
             await self._remove(repository, tag, standing, change)
@@ -218,14 +211,16 @@ class Tags:
 
         await self._change(repository, tag, swap)
 
-    async def drop(self, repository: Place, tag: Tag, target: Digest, *, gone: bool) -> bool:
+    async def drop(
+        self, repository: Place, tag: Tag, target: Digest, guard: Guard, *, gone: bool
+    ) -> bool:
         """Delete the tag if it points at ``target``, and the link to it. One that moved stays.
 
         With ``gone``, only if that manifest is gone: it may have been pushed again meanwhile.
         Return whether it was deleted. Where the tag points elsewhere its link stays too: a push
         that has written it may be about to point the tag.
         ``CoordinationUnavailable`` as in ``delete``; ``Denied`` too, but not with ``gone``: nothing
-        is left that an immutable tag could be kept for.
+        is left that a tag could be kept for.
         """
 
         async def swap(change: Change) -> bool:
@@ -236,7 +231,7 @@ class Tags:
             if gone and await exists(self._store, keys.manifest(repository, target)):
                 return False
             if not gone:
-                self.check_movable(tag)
+                guard.check(tag)
             self._check_exact(tag, change)
             await self._remove(repository, tag, standing, change)
             await self._unlink(repository, tag, target, change)

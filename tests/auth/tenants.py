@@ -43,6 +43,8 @@ BOOTSTRAP = "the secret that makes the first administrator"
 class TenantRegistry(LocalRegistry):
     """Serves with `auth.mode = "projects"`. What administrators do is done by the services."""
 
+    projects = True
+
     def __init__(self, kind: Kind, data: Path | None = None, **options: Any) -> None:
         self._settings = options.pop("settings", {})
         self._files = options.pop("files", ())

@@ -36,6 +36,8 @@ EXAMPLES = {
     "robot.put": ("/projects/{p}/robots/none", {"role": "owner"}),
     "robot.rotate": ("/projects/{p}/robots/none/secrets", {}),
     "robot.remove": ("/projects/{p}/robots/none", None),
+    "tag-rules.get": ("/projects/{p}/tag-rules", None),
+    "tag-rules.put": ("/projects/{p}/tag-rules", {"rules": []}),
     "repository.list": ("/projects/{p}/repositories", None),
     "repository.tags": ("/repositories/{p}:app/tags", None),
     "tag.get": ("/repositories/{p}:app/tags/v1", None),
@@ -224,7 +226,7 @@ def target_of(path: str, verb: Verb) -> str:
 @pytest.mark.parametrize("where", PROJECTS)
 def test_matrix(registry, callers, name, where):
     api = Api(registry, callers[name])
-    removes = {"project.remove", "project.change", "member.remove", "tag.delete"}
+    removes = {"project.remove", "project.change", "member.remove", "tag.delete", "tag-rules.put"}
     for route in ROUTES:
         path, body = EXAMPLES[route.action]
         path = path.replace("{p}", PROJECTS[where])

@@ -160,6 +160,34 @@ def test_shares_and_content(moorage, registry):
                  user="ann"))  # fmt: skip
 
 
+def test_tag_rules(moorage, registry):
+    done(moorage("project", "create", "ruled", "--owner", "user:ann"))
+    done(moorage("member", "add", "ruled", "user:bob", "maintainer", user="ann"))
+    with registry.caller(basic("ann")) as caller:
+        push_image(caller, "ruled/app", 1, "v1")
+    assert "(nothing)" in done(moorage("tag-rules", "show", "ruled", user="bob")).stderr
+    done(moorage("tag-rules", "set", "ruled", "releases", "v*", "--except", "*-rc*", user="ann"))
+    done(moorage("tag-rules", "set", "ruled", "live", "ruled/app:live", "--changed-by", "owner",
+                 "--json", user="ann"))  # fmt: skip
+    listed = json.loads(done(moorage("tag-rules", "show", "ruled", "--json", user="bob")).stdout)
+    assert [
+        (each["name"], each["tags"], each["exceptions"], each["changed_by"]) for each in listed
+    ] == [
+        ("releases", ["v*"], ["*-rc*"], "nobody"),
+        ("live", ["ruled/app:live"], [], "owner"),
+    ]
+    refused = done(moorage("tag", "delete", "ruled/app", "v1", user="bob"), 1).stderr
+    assert "the tag v1 of ruled/app is immutable by the rule 'releases'" in refused
+    assert "ask an owner of ruled" in refused
+    assert "owner" in done(moorage("tag-rules", "set", "ruled", "x", "*", user="bob"), 1).stderr
+    wrong = done(moorage("tag-rules", "set", "ruled", "x", "other/app:*", user="ann"), 1).stderr
+    assert "of no repository of ruled" in wrong
+    done(moorage("tag-rules", "set", "ruled", "releases", "w*", user="ann"))
+    done(moorage("tag", "delete", "ruled/app", "v1", user="bob"))
+    done(moorage("tag-rules", "remove", "ruled", "releases", user="ann"))
+    assert "no tag rule" in done(moorage("tag-rules", "remove", "ruled", "x", user="ann"), 2).stderr
+
+
 def test_secrets_come_by_every_way_but_the_command_line(moorage):
     given = moorage("whoami", "--password-stdin", stdin=PASSWORD + "\n", MOORAGE_TOKEN_FILE=None)
     assert "user:adm" in done(given).stdout

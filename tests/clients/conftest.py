@@ -75,6 +75,12 @@ def image(contents) -> Layout:
 
 
 @pytest.fixture(scope="session")
+def other_image(contents) -> Layout:
+    """An image of one small layer that is none of the other's."""
+    return LayoutWriter(contents / "other-image", seed=3).image([MIB])
+
+
+@pytest.fixture(scope="session")
 def index(contents) -> Layout:
     """An index of two platforms with a layer each."""
     return LayoutWriter(contents / "index", seed=2).index([MIB])

@@ -223,6 +223,22 @@ def test_a_robot_account_pulls_and_does_not_push(client, registry, image):
     assert said(client.run, *client.push_arguments(image, other))
 
 
+@pytest.mark.parametrize("client", ["docker", "crane", "skopeo"], indirect=True)
+def test_a_tag_rule_is_told_by_the_client_that_it_refuses(client, registry, image, other_image):
+    name = f"{registry.address}/demo/ruled-{client.name}:v1"
+    client.login("alice", PASSWORD)
+    client.push(image, name)
+    rules = {"rules": [{"name": "releases", "tags": ["demo/ruled-*:v*"]}]}
+    body, head = json.dumps(rules).encode(), {"Content-Type": "application/json"}
+    assert registry.ask("PUT", "/api/v1/projects/demo/tag-rules", "alice", body, head)[0] == 200
+    client.load(other_image, name)
+    refused = said(client.run, *client.push_arguments(other_image, name))
+    assert "is immutable by the rule 'releases' of the project demo" in refused
+    client.load(image, name)
+    client.push(image, name)
+    assert client.pull(name, image.layers) == image.layers
+
+
 @pytest.mark.parametrize("client", ["docker"], indirect=True)
 def test_docker_keeps_a_refresh_token_and_no_password(client, registry, image):
     client.login("alice", PASSWORD)

@@ -70,6 +70,9 @@ class LocalRegistry:
     `secure_address`.
     """
 
+    projects = False
+    """Whether there are projects, which may have rules of their own."""
+
     def __init__(
         self,
         kind: Kind,
@@ -143,6 +146,7 @@ class LocalRegistry:
             allow_sparse=self._allow_sparse,
             redirects=self._redirects(store) if self._redirects else None,
             exact=self.kind != "s3" or store.honours.delete,
+            projects=self.projects,
         )
         rooms = await self._rooms(services, coordinator)
         endpoint = Endpoint([Health(self.store), *rooms], self.observed)

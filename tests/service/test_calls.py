@@ -64,9 +64,13 @@ class Client:
         self.store = Rounds()
         self.services = self.process()
 
-    def process(self, coordinator: Coordinator | None = None) -> Services:
+    def process(
+        self, coordinator: Coordinator | None = None, *, projects: bool = False
+    ) -> Services:
         coordinator = coordinator or InProcessCoordinator()
-        return Services.over(self.store, coordinator, files=None, memory=1024 * 1024)
+        return Services.over(
+            self.store, coordinator, files=None, memory=1024 * 1024, projects=projects
+        )
 
     async def prepare(self) -> None:
         """Everything is there, and this process knows nothing of it; the sessions' key is read."""
@@ -214,6 +218,20 @@ async def test_what_was_asked_once_is_not_asked_again():
     for _ in range(2):
         found = [await client.asked(each) for each in (client.get(), client.read(SMALL))]
     assert found == [[], []]
+
+
+async def test_rules_of_a_project_take_a_call_once_and_no_round():
+    """What a process does not know of them yet it asks for beside the catalog's entry."""
+    client = Client()
+    await client.prepare()
+    client.services = client.process(projects=True)
+    pushes = [await client.asked(client.put(body, Tag("v2"))) for body in (NEXT, ARTIFACT)]
+    first, second = TABLE["push a manifest to a new tag"][1], pushes[1]
+    assert pushes[0] == [
+        each.replace("stat catalog", "get tenants + stat catalog") for each in first
+    ]
+    assert not any("tenants" in each for each in second)
+    assert await client.asked(client.delete(Tag("v2"))) == TABLE["delete a tag"][1]
 
 
 class Asked(InProcessCoordinator):

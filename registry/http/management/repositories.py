@@ -28,6 +28,7 @@ from registry.service.sizes import content_size
 from registry.spec.conditions import Conditions, EntityTags
 from registry.spec.digest import Digest
 from registry.spec.errors import (
+    Denied,
     DigestInvalid,
     DigestUnsupported,
     ManifestBlobUnknown,
@@ -103,7 +104,13 @@ async def delete_tag(call: Call[OfTag, None]) -> Reply:
     """Delete a tag; what it points at stays."""
     version = call.version()
     match = None if version is None else EntityTags(strong=(f'"{version}"',))
-    await call.managed.services.manifests.delete(call.place, call.input.tag, Conditions(match))
+    await call.managed.services.manifests.delete(
+        call.place,
+        call.input.tag,
+        Conditions(match),
+        call.identity.name,
+        call.allowed.role,
+    )
     asked = call.input
     call.managed.trail.did(
         Happening.TAG_DELETED, call.allowed.tenant, repository=asked.repository, subject=asked.tag
@@ -204,7 +211,7 @@ ROUTES = (
         OfTag,
         statuses=(204,),
         conditional=True,
-        refusals=(ManifestUnknown, PreconditionFailed),
+        refusals=(ManifestUnknown, PreconditionFailed, Denied),
     ),
     Route.of(
         "GET /repositories/{repository}/deleted",

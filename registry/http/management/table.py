@@ -11,6 +11,7 @@ from registry.http.management import (
     projects,
     repositories,
     robots,
+    rules,
     tokens,
 )
 from registry.http.management.route import Route
@@ -20,6 +21,7 @@ ROUTES: Final[Sequence[Route]] = (
     *projects.ROUTES,
     *members.ROUTES,
     *robots.ROUTES,
+    *rules.ROUTES,
     *repositories.ROUTES,
     *explain.ROUTES,
     *audit.ROUTES,

@@ -25,6 +25,7 @@ class EventKind(StrEnum):
     ROBOT_PUT = "robot.put"
     ROBOT_ROTATED = "robot.rotated"
     ROBOT_REMOVED = "robot.removed"
+    TAG_RULES_PUT = "tag-rules.put"
     SHARE_PUT = "share.put"
     SHARE_REMOVED = "share.removed"
     ACCOUNT_CREATED = "account.created"

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -213,15 +213,20 @@ class Projects:
 
     @asynccontextmanager
     async def changing(
-        self, tenant: Tenant, *principals: str, shares: bool = False
+        self,
+        tenant: Tenant,
+        *principals: str,
+        shares: bool = False,
+        names: Sequence[str] = (),
     ) -> AsyncIterator[None]:
         """Change what is kept of the project, alone, and while it is still that project.
 
-        ``principals`` are those whose access may change; ``shares``: other projects' too.
+        ``principals`` are those whose access may change; ``shares``: other projects' too. ``names``
+        are others that the coordinator is to know of.
         ``ProjectUnknown`` if the project has been removed meanwhile.
         """
-        names = [project_stamp(tenant.name), *map(principal_stamp, principals)]
-        async with self._coordinator.change(*names, *([ACCESS] if shares else [])):
+        concerned = [project_stamp(tenant.name), *map(principal_stamp, principals), *names]
+        async with self._coordinator.change(*concerned, *([ACCESS] if shares else [])):
             await self._find(tenant)
             yield
 

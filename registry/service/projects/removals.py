@@ -193,6 +193,7 @@ class Removals:
         await self._drop_entry(keys.catalog(root))
         await self._each(every_key(self._store, keys.cataloged(tenant.id)), self._drop_entry, meter)
         await self._each(every_key(self._store, keys.robots(tenant.id)), self._store.delete, meter)
+        await self._store.delete(keys.tag_rules(tenant.id))
 
     async def _drop_content(self, key: str) -> None:
         place, kind, rest = keys.repository_parts(key)

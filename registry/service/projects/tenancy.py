@@ -16,6 +16,7 @@ from registry.service.projects.projects import Projects
 from registry.service.projects.removals import SETTLE, Removals
 from registry.service.projects.robots import Robots
 from registry.service.projects.shares import Shares
+from registry.service.projects.tag_rules import ProjectTagRules
 from registry.service.services import Services
 from storage.coordination import Coordinator
 from storage.ports import ObjectStore
@@ -46,6 +47,7 @@ class Tenancy:
     members: Members
     robots: Robots
     shares: Shares
+    tag_rules: ProjectTagRules
     accounts: Accounts
     access_tokens: AccessTokens
     credentials: Credentials
@@ -80,6 +82,7 @@ class Tenancy:
             members,
             Robots(store, projects, events),
             Shares(store, projects, directory, events),
+            ProjectTagRules(store, projects, events),
             Accounts(store, coordinator, passwords, members, events, terms.bootstrap),
             AccessTokens(store, coordinator, events),
             Credentials(store, coordinator, directory, passwords),
