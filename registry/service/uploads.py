@@ -160,18 +160,19 @@ class Uploads:
         async with self._records.writing(session, repository.tenant) as standing:
             record = standing.record
             advance(record.state, Event.FINISH, session)
-            if chunk.length != 0:
-                check_append(record.offset, chunk.content_range, chunk.length)
-            elif record.offset == 0:
-                blob = await self._finished(repository, digest)
-                if blob is not None:
-                    return blob
             try:
+                if chunk.length != 0:
+                    check_append(record.offset, chunk.content_range, chunk.length)
+                elif record.offset == 0:
+                    blob = await self._finished(repository, digest)
+                    if blob is not None:
+                        return blob
                 return await self._close(repository, session, standing, digest, chunk)
-            except UploadUnknown:
+            except (UploadUnknown, RangeInvalid, DigestMismatch):
                 # Where others had the content first, an end that broke off has dropped this one's.
-                blob = None if chunk.length else await self._finished(repository, digest)
-                if blob is None:
+                blob = await self._finished(repository, digest)
+                # A last chunk that comes again is none of an open session: whose bytes are they?
+                if blob is None or (chunk.length != 0 and blob.data != keys.data(session)):
                     raise
                 await self._records.forget(session, standing)
                 return blob

@@ -108,6 +108,23 @@ def test_put_repeated_after_its_answer_was_lost_succeeds_again(client, repo):
     client.put(target).expect(201)
 
 
+@pytest.mark.parametrize("ranged", [False, True])
+def test_put_of_the_last_chunk_succeeds_again_and_of_another_does_not(client, repo, ranged):
+    data, half = random_bytes(repo, 200_000), 100_000
+    more = [("Content-Range", f"{half}-{len(data) - 1}")] if ranged else []
+    location = client.patch(begin(client, repo), body=data[:half]).expect(202)["Location"]
+    target = with_digest(location, digest_of(data))
+    for _ in range(3):
+        client.put(target, *more, body=data[half:]).expect(201)
+        assert content(client, repo, digest_of(data)) == data
+    client.get(location).refused(404, "BLOB_UPLOAD_UNKNOWN")
+    location = client.patch(begin(client, repo), body=data[:half]).expect(202)["Location"]
+    target = with_digest(location, digest_of(data))
+    client.put(target, *more, body=bytes(half)).refused(400, "DIGEST_INVALID")
+    client.put(target, *more, body=data[half:]).refused(404, "BLOB_UPLOAD_UNKNOWN")
+    assert content(client, repo, digest_of(data)) == data
+
+
 def test_a_session_that_was_finished_is_unknown(client, repo):
     location = begin(client, repo)
     client.put(with_digest(location, digest_of(b"x")), body=b"x").expect(201)
