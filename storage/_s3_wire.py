@@ -44,7 +44,9 @@ _BUSY_CODES: Final = frozenset(
     }
 )
 _SMALL: Final = 64 * 1024
-_STRIDE: Final = 256 * 1024
+_STRIDE: Final = 1024 * 1024
+"""Bytes of a body that are given to the connection in one step, each with a time-out of its own."""
+
 _READ_AHEAD: Final = 256 * 1024
 
 

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from registry.spec.digest import Digest, Hasher
 from storage.ports import ContentWriter
 
-BLOCK = 1024 * 1024
-"""Bytes that are hashed and written in one step. Two blocks are held at a time, no more."""
+BLOCK = 512 * 1024
+"""Bytes, at the least, that are hashed and written in one step: with what the last read brought
+beyond it, up to 1.25 MiB. Two blocks are held at a time, no more."""
 
 _INLINE = 64 * 1024
 """A body of at most this many bytes is hashed on the loop: quicker than a thread's switch."""
