@@ -197,15 +197,26 @@ class Disk:
         """A name that no other file among the temporary ones has."""
         return f"{self._token}-{next(self._count):x}"
 
-    def settle(self, key: str, name: str, source: Directory, check: Check | None) -> None:
-        """Move the file ``name`` of ``source`` to ``key``, if ``check`` does not raise."""
+    def settle(
+        self,
+        key: str,
+        name: str,
+        source: Directory,
+        check: Check | None,
+        *,
+        commit: bool = False,
+    ) -> None:
+        """Move the file ``name`` of ``source`` to ``key``, if ``check`` does not raise.
+
+        With ``commit`` that is durable when it returns.
+        """
 
         def rename(directory: int, last: str) -> None:
             os.rename(name, last, src_dir_fd=source.fd, dst_dir_fd=directory)
 
-        self._place(key, rename, check)
+        self._place(key, rename, check, commit=commit)
 
-    def _place(self, key: str, place: Place, check: Check | None) -> None:
+    def _place(self, key: str, place: Place, check: Check | None, *, commit: bool = False) -> None:
         parent, _, last = key.rpartition("/")
         for _ in range(_RETRIES):
             fd = self._directory(key, parent)
@@ -214,12 +225,17 @@ class Disk:
                     if check is not None:
                         check()
                     place(fd, last)
+                if commit:
+                    os.fsync(fd)
+                inode = os.fstat(fd).st_ino if commit else 0
             except FileNotFoundError:
                 if os.fstat(fd).st_nlink:
                     raise
                 continue  # the directory was empty, and was removed, after it was opened
             finally:
                 os.close(fd)
+            if commit:
+                self._sync_above(parent, inode)
             return
         raise Unavailable(key, "its directory comes and goes; try again")
 
@@ -236,12 +252,17 @@ class Disk:
             except (FileNotFoundError, NotADirectoryError):
                 path = _parent(path)
                 continue
-            if not path or self.ordered or self._durable.get(path) == inode:
-                return
-            if len(self._durable) > 65_536:
-                self._durable.clear()
-            self._durable[path] = inode
-            path = _parent(path)
+            break
+        self._sync_above(path, inode)
+
+    def _sync_above(self, path: str, inode: int) -> None:
+        """Make the directory ``path``, whose own names are durable, so in its parents."""
+        if not path or self.ordered or self._durable.get(path) == inode:
+            return
+        self.sync(_parent(path))
+        if len(self._durable) > 65_536:
+            self._durable.clear()
+        self._durable[path] = inode
 
     def _fsync(self, path: str) -> int:
         fd = self.objects.open(path or ".", _DIRECTORY)
@@ -272,20 +293,18 @@ class Disk:
                 def place(directory: int, name: str) -> None:
                     self._empties.place(directory, name, data)
 
-                self._place(key, place, check)
+                self._place(key, place, check, commit=commit)
             else:
-                self._fill_and_settle(key, data, check, durable=durable)
-            if commit:
-                self.sync(_parent(key))
+                self._fill_and_settle(key, data, check, durable=durable, commit=commit)
         return digest(data).hex()
 
     def _fill_and_settle(
-        self, key: str, data: bytes, check: Check | None, *, durable: bool
+        self, key: str, data: bytes, check: Check | None, *, durable: bool, commit: bool
     ) -> None:
         name = self.fresh_name()
         try:
             self._fill(name, data, durable=durable)
-            self.settle(key, name, self.temporary, check)
+            self.settle(key, name, self.temporary, check, commit=commit)
         except BaseException:
             with suppress(OSError):
                 os.unlink(name, dir_fd=self.temporary.fd)

@@ -19,6 +19,7 @@ from time import monotonic
 from typing import final
 
 from storage._files import VALUE, write_all
+from storage._libc import move_to_new
 from storage._root import Directory
 
 _SECONDS = 1.0
@@ -57,6 +58,12 @@ class Empties:
         It is durable once the directory is. ``FileNotFoundError`` where the directory is gone.
         """
         source = self._take(data)
+        try:
+            if move_to_new(self._temporary.fd, source, directory, name):
+                return
+        except OSError:
+            self._unlink(source)
+            raise
         try:
             os.rename(source, name, src_dir_fd=self._temporary.fd, dst_dir_fd=directory)
         finally:
