@@ -18,6 +18,7 @@ import msgspec
 from auth.authenticators.htpasswd import HtpasswdError
 from auth.keyring import KeysUnavailable
 from auth.keys import KeyUnusable
+from registry.accounting import accounting
 from registry.auditing import audited, lines_wanted
 from registry.backend import Backend, opened
 from registry.collecting import collecting, terms_of
@@ -236,6 +237,7 @@ async def _run(
         projects=config.auth.mode != "open",
     )
     _watch_caches(observer.metrics, services)
+    observer.metrics.quota.watch(services.quotas)
     health = Health(backend.store)
     first = process.number == 0 and not process.tokens_only
     async with (
@@ -243,6 +245,7 @@ async def _run(
         audited(config, backend.store, lines) as journal,
         admitted(config, backend, services, limits, limited, journal, purge=first) as admission,
         collecting(config, backend, services, observer.metrics.collection, journal, first=first),
+        accounting(config, services, first=first),
         scrubbing(config, backend, services.terms, observer.metrics, journal, first=first),
     ):
         if journal is not None:

@@ -10,6 +10,7 @@ from auth.chain import Unlimited
 from auth.passwords import Passwords
 from auth.policy import OpenPolicy, Policy
 from registry import logins
+from registry.accounting import limits_of
 from registry.auditing import audit_key
 from registry.backend import Backend
 from registry.config import Config
@@ -81,6 +82,7 @@ async def admitted(
             users_create=auth.users_create,
             bootstrap=auth.bootstrap_secret.reveal(),
             offline_days=auth.token.offline_days,
+            limits=limits_of(config),
         ),
         events=log_event if journal is None else journal.changed,
     )

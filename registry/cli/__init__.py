@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from registry.cli import audit, gc, health, scrub, serve, tokens
+from registry.cli import audit, gc, health, quota, scrub, serve, tokens
 from registry.cli.commands import Commands, parser
 from registry.cli.errors import Failed, UsageError
 from registry.cli.remote import accounts, content, projects, robots, rules
@@ -85,6 +85,7 @@ def command_line() -> argparse.ArgumentParser:
     accounts.add(remote)
     content.add(remote)
     rules.add(remote)
+    quota.add(commands)
     audit.add(commands)
     commands.command("version", "print the version", _version)
     return made

@@ -101,6 +101,7 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
             memory=0,
             exact=backend.exact,
             terms=terms_of(config),
+            projects=True,
         )
         told = report if options.dry_run else reporting(journal, report)
         marks = marker(backend, services, told)
@@ -117,6 +118,7 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
         done = await collector(config, backend, services, told).collect(
             look=options.dry_run, wait=60.0
         )
+        await services.quotas.settle(close=True)
     print(
         f"{done.seen} candidates seen to, {done.looks} looks, {found} findings, "
         f"{freed} bytes {'would be ' if options.dry_run else ''}freed",

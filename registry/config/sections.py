@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 from registry.config.audit import AuditConfig
 from registry.config.auth import AuthConfig
 from registry.config.collection import CollectionConfig
+from registry.config.quota import QuotaConfig
 from registry.config.scrub import ScrubConfig
 from registry.config.tags import TagsConfig
 from registry.config.values import Address, Secret
@@ -352,6 +353,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rates: RatesConfig = field(default_factory=RatesConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     collection: CollectionConfig = field(default_factory=CollectionConfig)
+    quota: QuotaConfig = field(default_factory=QuotaConfig)
     scrub: ScrubConfig = field(default_factory=ScrubConfig)
     tags: TagsConfig = field(default_factory=TagsConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)

@@ -74,6 +74,14 @@ class Call(Generic[R]):
             return _NO_CONDITIONS
         return Conditions.parse(joined(headers, hdrs.IF_MATCH), joined(headers, hdrs.IF_NONE_MATCH))
 
+    def warnings(self) -> tuple[tuple[str, str], ...]:
+        """Header lines for who has pushed into a project that is nearly full (RFC 9111 §5.5).
+
+        containers/image, buildah and others print them (spec, "Warnings").
+        """
+        text = self.server.services.quotas.warning(self.place.tenant)
+        return (("Warning", f'299 - "{text}"'),) if text else ()
+
     async def readable(self, repository: RepositoryName) -> Place | None:
         """Where another repository is kept, if the caller may pull from it, else ``None``."""
         action = Action(Verb.PULL, repository, address=self.address)

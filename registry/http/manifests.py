@@ -64,6 +64,7 @@ async def put_manifest(call: Call[PutManifest]) -> Answer:
     if pushed.subject is not None:
         headers.append(("OCI-Subject", pushed.subject))
     headers.extend(("OCI-Tag", tag) for tag in asked.tags)
+    headers.extend(call.warnings())
     return Answer(201, headers)
 
 

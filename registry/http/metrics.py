@@ -24,6 +24,7 @@ from registry.http.cells import BOUNDS, Cell
 from registry.http.collection import CollectionMetrics
 from registry.http.coordination import CoordinationMetrics
 from registry.http.observe import RequestRecord
+from registry.http.quotas import QuotaMetrics
 from registry.http.scrubs import ScrubMetrics
 
 _METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
@@ -51,6 +52,7 @@ class Metrics:
         self.coordination = CoordinationMetrics()
         self.collection = CollectionMetrics()
         self.scrub = ScrubMetrics()
+        self.quota = QuotaMetrics()
         self._closed: dict[str, int] = dict.fromkeys(("limit", "head_timeout", "malformed"), 0)
         self._reloads: dict[str, int] = dict.fromkeys(("ok", "error"), 0)
         self._caches: dict[str, Callable[[], tuple[int, int]]] = {}
@@ -138,6 +140,7 @@ class Metrics:
         yield from self.coordination.collect()
         yield from self.collection.collect()
         yield from self.scrub.collect()
+        yield from self.quota.collect()
         yield from self._collect_connections()
         yield from self._collect_caches()
         yield from self._collect_audit()

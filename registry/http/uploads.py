@@ -1,5 +1,7 @@
 """Upload sessions on the wire: end-4, end-5, end-6, end-11, end-13, end-14."""
 
+from typing import Any
+
 from aiohttp import hdrs
 from aiohttp.web import BaseRequest
 
@@ -30,12 +32,12 @@ async def start_upload(call: Call[StartUpload]) -> Answer:
     if asked.mount is not None:
         blob = await _mount(call, asked.mount)
         if blob is not None:
-            return _created(asked.repository, blob)
+            return _created(call, asked.repository, blob)
     uploads = services.uploads
     if asked.digest is not None:
         chunk = _chunk(call.http, call.server.limits)
         blob = await uploads.upload(call.place, call.identity.name, asked.digest, chunk)
-        return _created(asked.repository, blob)
+        return _created(call, asked.repository, blob)
     progress = await uploads.start(call.place, call.identity.name, asked.algorithm or "sha256")
     return _open(202, asked.repository, progress)
 
@@ -81,7 +83,7 @@ async def finish_upload(call: Call[FinishUpload]) -> Answer:
         asked.digest,
         _chunk(call.http, call.server.limits),
     )
-    return _created(asked.repository, blob)
+    return _created(call, asked.repository, blob)
 
 
 async def cancel_upload(call: Call[CancelUpload]) -> Answer:
@@ -111,11 +113,12 @@ def _open(status: int, repository: RepositoryName, progress: Progress) -> Answer
     )
 
 
-def _created(repository: RepositoryName, blob: Blob) -> Answer:
+def _created(call: Call[Any], repository: RepositoryName, blob: Blob) -> Answer:
     return Answer(
         201,
         (
             ("Location", url_for(GetBlob(repository, blob.digest, head=False))),
             ("Docker-Content-Digest", blob.digest),
+            *call.warnings(),
         ),
     )

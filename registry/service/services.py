@@ -50,7 +50,6 @@ class Services:
         exact: bool = True,
         terms: Terms = TERMS,
         rules: TagRules = NO_RULES,
-        limited: bool = False,
         projects: bool = False,
         quota_terms: QuotaTerms = QUOTA_TERMS,
     ) -> Self:
@@ -58,10 +57,10 @@ class Services:
 
         ``files`` is the store itself where its content is local files, else ``None``; ``exact``
         tells whether the store deletes an object at a version in one step. ``terms`` say how long
-        what nothing needs stays, ``rules`` which tags never move. ``limited``: there are projects,
-        which may have quotas; ``projects``: and tag rules.
+        what nothing needs stays, ``rules`` which tags never move. ``projects``: there are some,
+        which may have quotas and tag rules of their own.
         """
-        quotas = Quotas(store, coordinator, enabled=limited, terms=quota_terms)
+        quotas = Quotas(store, coordinator, enabled=projects, terms=quota_terms)
         entries, candidates = Entries(store, exact=exact), Candidates(store, terms)
         blobs = Blobs(
             store, files, coordinator, memory * 2 // 5, entries, candidates, terms, quotas

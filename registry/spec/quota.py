@@ -89,6 +89,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         return any(getattr(self, kind) is not None for kind in KINDS)
 
 
+NO_LIMITS: Final = Limits()
+
+
 class Share(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one process may still store. Until ``until`` (Unix seconds) it may begin to.
 

@@ -266,6 +266,9 @@ def test_each_change_of_the_management_api_leaves_its_event(watched):
     where = {"project": "fresh", "tenant": fresh.id, "principal": "user:ann"}
     ann.patch("/projects/fresh", {"visibility": "internal"}).expect(200)
     watched.one("project.changed", **where)
+    adm.put("/projects/fresh/quota", {"bytes": 10**9}).expect(200)
+    event = watched.one("quota.set", **(where | {"principal": "user:adm"}))
+    assert event["details"] == {"bytes": "1000000000"}
     ann.put("/projects/fresh/members/user:bob", {"role": "developer"}).expect(201)
     assert watched.one("member.put", subject="user:bob", **where)["details"] == {
         "role": "developer"

@@ -22,6 +22,8 @@ EXAMPLES = {
     "project.create": ("/projects/fresh", {"owner": "user:!"}),
     "project.change": ("/projects/{p}", {"visibility": "private"}),
     "project.remove": ("/projects/{p}", None),
+    "quota.get": ("/projects/{p}/quota", None),
+    "quota.set": ("/projects/{p}/quota", {"bytes": "many"}),
     "removal.list": ("/removals", None),
     "removal.get": ("/removals/none", None),
     "member.list": ("/projects/{p}/members", None),

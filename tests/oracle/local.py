@@ -71,7 +71,7 @@ class LocalRegistry:
     """
 
     projects = False
-    """Whether there are projects, which may have rules of their own."""
+    """Whether there are projects, which may have rules and quotas of their own."""
 
     def __init__(
         self,

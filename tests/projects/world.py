@@ -17,7 +17,7 @@ ROOT = Identity("user:root")
 """Whoever acts where it makes no difference."""
 
 PREFIXES = (
-    *("projects/", "tenants/", "accounts/", "principals/", "shared/", "removals/"),
+    *("projects/", "tenants/", "accounts/", "principals/", "shared/", "removals/", "quotas/"),
     *("repos/", "refs/", "catalog/", "uploads/", "data/", "blobs/"),
 )
 VERBS = {Verb.PULL: "pull", Verb.PUSH: "push", Verb.DELETE: "delete", Verb.LIST: "list"}

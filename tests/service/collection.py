@@ -59,7 +59,7 @@ class Registry:
             memory=1024 * 1024,
             exact=exact,
             terms=self.terms,
-            limited=limited,
+            projects=limited,
         )
 
     def over(self, store) -> "Registry":

@@ -27,7 +27,7 @@ def process(store, coordinator=None, terms: QuotaTerms = QUICK, **more) -> Servi
     """The services of one process."""
     coordinator = coordinator or InProcessCoordinator()
     return Services.over(
-        store, coordinator, files=None, memory=0, limited=True, quota_terms=terms, **more
+        store, coordinator, files=None, memory=0, projects=True, quota_terms=terms, **more
     )
 
 

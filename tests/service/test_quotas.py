@@ -243,9 +243,7 @@ async def test_where_little_is_left_a_push_is_warned(store):
     await limited(store, bytes=1000, warn_percent=80)
     services = process(store)
     await push_blob(services, b"x" * 700)
-    charge = await services.quotas.charge(PROJECT)
-    assert charge.warning() == ""
+    assert services.quotas.warning(PROJECT) == ""
     await push_blob(services, b"y" * 150)
-    await settled(services)
-    assert charge.warning() == "85% of the project's quota of 1000 B are used: 150 B left"
-    charge.close()
+    told = services.quotas.warning(PROJECT)
+    assert told == "85% of the project's quota of 1000 B are used: 150 B left"

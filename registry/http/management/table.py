@@ -9,6 +9,7 @@ from registry.http.management import (
     explain,
     members,
     projects,
+    quotas,
     repositories,
     robots,
     rules,
@@ -19,6 +20,7 @@ from registry.spec.problems import MethodUnknown, PathUnknown
 
 ROUTES: Final[Sequence[Route]] = (
     *projects.ROUTES,
+    *quotas.ROUTES,
     *members.ROUTES,
     *robots.ROUTES,
     *rules.ROUTES,

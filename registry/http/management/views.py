@@ -102,6 +102,49 @@ class ProjectChange(Terms, frozen=True, kw_only=True):
     visibility: Visibility
 
 
+Amount = Annotated[int, Meta(ge=0, le=2**62)]
+
+
+class QuotaTerms(Terms, frozen=True, kw_only=True):
+    """What a project may hold; null: any number. With no limit at all nothing is counted."""
+
+    bytes: Annotated[
+        Amount | None, Meta(description="Bytes of blobs and manifests, in each repository.")
+    ] = None
+    repositories: Amount | None = None
+    tags: Annotated[Amount | None, Meta(description="In all repositories.")] = None
+    warn_percent: Annotated[
+        int, Meta(ge=1, le=100, description="From when on pushes are warned; 100: never.")
+    ] = 90
+
+
+class AmountsView(View, frozen=True, kw_only=True):
+    """So much of each kind."""
+
+    bytes: int
+    repositories: int
+    tags: int
+
+
+class QuotaView(View, frozen=True, kw_only=True):
+    """What a project may hold, and what it holds. All is null where it has no limits."""
+
+    limits: QuotaTerms | None = None
+    used: AmountsView | None = None
+    reserved: Annotated[
+        AmountsView | None,
+        Meta(description="What pushes that are under way have taken, and perhaps a little more."),
+    ] = None
+    physical_bytes: Annotated[
+        int | None,
+        Meta(description="Bytes of content that differs, as of the last count."),
+    ] = None
+    counted: Annotated[
+        Time | None,
+        Meta(description="When that was. Null: not yet, and until then nothing is refused."),
+    ] = None
+
+
 class RemovalView(View, frozen=True, kw_only=True):
     """How far the removal of a project is: what it held is taken away in the background."""
 

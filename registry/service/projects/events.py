@@ -20,6 +20,7 @@ class EventKind(StrEnum):
     PROJECT_CHANGED = "project.changed"
     PROJECT_REMOVED = "project.removed"
     PROJECT_PURGED = "project.purged"
+    QUOTA_SET = "quota.set"
     MEMBER_PUT = "member.put"
     MEMBER_REMOVED = "member.removed"
     ROBOT_PUT = "robot.put"

@@ -20,7 +20,9 @@ from registry.service.projects.records import (
     RemovalRecord,
     TenantRecord,
 )
+from registry.service.quotas.quotas import Quotas
 from registry.spec.problems import ProjectExists, ProjectUnknown
+from registry.spec.quota import Limits
 from storage import keys
 from storage.coordination import Coordinator
 from storage.ports import AlreadyExists, ObjectStore
@@ -66,9 +68,17 @@ class Projects:
     """Creates, describes and removes projects."""
 
     def __init__(
-        self, store: ObjectStore, coordinator: Coordinator, directory: Directory, events: Events
+        self,
+        store: ObjectStore,
+        coordinator: Coordinator,
+        directory: Directory,
+        events: Events,
+        quotas: Quotas,
+        limits: Limits,
     ) -> None:
-        """Keep them in ``store``, tell ``events`` of each change."""
+        """Keep them in ``store``, tell ``events`` of each change; new ones may hold ``limits``."""
+        self._quotas = quotas
+        self._limits = limits
         self._store = store
         self._coordinator = coordinator
         self._directory = directory
@@ -96,6 +106,7 @@ class Projects:
             if standing is not None:
                 return _same(name, standing, wanted, by), False
             tenant = await self._new_tenant(name, wanted, by)
+            await self._quotas.begin(tenant, self._limits, empty=not wanted.adopt)
             now = time.time()
             if owner:
                 await self._store.put(keys.part(owner, name), b"")

@@ -33,6 +33,7 @@ from registry.service.projects.records import (
     ShareRecord,
     TenantRecord,
 )
+from registry.service.quotas.quotas import Quotas
 from registry.service.uploads import Uploads
 from registry.spec.digest import Digest
 from registry.spec.names import Place
@@ -91,6 +92,7 @@ class Removals:
         uploads: Uploads,
         events: Events,
         candidates: Candidates,
+        quotas: Quotas,
         *,
         settle: float = SETTLE,
     ) -> None:
@@ -103,6 +105,7 @@ class Removals:
         self._uploads = uploads
         self._events = events
         self._candidates = candidates
+        self._quotas = quotas
         self._settle = settle
         self._records = Records(store, RemovalRecord)
         self._tenants = Records(store, TenantRecord)
@@ -194,6 +197,7 @@ class Removals:
         await self._each(every_key(self._store, keys.cataloged(tenant.id)), self._drop_entry, meter)
         await self._each(every_key(self._store, keys.robots(tenant.id)), self._store.delete, meter)
         await self._store.delete(keys.tag_rules(tenant.id))
+        await self._quotas.forget(tenant.id)
 
     async def _drop_content(self, key: str) -> None:
         place, kind, rest = keys.repository_parts(key)

@@ -13,11 +13,13 @@ from registry.service.projects.events import Events, log_event
 from registry.service.projects.members import Members
 from registry.service.projects.offline import StoredOfflineTokens
 from registry.service.projects.projects import Projects
+from registry.service.projects.quotas import ProjectQuotas
 from registry.service.projects.removals import SETTLE, Removals
 from registry.service.projects.robots import Robots
 from registry.service.projects.shares import Shares
 from registry.service.projects.tag_rules import ProjectTagRules
 from registry.service.services import Services
+from registry.spec.quota import NO_LIMITS, Limits
 from storage.coordination import Coordinator
 from storage.ports import ObjectStore
 
@@ -28,13 +30,15 @@ class TenancyTerms:
 
     ``users_create``: every user may create projects. ``bootstrap``: the secret that makes the first
     administrator. ``offline_days``: days without use after which an offline token ends. ``settle``:
-    seconds until it is looked a last time for what is left of a removed project.
+    seconds until it is looked a last time for what is left of a removed project. ``limits``: what
+    a new project may hold.
     """
 
     users_create: bool = False
     bootstrap: str = ""
     offline_days: int = 90
     settle: float = SETTLE
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Tenancy:
     credentials: Credentials
     offline: StoredOfflineTokens
     removals: Removals
+    quotas: ProjectQuotas
 
     @classmethod
     def over(
@@ -73,7 +78,7 @@ class Tenancy:
         terms = terms or TenancyTerms()
         directory = StoredDirectory(store, coordinator, memory)
         policy = ProjectPolicy(directory, users_create=terms.users_create)
-        projects = Projects(store, coordinator, directory, events)
+        projects = Projects(store, coordinator, directory, events, services.quotas, terms.limits)
         members = Members(store, projects, events)
         return cls(
             directory,
@@ -96,6 +101,8 @@ class Tenancy:
                 services.uploads,
                 events,
                 services.candidates,
+                services.quotas,
                 settle=terms.settle,
             ),
+            ProjectQuotas(services.quotas, events),
         )

@@ -6,8 +6,7 @@ from typing import Final
 
 from registry.service.quotas.ledger import Ledger
 from registry.service.quotas.terms import QUOTA_TERMS, QuotaTerms
-from registry.spec.errors import shown_amount
-from registry.spec.quota import KINDS, NOTHING, Amounts
+from registry.spec.quota import NOTHING, Amounts
 
 STEP: Final = 16 * 1024 * 1024
 """Bytes that are reserved at a time for a body of which nobody knows how long it is."""
@@ -79,10 +78,6 @@ class Charge:
 
     def removed(self, amounts: Amounts, seen: int) -> None:
         """Something was removed, by this request and no other; ``seen`` was the round before."""
-
-    def warning(self) -> str:
-        """What the client is told where little is left; ``""`` otherwise."""
-        return ""
 
     def close(self) -> None:
         """Give back what is reserved."""
@@ -182,22 +177,6 @@ class ProjectCharge(Charge):
         """See ``Charge``."""
         if amounts:
             self._ledger.removed(amounts, seen)
-
-    def warning(self) -> str:
-        """See ``Charge``."""
-        account = self._ledger.account
-        if account is None or account.limits.warn_percent >= 100:
-            return ""
-        total = account.total
-        for kind in KINDS:
-            most, used = getattr(account.limits, kind), int(getattr(total, kind))
-            if most is not None and used * 100 >= most * account.limits.warn_percent:
-                left = shown_amount(kind, max(0, most - used), number_only=True)
-                return (
-                    f"{used * 100 // max(1, most)}% of the project's quota of "
-                    f"{shown_amount(kind, most)} are used: {left} left"
-                )
-        return ""
 
     def close(self) -> None:
         """See ``Charge``."""

@@ -239,7 +239,7 @@ class Ledger:
         Where a count has dropped the share, what was stored from it may have been listed or not.
         """
         found = await self._accounts.read(self._tenant)
-        account, version = found or (Account(quota.Limits()), "")
+        account, version = found or (Account(quota.NO_LIMITS), "")
         share = account.shares.get(self._who)
         if share is not None:
             made = self._tried.get(share.serial)

@@ -5,7 +5,7 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +18,7 @@ from registry.service.quotas.terms import QUOTA_TERMS, QuotaTerms
 from registry.service.records import Corrupt
 from registry.service.remembered import Remembered
 from registry.spec import quota
-from registry.spec.errors import QuotaExceeded
+from registry.spec.errors import QuotaExceeded, shown_amount
 from registry.spec.problems import Changed
 from registry.spec.quota import Account, Limits
 from storage import keys
@@ -94,6 +94,12 @@ class Quotas:
             return NO_CHARGE
         return ProjectCharge(self._ledger(tenant), self._terms)
 
+    def warning(self, tenant: str) -> str:
+        """What who has just pushed is told where little is left; ``""`` otherwise."""
+        ledger = self._ledgers.get(tenant)
+        account = ledger.account if ledger is not None else None
+        return warning_of(account) if account is not None else ""
+
     async def find(self, tenant: str) -> Account | None:
         """The project's account as it is now; ``None`` for one without limits."""
         if tenant in self._ledgers:
@@ -101,11 +107,12 @@ class Quotas:
         found = await self._accounts.read(tenant)
         return found[0] if found is not None else None
 
-    async def begin(self, tenant: str, limits: Limits) -> None:
-        """Give limits to a project that holds nothing yet."""
+    async def begin(self, tenant: str, limits: Limits, *, empty: bool = True) -> None:
+        """Give limits to a project that is made, unless it has some; ``empty``: holding nothing."""
         if limits:
-            account = Account(limits, counted=self._terms.clock())
-            await self._accounts.create(tenant, account)
+            counted = self._terms.clock() if empty else None
+            with suppress(AlreadyExists):
+                await self._accounts.create(tenant, Account(limits, counted=counted))
 
     async def limit(self, tenant: str, limits: Limits, version: str | None) -> Account | None:
         """Set the project's limits; without any, its account goes. Return the account.
@@ -183,6 +190,10 @@ class Quotas:
         self.drift += abs(drift)
         return Counted(ended, drift)
 
+    async def tenants(self) -> list[str]:
+        """The ids of all projects that have limits."""
+        return [keys.last_segment(key) async for key in every_key(self._store, keys.QUOTAS)]
+
     async def count_due(self) -> int:
         """Count every project that is due; return how many. Of several processes, one does."""
         done = 0
@@ -252,6 +263,22 @@ class Quotas:
         )
         since = now - account.counted
         return over or since > terms.every or (account.due and since > terms.again)
+
+
+def warning_of(account: Account) -> str:
+    """Say how little is left of the first quota of which that is worth a warning; else ``""``."""
+    if account.limits.warn_percent >= 100:
+        return ""
+    total = account.total
+    for kind in quota.KINDS:
+        most, used = getattr(account.limits, kind), int(getattr(total, kind))
+        if most is not None and used * 100 >= most * account.limits.warn_percent:
+            left = shown_amount(kind, max(0, most - used), number_only=True)
+            return (
+                f"{used * 100 // max(1, most)}% of the project's quota of "
+                f"{shown_amount(kind, most)} are used: {left} left"
+            )
+    return ""
 
 
 def version_of(account: Account | None) -> str:
