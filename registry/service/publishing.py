@@ -13,6 +13,7 @@ from registry.service.terms import Terms
 from registry.spec.digest import Digest
 from registry.spec.life import Life
 from registry.spec.names import Place
+from registry.spec.quota import Amounts
 from storage import keys
 from storage.ports import AlreadyExists, ContentStore, Items, Unavailable
 
@@ -89,10 +90,13 @@ class Publishing:
                     if not self._entries.exact:
                         await self._entries.put(references)
                         await self._store.create(key, packed)
-                    elif charge.limited:
-                        await self._store.create(key, packed, beside=references)
                     else:
-                        await self._store.create(key, packed, beside=references, then=members)
+                        # What had no pointer is no member either, so it counts.
+                        async with charge.storing(Amounts(bytes=pointer.size)) as storing:
+                            with storing.unless_there():
+                                await self._store.create(
+                                    key, packed, beside=references, then=members
+                                )
                         return pointer
                     standing = pointer
                 except AlreadyExists:

@@ -31,7 +31,8 @@ class Standing:
     """A session as the store has it: its record, and the version that the next save replaces.
 
     ``lost`` once another writer has saved it meanwhile: nothing that this one does counts any more.
-    ``tenant`` is written down with what is saved. ``charge`` pays for what is.
+    ``tenant`` is written down with what is saved. ``charge`` pays for what is. ``marked`` once this
+    request has marked it as FINISHING.
     """
 
     record: UploadRecord
@@ -39,6 +40,7 @@ class Standing:
     lost: bool = False
     tenant: str = ""
     charge: Charge = NO_CHARGE
+    marked: bool = False
 
 
 class SessionRecords:
@@ -139,11 +141,12 @@ class SessionRecords:
         pays for the blob anew: these bytes may have paid for one already.
         """
         record = standing.record
-        if not (standing.charge.limited and record.charged):
+        if standing.marked or not (standing.charge.limited and record.charged):
             return
+        standing.marked = True
         owner = secrets.token_hex(8)
         marked = msgspec.structs.replace(record, state=State.FINISHING, owner=owner)
-        await self.save(session, standing, marked, durable=True)
+        await self.save(session, standing, marked)
         if record.state is State.OPEN:
             standing.charge.adopt(record.charged)
 
@@ -156,7 +159,9 @@ class SessionRecords:
         if standing.version is None:
             return
         record, charge = standing.record, standing.charge
-        left = record.charged if record.state is State.OPEN else charge.adopted
+        left = charge.adopted
+        if record.state is State.OPEN and record.charged and not await self.stands(session):
+            left = record.charged
         if left and charge.limited:
             seen = await charge.round()
             ended = UploadRecord(state=State.COMMITTED, owner=secrets.token_hex(8))
@@ -182,7 +187,8 @@ class SessionRecords:
         seen = await charge.round() if owner else 0
         ended = UploadRecord(progress=record.progress, state=state, owner=owner)
         await self.save(session, standing, ended, durable=bool(owner))
-        if record.state is State.OPEN:
+        if owner and record.state is State.OPEN and not await self.stands(session):
+            # After a power cut a marked one may be open again; its content stands then.
             charge.removed(Amounts(bytes=record.charged), seen)
 
     async def discard(self, session: SessionId, standing: Standing) -> None:

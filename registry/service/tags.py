@@ -248,11 +248,8 @@ class Tags:
 
     async def _create(self, key: str, record: bytes, charge: Charge) -> None:
         async with charge.storing(Amounts(tags=1)) as storing:
-            try:
+            with storing.unless_there():
                 await self._store.create(key, record)
-            except AlreadyExists:
-                storing.was_there()
-                raise
 
     async def _remove(self, repository: Place, tag: Tag, standing: Value, change: Change) -> None:
         """Remove the tag at the version, and give back what it counted.

@@ -236,7 +236,7 @@ class Uploads:
                     await intake.writer()
                 await _complete(self._checkpoint(session, standing, intake))
                 raise
-            actual, size = await self._verify(session, intake, digest)
+            actual, size = await self._verify(session, standing, intake, digest)
         if actual != digest:
             state = advance(State.FINISHING, Event.MISMATCH, session)
             await self._records.abort(session, standing, state)
@@ -286,13 +286,15 @@ class Uploads:
                 raise UploadUnknown(session)
 
     async def _verify(
-        self, session: SessionId, intake: Intake, digest: Digest
+        self, session: SessionId, standing: Standing, intake: Intake, digest: Digest
     ) -> tuple[Digest, int]:
         """Finish the content if its digest is the expected one; return its digest and size."""
         actual = intake.digest()
         if actual is not None and actual.algorithm == digest.algorithm:
-            wanted = actual == digest and intake.whole is None
-            return actual, await intake.finish() if wanted else intake.offset
+            if actual != digest or intake.whole is not None:
+                return actual, intake.offset
+            await self._records.mark(session, standing)
+            return actual, await intake.finish()
         # The client names the algorithm last, and another one than was hashed: read it again.
         # Content that stood there before may be named by a digest already, and stays.
         stood = await self._records.stands(session)

@@ -12,12 +12,14 @@ import re
 import ssl
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 import trustme
 
 from conformance.server import RegistryProcess
+from registry.spec.quota import Limits
 from tests.clients.client import Crane, Oras, Regctl, Skopeo
 from tests.clients.engines import Buildah, Containerd, Docker, Podman
 from tests.fixtures.programs import require_program, require_root
@@ -45,7 +47,8 @@ class Registry:
         for pem in made.cert_chain_pems:
             pem.write_to_path(directory / "cert.pem", append=True)
         members = {"demo": {"alice": "owner", "+pull": "guest"}, "other": {"bob": "owner"}}
-        self.robots = make_projects(directory / "data", members)
+        members["small"] = {"alice": "owner"}
+        self.robots = make_projects(directory / "data", members, {"small": Limits(bytes=1000)})
         self.process = RegistryProcess(
             store="filesystem",
             data=directory / "data",
@@ -237,6 +240,24 @@ def test_a_tag_rule_is_told_by_the_client_that_it_refuses(client, registry, imag
     client.load(image, name)
     client.push(image, name)
     assert client.pull(name, image.layers) == image.layers
+
+
+def test_who_pushes_more_than_fits_is_shown_how_much_is_left(client, registry, image):
+    """At once: none tries the same again. ctr prints the status, and not what the body says.
+
+    regctl sends the blob in another way then, and prints what it is told about that.
+    """
+    name = f"{registry.address}/small/{client.name}:v1"
+    client.login("alice", PASSWORD)
+    client.load(image, name)
+    began = time.monotonic()
+    text = said(client.run, *client.push_arguments(image, name))
+    others = {"containerd": "403 Forbidden", "regctl": "http 4"}
+    expected = others.get(client.name, "quota of 1000 B has")
+    assert expected in re.sub(r"\s+", " ", text)
+    assert time.monotonic() - began < 30
+    status, _ = registry.ask("GET", "/v2/small/tags/list", "alice")
+    assert status == 404
 
 
 @pytest.mark.parametrize("client", ["docker"], indirect=True)

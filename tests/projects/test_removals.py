@@ -251,7 +251,7 @@ async def test_the_purge_goes_on_after_a_failure(world, caplog):
 def test_every_prefix_of_the_layout_is_looked_at():
     """The tests above miss nothing: what `keys` names is listed by them."""
     named = {
-        keys.PROJECTS, keys.ACCOUNTS, keys.PRINCIPALS, keys.SHARED, keys.REMOVALS, keys.CATALOG, keys.QUOTAS,
-        keys.UPLOADS, "tenants/", "repos/", "refs/", "blobs/", "data/",
+        keys.PROJECTS, keys.ACCOUNTS, keys.PRINCIPALS, keys.SHARED, keys.REMOVALS, keys.CATALOG,
+        keys.QUOTAS, keys.UPLOADS, "tenants/", "repos/", "refs/", "blobs/", "data/",
     }  # fmt: skip
     assert named == set(PREFIXES)

@@ -299,7 +299,7 @@ async def test_what_is_removed_while_it_is_counted_is_given_back_by_the_next_cou
     gate = store.gate(4, "list")
     counting = asyncio.create_task(counter.quotas.count(PROJECT))
     await gate.reached.wait()
-    await other.tags.delete(REPOSITORY, V1, Conditions())
+    await other.manifests.delete(REPOSITORY, V1, Conditions())
     await other.quotas.settle(close=True)
     gate.open()
     await counting

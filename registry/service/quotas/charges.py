@@ -1,12 +1,13 @@
 """What one request may store in its project."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from registry.service.quotas.ledger import Ledger
 from registry.service.quotas.terms import QUOTA_TERMS, QuotaTerms
 from registry.spec.quota import NOTHING, Amounts
+from storage.ports import AlreadyExists
 
 STEP: Final = 16 * 1024 * 1024
 """Bytes that are reserved at a time for a body of which nobody knows how long it is."""
@@ -23,6 +24,15 @@ class Storing:
     def was_there(self) -> None:
         """What was to be stored was there already, or another was first: nothing was written."""
         self.new = False
+
+    @contextmanager
+    def unless_there(self) -> Iterator[None]:
+        """Create something inside; that it was there is raised on."""
+        try:
+            yield
+        except AlreadyExists:
+            self.was_there()
+            raise
 
 
 class Charge:
