@@ -35,6 +35,7 @@ from registry.http.observe import RequestRecord
 from registry.http.scrape import MetricsServer
 from registry.http.tls import Certificate, TLSError
 from registry.logs import LineHandler, Sink, Writer, configure, text_wanted
+from registry.pulling import pulling
 from registry.rates import limiting
 from registry.scrubbing import scrubbing
 from registry.service.audit.journal import Journal
@@ -247,6 +248,7 @@ async def _run(
         collecting(config, backend, services, observer.metrics.collection, journal, first=first),
         accounting(config, services, first=first),
         scrubbing(config, backend, services.terms, observer.metrics, journal, first=first),
+        pulling(config, backend, services, first=first),
     ):
         if journal is not None:
             observer.metrics.watch_audit(partial(_audit_counts, journal))

@@ -17,6 +17,7 @@
     gc/scrub                                 how far the scrubber is
     gc/damaged/<repository>!/<alg>:<hex>     a manifest that was not what its digest says; a pointer
                                              that can't be read, without a repository
+    pulls/new/<id>/<time>.<random>           pulls that a process counted, not merged yet
     catalog/<repository>!                    the repository exists
     repos/<repository>!/blobs/<alg>:<hex>              the blob is a member of the repository
     repos/<repository>!/manifests/<alg>:<hex>          media type, line feed, the exact bytes
@@ -25,6 +26,7 @@
     repos/<repository>!/tags/<tag>                     where the tag points
     repos/<repository>!/tagged/<alg>:<hex>/<tag>       the tag may point at the manifest
     repos/<repository>!/referrers/<subject>/<alg>:<hex>   the referrer's descriptor
+    repos/<repository>!/pulled/<tag or digest>         how often it was pulled, and when last
 
     projects/<name>!                         the project: its id, who may see it
     tenants/<id>/name                        which project had the id; stays when it is removed
@@ -57,7 +59,7 @@ import re
 from hashlib import sha256
 
 from registry.spec.digest import Digest
-from registry.spec.names import Place, SessionId, Tag
+from registry.spec.names import Place, Reference, SessionId, Tag
 
 CATALOG = "catalog/"
 CANDIDATES = "gc/due/"
@@ -78,6 +80,8 @@ REMOVALS = "removals/"
 QUOTAS = "quotas/"
 BOOTSTRAP = "secrets/bootstrap"
 
+PULLS = "pulls/new/"
+
 AUDIT = "audit/events/"
 AUDIT_HEADS = "audit/heads/"
 
@@ -92,6 +96,7 @@ MAX_PRINCIPAL = 240
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:-]")
 _BATCH = re.compile(r"audit/events/([^/]+)/[0-9]{13}\.([0-9a-f]{16})\.([0-9]{8,})").fullmatch
+_REFERENCE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:-]{0,199}").fullmatch
 _ESCAPED = re.compile(r"(?:=[0-9A-F]{2})+")
 SIGNING_KEYS = "secrets/tokens/"
 INSTALLATION = "coordination/installation"
@@ -256,6 +261,33 @@ def tagged(repository: Place, digest: Digest) -> str:
 def referrers(repository: Place, subject: Digest) -> str:
     """The prefix of the descriptors of a subject's referrers."""
     return f"repos/{repository}!/referrers/{subject}/"
+
+
+def pulled(repository: Place, reference: Reference) -> str:
+    """How often a tag or a digest was pulled, and when last."""
+    return pulled_by_text(repository, reference)
+
+
+def pulled_by_text(repository: str, reference: str) -> str:
+    """As ``pulled``, of what records say in plain text. ``ValueError`` for what is no such key."""
+    if _REFERENCE(reference) is None:
+        raise ValueError(f"{reference!r} is neither a tag nor a digest")
+    return f"repos/{repository}!/pulled/{reference}"
+
+
+def all_pulled(repository: Place) -> str:
+    """The prefix of what is kept of pulls from a repository."""
+    return f"repos/{repository}!/pulled/"
+
+
+def pull_batch(tenant: str, milliseconds: int, number: str) -> str:
+    """Pulls from a project's repositories that a process counted up to this Unix time."""
+    return f"{PULLS}{tenant}/{milliseconds:013}.{number}"
+
+
+def pull_batch_tenant(key: str) -> str:
+    """The inverse of ``pull_batch``: the project's id."""
+    return key[len(PULLS) :].partition("/")[0]
 
 
 def last_segment(key: str) -> str:

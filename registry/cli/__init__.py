@@ -11,7 +11,7 @@ from typing import Final
 from registry.cli import audit, gc, health, quota, scrub, serve, tokens
 from registry.cli.commands import Commands, parser
 from registry.cli.errors import Failed, UsageError
-from registry.cli.remote import accounts, content, projects, robots, rules
+from registry.cli.remote import accounts, content, projects, pulls, robots, rules
 from registry.cli.remote.speaking import Remote
 from registry.config import ConfigError
 from registry.sockets import CannotStart
@@ -86,6 +86,7 @@ def command_line() -> argparse.ArgumentParser:
     content.add(remote)
     rules.add(remote)
     quota.add(commands)
+    pulls.add(remote)
     audit.add(commands)
     commands.command("version", "print the version", _version)
     return made

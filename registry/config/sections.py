@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 from registry.config.audit import AuditConfig
 from registry.config.auth import AuthConfig
 from registry.config.collection import CollectionConfig
+from registry.config.pulls import PullsConfig
 from registry.config.quota import QuotaConfig
 from registry.config.scrub import ScrubConfig
 from registry.config.tags import TagsConfig
@@ -356,6 +357,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     quota: QuotaConfig = field(default_factory=QuotaConfig)
     scrub: ScrubConfig = field(default_factory=ScrubConfig)
     tags: TagsConfig = field(default_factory=TagsConfig)
+    pulls: PullsConfig = field(default_factory=PullsConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     log: LogConfig = field(default_factory=LogConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)

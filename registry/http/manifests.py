@@ -22,7 +22,8 @@ from registry.spec.requests import (
 
 async def get_manifest(call: Call[GetManifest]) -> Answer:
     """Answer GET and HEAD of a manifest by tag or digest (end-3)."""
-    stored = await call.server.services.manifests.get(call.place, call.request.reference)
+    services, reference = call.server.services, call.request.reference
+    stored = await services.manifests.get(call.place, reference)
     headers = [
         ("Content-Type", stored.media_type),
         ("Docker-Content-Digest", stored.digest),
@@ -31,6 +32,7 @@ async def get_manifest(call: Call[GetManifest]) -> Answer:
     conditions = call.conditions()
     if not conditions.check_read(stored.digest):
         raise PreconditionFailed(stored.digest)
+    services.pulls.note(call.place, reference, stored.digest, call.identity.name)
     if conditions.not_modified(stored.digest):
         return Answer(304, headers)
     accept = joined(call.http.headers, hdrs.ACCEPT)

@@ -8,6 +8,7 @@ from registry.service.catalog import Catalog
 from registry.service.collection.candidates import Candidates
 from registry.service.entries import Entries
 from registry.service.manifests import Manifests
+from registry.service.pulls.history import PullHistory
 from registry.service.quotas.quotas import Quotas
 from registry.service.quotas.terms import QUOTA_TERMS, QuotaTerms
 from registry.service.redirects import Redirects
@@ -33,6 +34,7 @@ class Services:
     candidates: Candidates
     quotas: Quotas
     guards: Guards
+    pulls: PullHistory
     terms: Terms = TERMS
     redirects: Redirects | None = None
     """Where clients may be sent to the store for large blobs."""
@@ -84,6 +86,17 @@ class Services:
             terms=terms,
         )
         uploads = Uploads(store, coordinator, blobs, terms, quotas)
+        pulls = PullHistory(store)
         return cls(
-            blobs, uploads, manifests, tags, catalog, candidates, quotas, guards, terms, redirects
+            blobs,
+            uploads,
+            manifests,
+            tags,
+            catalog,
+            candidates,
+            quotas,
+            guards,
+            pulls,
+            terms,
+            redirects,
         )

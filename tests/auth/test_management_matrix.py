@@ -46,6 +46,7 @@ EXAMPLES = {
     "tag.delete": ("/repositories/{p}:app/tags/none", None),
     "repository.deleted": ("/repositories/{p}:app/deleted", None),
     "repository.undelete": (f"/repositories/{{p}}:app/deleted/sha256:{'0' * 64}", {}),
+    "repository.pulls": ("/projects/{p}/repositories/{p}:app/pulls", None),
     "explain": ("/projects/{p}/explain?principal=user:none", None),
     "audit.project": ("/projects/{p}/audit", None),
     "audit.registry": ("/audit", None),
@@ -219,7 +220,7 @@ def test_every_sort_of_caller_is_placed(callers):
 
 def target_of(path: str, verb: Verb) -> str:
     """What a route of a project is about."""
-    if ":app" in path:
+    if ":app" in path and not path.startswith("/projects/"):
         return "app"
     return "root" if verb is Verb.LIST else "project"
 
