@@ -46,6 +46,7 @@ from registry.service.services import Services
 from registry.service.uploads import Uploads
 from registry.spec.tagrules import TagRules
 from registry.supervisor import CANNOT_START, FAILED, OK
+from registry.telling import telling
 from registry.tenants import admitted
 from registry.version import __version__
 from storage.coordination import CoordinationUnavailable
@@ -248,6 +249,7 @@ async def _run(
         collecting(config, backend, services, observer.metrics.collection, journal, first=first),
         accounting(config, services, first=first),
         scrubbing(config, backend, services.terms, observer.metrics, journal, first=first),
+        telling(config, backend, admission.tenancy, observer.metrics.deliveries, first=first),
         pulling(config, backend, services, first=first),
     ):
         if journal is not None:

@@ -27,6 +27,7 @@ from registry.service.projects.events import log_event
 from registry.service.projects.projects import Projects
 from registry.service.projects.tenancy import Tenancy, TenancyTerms
 from registry.service.services import Services
+from registry.telling import destinations, outbox, sending
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,13 @@ async def admitted(
             bootstrap=auth.bootstrap_secret.reveal(),
             offline_days=auth.token.offline_days,
             limits=limits_of(config),
+            destinations=destinations(config),
         ),
         events=log_event if journal is None else journal.changed,
     )
     if journal is not None:
+        if config.webhooks.enabled:
+            journal.accompany_by(outbox(config, tenancy.webhooks))
         journal.place_by(partial(_id_of, tenancy.projects))
     accounts = logins.Accounts(
         tenancy.policy, tenancy.credentials, tenancy.directory.standing, tenancy.offline
@@ -102,7 +106,10 @@ async def admitted(
             purging = asyncio.create_task(tenancy.removals.run())
             stack.callback(purging.cancel)
         attempts = limiting.attempts or Unlimited()
-        managed = Managed(tenancy.policy, services, tenancy, log, attempts, trail)
+        send = None
+        if config.webhooks.enabled:
+            send = await stack.enter_async_context(sending(config))
+        managed = Managed(tenancy.policy, services, tenancy, log, attempts, trail, send)
         management = Management(managed, opened.login, limits, throttle)
         gate = LoginGate(opened.login)
         yield Admission(tenancy.policy, gate, (opened.tokens,), (management,), trail, tenancy)

@@ -17,6 +17,8 @@
     gc/scrub                                 how far the scrubber is
     gc/damaged/<repository>!/<alg>:<hex>     a manifest that was not what its digest says; a pointer
                                              that can't be read, without a repository
+    events/due/<webhook>/<time>.<random>     events that the webhook has yet to take
+    events/dead/<webhook>/<time>.<random>    events that it did not take
     pulls/new/<id>/<time>.<random>           pulls that a process counted, not merged yet
     catalog/<repository>!                    the repository exists
     repos/<repository>!/blobs/<alg>:<hex>              the blob is a member of the repository
@@ -34,6 +36,7 @@
     tenants/<id>/tag-rules                   which of its tags stay what they are
     tenants/<id>/robots/<robot>              a robot account of it
     quotas/<id>                              what the project may hold, and the account of it
+    tenants/<id>/webhooks/<name>             a webhook; ``_`` for the id: of the registry as a whole
     tenants/<id>/shares/<target id>/<repository>!   the repository is shared with another project;
                                                     ``=`` instead: all of them are
     accounts/<principal>                     what is known of a caller
@@ -81,6 +84,8 @@ QUOTAS = "quotas/"
 BOOTSTRAP = "secrets/bootstrap"
 
 PULLS = "pulls/new/"
+EVENTS_DUE = "events/due/"
+EVENTS_DEAD = "events/dead/"
 
 AUDIT = "audit/events/"
 AUDIT_HEADS = "audit/heads/"
@@ -97,6 +102,7 @@ MAX_PRINCIPAL = 240
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:-]")
 _BATCH = re.compile(r"audit/events/([^/]+)/[0-9]{13}\.([0-9a-f]{16})\.([0-9]{8,})").fullmatch
 _REFERENCE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:-]{0,199}").fullmatch
+_EVENT = re.compile(r"[0-9]{13}\.[0-9a-f]{16}", re.ASCII).fullmatch
 _ESCAPED = re.compile(r"(?:=[0-9A-F]{2})+")
 SIGNING_KEYS = "secrets/tokens/"
 INSTALLATION = "coordination/installation"
@@ -348,6 +354,42 @@ def robots(tenant: str) -> str:
 def robot(tenant: str, name: str) -> str:
     """A robot account."""
     return f"tenants/{tenant}/robots/{name}"
+
+
+def webhooks(tenant: str) -> str:
+    """The prefix of a project's webhooks, ``""``: those of the registry as a whole."""
+    return f"tenants/{tenant or '_'}/webhooks/"
+
+
+def webhook(tenant: str, name: str) -> str:
+    """A webhook."""
+    return f"{webhooks(tenant)}{name}"
+
+
+def events_due(webhook: str) -> str:
+    """The prefix of what a webhook has yet to take, by its id."""
+    return f"{EVENTS_DUE}{webhook}/"
+
+
+def events_due_behind(webhook: str) -> str:
+    """What sorts behind all of that, and before what any other webhook has yet to take."""
+    return f"{EVENTS_DUE}{webhook}0"
+
+
+def events_dead(webhook: str) -> str:
+    """The prefix of what a webhook did not take."""
+    return f"{EVENTS_DEAD}{webhook}/"
+
+
+def event_parts(key: str) -> tuple[str, int]:
+    """Split a key of either: the webhook's id, and the time in milliseconds of Unix time."""
+    _, _, webhook, number = key.split("/")
+    return webhook, int(number.partition(".")[0])
+
+
+def is_event_number(text: str) -> bool:
+    """Whether it can be the last part of such a key."""
+    return _EVENT(text) is not None
 
 
 def shares(tenant: str, target: str = "") -> str:

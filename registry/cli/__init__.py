@@ -11,7 +11,7 @@ from typing import Final
 from registry.cli import audit, gc, health, quota, scrub, serve, tokens
 from registry.cli.commands import Commands, parser
 from registry.cli.errors import Failed, UsageError
-from registry.cli.remote import accounts, content, projects, pulls, robots, rules
+from registry.cli.remote import accounts, content, projects, pulls, robots, rules, webhooks
 from registry.cli.remote.speaking import Remote
 from registry.config import ConfigError
 from registry.sockets import CannotStart
@@ -82,6 +82,7 @@ def command_line() -> argparse.ArgumentParser:
     remote = Remote(commands)
     projects.add(remote)
     robots.add(remote)
+    webhooks.add(remote)
     accounts.add(remote)
     content.add(remote)
     rules.add(remote)

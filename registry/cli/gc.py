@@ -75,6 +75,7 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
     from registry.collecting import collector, marker, reporting, terms_of  # noqa: PLC0415
     from registry.http.metrics import Metrics  # noqa: PLC0415
     from registry.service.services import Services  # noqa: PLC0415
+    from registry.telling import outbox, subscriptions  # noqa: PLC0415
     from registry.version import __version__  # noqa: PLC0415
 
     freed, found = 0, 0
@@ -89,6 +90,8 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
         opened(config, Metrics(version=__version__)) as backend,
         audited(config, backend.store) as journal,
     ):
+        if journal is not None and config.webhooks.enabled:
+            journal.accompany_by(outbox(config, subscriptions(config, backend)))
         if not backend.conditional:
             raise Failed(
                 "this store does not judge between two writers, so nothing but the one process "

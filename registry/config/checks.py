@@ -24,6 +24,11 @@ def check(config: Config) -> None:
             ip_network(network)
     except ValueError as problem:
         raise error("server.trusted_proxies", str(problem)) from None
+    try:
+        for network in config.webhooks.allow_networks:
+            ip_network(network)
+    except ValueError as problem:
+        raise error("webhooks.allow_networks", str(problem)) from None
     check_redis(config)
     check_auth(config)
 

@@ -16,6 +16,7 @@ from registry.config.quota import QuotaConfig
 from registry.config.scrub import ScrubConfig
 from registry.config.tags import TagsConfig
 from registry.config.values import Address, Secret
+from registry.config.webhooks import WebhooksConfig
 from storage.ports import MAX_VALUE
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -358,6 +359,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     scrub: ScrubConfig = field(default_factory=ScrubConfig)
     tags: TagsConfig = field(default_factory=TagsConfig)
     pulls: PullsConfig = field(default_factory=PullsConfig)
+    webhooks: WebhooksConfig = field(default_factory=WebhooksConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     log: LogConfig = field(default_factory=LogConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)

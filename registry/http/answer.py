@@ -6,7 +6,7 @@ interface (``AbstractStreamWriter.write``), and take over what ``Response`` woul
 ``Date``, ``Connection``, no body for HEAD, no line break in a header.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from email.utils import formatdate
 from http import HTTPStatus
@@ -39,6 +39,9 @@ class Answer(StreamResponse):
         super().__init__(status=status)
         self.body = body
         self._lines = headers
+        self.told: Mapping[str, object] = {}
+        """What the audit log is told of it, beside what the request says."""
+
         self._size = len(body) if length is None else length
 
     def header(self, name: str) -> str:

@@ -46,12 +46,13 @@ async def put_manifest(call: Call[PutManifest]) -> Answer:
     """Store a manifest and point tags at it (end-7)."""
     asked = call.request
     http = call.http
+    body = await manifest(http, call.server.limits)
     pushed = await call.server.services.manifests.put(
         call.place,
         Push(
             asked.reference,
             asked.tags,
-            await manifest(http, call.server.limits),
+            body,
             http.headers.get(hdrs.CONTENT_TYPE),
             call.conditions(),
         ),
@@ -67,7 +68,9 @@ async def put_manifest(call: Call[PutManifest]) -> Answer:
         headers.append(("OCI-Subject", pushed.subject))
     headers.extend(("OCI-Tag", tag) for tag in asked.tags)
     headers.extend(call.warnings())
-    return Answer(201, headers)
+    answer = Answer(201, headers)
+    answer.told = {"media_type": pushed.media_type, "size": len(body)}
+    return answer
 
 
 async def delete_manifest(call: Call[DeleteManifest]) -> Answer:

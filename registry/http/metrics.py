@@ -23,6 +23,7 @@ from prometheus_client.core import (
 from registry.http.cells import BOUNDS, Cell
 from registry.http.collection import CollectionMetrics
 from registry.http.coordination import CoordinationMetrics
+from registry.http.deliveries import DeliveryMetrics
 from registry.http.observe import RequestRecord
 from registry.http.quotas import QuotaMetrics
 from registry.http.scrubs import ScrubMetrics
@@ -51,6 +52,7 @@ class Metrics:
         self._s3_honours: dict[str, bool] = {}
         self.coordination = CoordinationMetrics()
         self.collection = CollectionMetrics()
+        self.deliveries = DeliveryMetrics()
         self.scrub = ScrubMetrics()
         self.quota = QuotaMetrics()
         self._closed: dict[str, int] = dict.fromkeys(("limit", "head_timeout", "malformed"), 0)
@@ -139,6 +141,7 @@ class Metrics:
         yield from self._collect_s3()
         yield from self.coordination.collect()
         yield from self.collection.collect()
+        yield from self.deliveries.collect()
         yield from self.scrub.collect()
         yield from self.quota.collect()
         yield from self._collect_connections()

@@ -215,10 +215,10 @@ def _sibling(request: spec.StartUpload) -> RepositoryName | None:
 
 def _put_manifest(request: spec.PutManifest, answer: Answer) -> Iterable[Change]:
     digest = answer.header("Docker-Content-Digest")
-    yield Happening.MANIFEST_PUSHED, digest, {}
+    yield Happening.MANIFEST_PUSHED, digest, {**answer.told}
     named = () if isinstance(request.reference, Digest) else (request.reference,)
     for tag in (*named, *request.tags):
-        yield Happening.TAG_PUSHED, tag, {"digest": digest}
+        yield Happening.TAG_PUSHED, tag, {"digest": digest, **answer.told}
 
 
 def _delete_manifest(request: spec.DeleteManifest, _: Answer) -> Iterable[Change]:

@@ -45,9 +45,10 @@ _INLINE = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What a push made: the digest, and the subject that was processed."""
+    """What a push made: the digest, the media type, and the subject that was processed."""
 
     digest: Digest
+    media_type: str
     subject: Digest | None
 
 
@@ -171,7 +172,9 @@ class Manifests:
         else:
             await self._images.store(image, began)
         self._candidates.needed(repository, [each.digest for each in manifest.blobs])
-        return Pushed(digest, manifest.subject.digest if manifest.subject else None)
+        return Pushed(
+            digest, manifest.media_type, manifest.subject.digest if manifest.subject else None
+        )
 
     async def delete(
         self,

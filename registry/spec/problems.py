@@ -94,6 +94,26 @@ class RobotUnknown(Problem):
         super().__init__(f"the project has no robot account {name!a}")
 
 
+class WebhookUnknown(Problem):
+    """No such webhook."""
+
+    type, title, status = "webhook-unknown", "No such webhook", 404
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no webhook {name!a} here")
+
+
+class DeliveryUnknown(Problem):
+    """The webhook has no such dead letter."""
+
+    type, title, status = "delivery-unknown", "No such delivery", 404
+
+    def __init__(self, number: str) -> None:
+        super().__init__(
+            f"the webhook has no dead letter {number[:80]!a}: it may have been sent again already"
+        )
+
+
 class ShareUnknown(Problem):
     """The project has no such share."""
 

@@ -202,7 +202,8 @@ def test_a_push_and_a_deletion_leave_an_event_each(watched):
         one, two = watched.events()
         check(one, "manifest.pushed", subject=digest_of(manifest), **where)
         check(two, "tag.pushed", subject="v1", repository="demo/app", **where)
-        assert two["details"] == {"digest": digest_of(manifest)}
+        facts = {"media_type": OCI_MANIFEST, "size": str(len(manifest))}
+        assert two["details"] == {"digest": digest_of(manifest)} | facts
         kind = ("Content-Type", OCI_MANIFEST)
         reference = f"{digest_of(manifest)}?tag=a&tag=b"
         ann.put(f"/v2/demo/app/manifests/{reference}", kind, body=manifest).expect(201)

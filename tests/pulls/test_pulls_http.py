@@ -1,13 +1,11 @@
 """The pull history as clients make it and read it, through whole processes too."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 
 import pytest
 
+from registry.cli import main
 from registry.service.pulls.compactor import Compactor
 from storage import keys
 from storage.inprocess import InProcessCoordinator
@@ -108,18 +106,16 @@ def test_processes_write_down_what_they_counted_and_a_crash_loses_an_interval(re
     assert counted(server) in (40, 41)
 
 
-def test_the_command_prints_a_table(registry, tmp_path):
+def test_the_command_prints_a_table(registry, tmp_path, monkeypatch, capsys):
     secret = tmp_path / "secret"
     secret.write_text(f"ann:{PASSWORD}")
+    monkeypatch.setenv("MOORAGE_TOKEN_FILE", str(secret))
     with registry.caller(basic("ann")) as ann:
         push_image(ann, "demo/told", 3, "v1")
         ann.get("/v2/demo/told/manifests/v1").expect(200)
     pulls(registry, "ann")
-    told = subprocess.run(
-        [sys.executable, "-m", "registry", "pulls", "demo/told", "--url", f"http://{registry.address}"],
-        check=True, capture_output=True, env=os.environ | {"MOORAGE_TOKEN_FILE": str(secret)},
-    )  # fmt: skip
-    lines = told.stdout.decode().splitlines()
+    assert main(["pulls", "demo/told", "--url", f"http://{registry.address}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["REFERENCE", "COUNT", "LAST", "BY", "DIGEST"]
     assert lines[-1].split()[:2] == ["v1", "1"]
 

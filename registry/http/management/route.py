@@ -21,6 +21,7 @@ from registry.service.audit.log import AuditLog
 from registry.service.projects.kept import Leaf
 from registry.service.projects.tenancy import Tenancy
 from registry.service.services import Services
+from registry.service.webhooks.deliverer import Send
 from registry.spec.conditions import EntityTags
 from registry.spec.errors import RegistryError, TooManyRequests
 from registry.spec.names import Place, RepositoryName
@@ -48,6 +49,8 @@ class Managed:
     audit: AuditLog
     attempts: Attempts = field(default_factory=Unlimited)
     trail: Trail = field(default_factory=Trail)
+    send: Send | None = None
+    """Sends an event to a webhook; ``None`` where none is ever sent."""
 
 
 @dataclass(frozen=True, slots=True)

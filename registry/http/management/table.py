@@ -15,6 +15,7 @@ from registry.http.management import (
     robots,
     rules,
     tokens,
+    webhooks,
 )
 from registry.http.management.route import Route
 from registry.spec.problems import MethodUnknown, PathUnknown
@@ -27,6 +28,7 @@ ROUTES: Final[Sequence[Route]] = (
     *rules.ROUTES,
     *repositories.ROUTES,
     *pulls.ROUTES,
+    *webhooks.ROUTES,
     *explain.ROUTES,
     *audit.ROUTES,
     *accounts.ROUTES,

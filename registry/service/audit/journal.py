@@ -12,8 +12,8 @@ import re
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -37,6 +37,10 @@ _TENANT: Final = re.compile(r"(?:[a-z0-9][a-z0-9._-]{0,127})?", re.ASCII).fullma
 Find = Callable[[str], Awaitable[str]]
 """Returns the id of the project with this name, ``""`` if there is none. ``StorageError``."""
 
+Beside = Callable[[Sequence[tuple[str, AuditEvent]]], Awaitable[Items]]
+"""Returns what is to be written at once with events, which it gets with a number that is unique
+for each, and always the same. ``StorageError``: then it is asked again, and they wait."""
+
 _LOOKUPS: Final = 16
 _LINES: Final = 1000
 _PARTS: Final = 32
@@ -49,6 +53,8 @@ class _Batch:
     parts: Items
     head: Head
     events: int
+    told: Sequence[tuple[str, AuditEvent]] = ()
+    """For whom something else has to be written beside it, as long as that is not made."""
 
 
 class Journal:
@@ -75,11 +81,13 @@ class Journal:
         self._store = store
         self._lines = lines
         self._find: Find | None = None
+        self._beside: Beside | None = None
         self._capacity = capacity
         self._interval = interval
         self._clock = clock
         self._chain = Chain(secrets.token_hex(8), key)
-        self._waiting: deque[tuple[str, bytes, str]] = deque()  # project, line, hash
+        # project, line, hash; the event, if something is written beside it
+        self._waiting: deque[tuple[str, bytes, str, AuditEvent | None]] = deque()
         self._unplaced: deque[AuditEvent] = deque()
         self._rooms = 0
         self._untold = 0
@@ -108,6 +116,10 @@ class Journal:
         there is one; so that is looked at later, in the background.
         """
         self._find = find
+
+    def accompany_by(self, beside: Beside) -> None:
+        """Write what ``beside`` makes of events in the very step that writes the events."""
+        self._beside = beside
 
     @contextlib.contextmanager
     def room(self) -> Iterator[None]:
@@ -180,7 +192,8 @@ class Journal:
         if _TENANT(event.tenant) is None:
             raise ValueError(f"{event.tenant!r} is no project's id")
         line = self._chain.add(event)
-        self._waiting.append((event.tenant, line, self._chain.last))
+        kept = event if self._beside is not None else None
+        self._waiting.append((event.tenant, line, self._chain.last, kept))
         if self._lines is not None:
             self._lines(line + b"\n")
 
@@ -246,6 +259,11 @@ class Journal:
                 batch = self._batch
                 if batch is None:
                     return
+                if batch.told and self._beside is not None:
+                    # Once: whenever the batch is repeated, it is the very same.
+                    more = await self._beside(batch.told)
+                    batch = replace(batch, parts=[*batch.parts, *more], told=())
+                    self._batch = batch
                 head = batch.head
                 # The first time, a head that tells of nothing goes ahead: a process that ends after
                 # its first batch leaves no batch without one.
@@ -269,13 +287,16 @@ class Journal:
         if not self._waiting:
             return None
         parts: dict[str, list[bytes]] = {}
+        told: list[tuple[str, AuditEvent]] = []
         last, count = "", 0
         while self._waiting and count < _LINES:
-            tenant, line, last_hash = self._waiting[0]
+            tenant, line, last_hash, event = self._waiting[0]
             if tenant not in parts and len(parts) == _PARTS:
                 break
             parts.setdefault(tenant, []).append(line)
             last, count = last_hash, count + 1
+            if event is not None:
+                told.append((f"{self.writer}-{self._head.events + count}", event))
             self._waiting.popleft()
         now = self._clock()
         number = self._head.batches + 1
@@ -294,7 +315,7 @@ class Journal:
             )
             for tenant, lines in parts.items()
         ]
-        return _Batch(items, head, count)
+        return _Batch(items, head, count, told)
 
     def _wake(self) -> None:
         reached = self._head.events

@@ -29,6 +29,8 @@ class EventKind(StrEnum):
     TAG_RULES_PUT = "tag-rules.put"
     SHARE_PUT = "share.put"
     SHARE_REMOVED = "share.removed"
+    WEBHOOK_PUT = "webhook.put"
+    WEBHOOK_REMOVED = "webhook.removed"
     ACCOUNT_CREATED = "account.created"
     ACCOUNT_CHANGED = "account.changed"
     ACCOUNT_REMOVED = "account.removed"

@@ -95,8 +95,13 @@ class Removals:
         quotas: Quotas,
         *,
         settle: float = SETTLE,
+        last: Callable[[str], Awaitable[object]] | None = None,
     ) -> None:
-        """Ask ``policy`` before anything is purged; look once more after ``settle`` seconds."""
+        """Ask ``policy`` before anything is purged; look once more after ``settle`` seconds.
+
+        ``last`` takes away, when all else is gone, what was still to tell of that.
+        """
+        self._last = last
         self._store = store
         self._coordinator = coordinator
         self._policy = policy
@@ -266,6 +271,8 @@ class Removals:
 
     async def _end(self, tenant: Tenant, record: RemovalRecord) -> None:
         """Write down that nothing is left, then forget the tombstone. The id stays taken."""
+        if self._last is not None:
+            await self._last(tenant.id)
         kept = await self._tenants.find(keys.tenant_name(tenant.id))
         if kept is not None and kept.record.purged is None:
             ended = msgspec.structs.replace(

@@ -19,6 +19,9 @@ from registry.service.projects.robots import Robots
 from registry.service.projects.shares import Shares
 from registry.service.projects.tag_rules import ProjectTagRules
 from registry.service.services import Services
+from registry.service.webhooks.queue import DeliveryQueue
+from registry.service.webhooks.subscriptions import Subscriptions
+from registry.spec.destinations import Destinations
 from registry.spec.quota import NO_LIMITS, Limits
 from storage.coordination import Coordinator
 from storage.ports import ObjectStore
@@ -31,7 +34,7 @@ class TenancyTerms:
     ``users_create``: every user may create projects. ``bootstrap``: the secret that makes the first
     administrator. ``offline_days``: days without use after which an offline token ends. ``settle``:
     seconds until it is looked a last time for what is left of a removed project. ``limits``: what
-    a new project may hold.
+    a new project may hold. ``destinations``: where webhooks may lead.
     """
 
     users_create: bool = False
@@ -39,6 +42,7 @@ class TenancyTerms:
     offline_days: int = 90
     settle: float = SETTLE
     limits: Limits = NO_LIMITS
+    destinations: Destinations = Destinations()  # noqa: RUF009 -- a constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class Tenancy:
     offline: StoredOfflineTokens
     removals: Removals
     quotas: ProjectQuotas
+    webhooks: Subscriptions
 
     @classmethod
     def over(
@@ -80,6 +85,9 @@ class Tenancy:
         policy = ProjectPolicy(directory, users_create=terms.users_create)
         projects = Projects(store, coordinator, directory, events, services.quotas, terms.limits)
         members = Members(store, projects, events)
+        webhooks = Subscriptions(
+            store, coordinator, projects, events, DeliveryQueue(store), terms.destinations
+        )
         return cls(
             directory,
             policy,
@@ -103,6 +111,8 @@ class Tenancy:
                 services.candidates,
                 services.quotas,
                 settle=terms.settle,
+                last=webhooks.forget,
             ),
             ProjectQuotas(services.quotas, events),
+            webhooks,
         )
