@@ -28,7 +28,7 @@ from storage.memory import MemoryStore
 from storage.testing import FaultyStore
 from tests.service.content import image, push
 
-SWITCHES, SHARE = 3, 1.0 if os.environ.get("MOORAGE_INTERLEAVINGS") == "all" else 0.08
+SWITCHES, SHARE = 3, 1.0 if os.environ.get("MOORAGE_INTERLEAVINGS") == "all" else 0.04
 REPOSITORY, V1, V2 = Place("project/env"), Tag("v1"), Tag("v2")
 SUBJECT = Digest.of(b"subject")
 IMAGE, OTHER, ARTIFACT = image(), image(config=b"other"), image(subject=SUBJECT)
