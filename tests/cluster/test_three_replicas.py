@@ -33,7 +33,7 @@ from tests.oracle.wire import Client, Reply
 
 T = TypeVar("T")
 
-COUNT = int(os.environ.get("MOORAGE_HISTORY_LENGTH", "15"))
+COUNT = int(os.environ.get("MOORAGE_HISTORY_LENGTH", "10"))
 
 _numbers = itertools.count(1)
 

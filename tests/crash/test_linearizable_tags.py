@@ -18,7 +18,7 @@ from tests.oracle.tag_client import clients
 from tests.oracle.wire import Client
 
 TAGS = ["latest", "v1", "v2"]
-COUNT = int(os.environ.get("MOORAGE_HISTORY_LENGTH", "60"))
+COUNT = int(os.environ.get("MOORAGE_HISTORY_LENGTH", "45"))
 
 
 def judge(histories) -> None:
