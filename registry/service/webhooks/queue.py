@@ -128,4 +128,6 @@ class DeliveryQueue:
 
 
 def _key(prefix: str, seconds: float) -> str:
-    return f"{prefix}{max(0, round(seconds * 1000)):013}.{secrets.token_hex(8)}"
+    # Not rounded up, or what is due now would not be yet; a little more, since 0.003 is 0.00299….
+    milliseconds = max(0, int(seconds * 1000 + 0.01))
+    return f"{prefix}{milliseconds:013}.{secrets.token_hex(8)}"
