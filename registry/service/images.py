@@ -136,18 +136,18 @@ class Images:
     async def _blob_size(self, repository: Place, digest: Digest) -> int:
         return (await self._blobs.find(repository, digest)).size
 
-    async def hold(self, image: Image) -> None:
-        """Reserve what the image takes beside its blobs: repository, manifest and tags.
+    async def hold(self, image: Image, *, known: bool) -> None:
+        """Reserve what the image takes beside its blobs: manifest, tags, and the repository.
 
-        ``QuotaExceeded`` where that does not fit; then nothing of it has been stored. A push that
-        is repeated fits where there is no room.
+        ``known``: that is there. ``QuotaExceeded`` where that does not fit; then nothing of it has
+        been stored. A push that is repeated fits where there is no room.
         """
         charge = image.charge
         if not charge.limited:
             return
         size = len(image.content()[0][1])
         try:
-            await charge.hold(Amounts(size, 1, len(image.tags)), patient=False)
+            await charge.hold(Amounts(size, not known, len(image.tags)), patient=False)
         except QuotaExceeded:
             place = image.repository
             wanted = [keys.manifest(place, image.digest), keys.catalog(place)]

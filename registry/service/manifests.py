@@ -161,7 +161,7 @@ class Manifests:
         )
         await self._check_movable(repository, tags, digest, guard)
         image = Image(repository, digest, manifest, push.body, tags, guard, charge)
-        await self._images.hold(image)
+        await self._images.hold(image, known=await self._catalog.knows(repository))
         if not known:
             await self._catalog.make(repository, charge)
         if tags:
@@ -257,7 +257,7 @@ class Manifests:
         # It moves no tag: the rules make no difference.
         guard = await self._guards.of(repository, None)
         image = Image(repository, digest, manifest, stored.data, tags, guard, charge)
-        await self._images.hold(image)
+        await self._images.hold(image, known=await self._catalog.knows(repository))
         await self._catalog.enter(repository, charge)
         await self._images.store_whole(image)
         back: list[Tag] = []
