@@ -37,9 +37,11 @@ from registry.http.tls import Certificate, TLSError
 from registry.logs import LineHandler, Sink, Writer, configure, text_wanted
 from registry.pulling import pulling
 from registry.rates import limiting
+from registry.retaining import retaining
 from registry.scrubbing import scrubbing
 from registry.service.audit.journal import Journal
 from registry.service.composed import Composed
+from registry.service.history import HistoryTerms
 from registry.service.projects.tenancy import Tenancy
 from registry.service.remembered import Kept, Remembered
 from registry.service.services import Services
@@ -237,6 +239,7 @@ async def _run(
         terms=terms_of(config),
         rules=TagRules(config.tags.immutable, config.tags.immutable_except),
         projects=config.auth.mode != "open",
+        history=HistoryTerms(config.tags.history, config.tags.history_days * 86_400),
     )
     _watch_caches(observer.metrics, services)
     observer.metrics.quota.watch(services.quotas)
@@ -248,6 +251,7 @@ async def _run(
         admitted(config, backend, services, limits, limited, journal, purge=first) as admission,
         collecting(config, backend, services, observer.metrics.collection, journal, first=first),
         accounting(config, services, first=first),
+        retaining(config, backend, services, observer.metrics.collection, journal, first=first),
         scrubbing(config, backend, services.terms, observer.metrics, journal, first=first),
         telling(config, backend, admission.tenancy, observer.metrics.deliveries, first=first),
         pulling(config, backend, services, first=first),

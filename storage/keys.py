@@ -26,6 +26,7 @@
     repos/<repository>!/needed/<blob>/<alg>:<hex>      the manifest needs the blob
     repos/<repository>!/deleted/<alg>:<hex>            a manifest that was deleted, and its tags
     repos/<repository>!/tags/<tag>                     where the tag points
+    repos/<repository>!/history/<tag>                  what a tag was that was deleted
     repos/<repository>!/tagged/<alg>:<hex>/<tag>       the tag may point at the manifest
     repos/<repository>!/referrers/<subject>/<alg>:<hex>   the referrer's descriptor
     repos/<repository>!/pulled/<tag or digest>         how often it was pulled, and when last
@@ -34,6 +35,8 @@
     tenants/<id>/name                        which project had the id; stays when it is removed
     tenants/<id>/members/<principal>         the principal's role in it
     tenants/<id>/tag-rules                   which of its tags stay what they are
+    tenants/<id>/retention                   which of its tags and manifests are kept
+    retained/<id>                            the project may have retention
     tenants/<id>/robots/<robot>              a robot account of it
     quotas/<id>                              what the project may hold, and the account of it
     tenants/<id>/webhooks/<name>             a webhook; ``_`` for the id: of the registry as a whole
@@ -80,6 +83,7 @@ ACCOUNTS = "accounts/"
 PRINCIPALS = "principals/"
 SHARED = "shared/"
 REMOVALS = "removals/"
+RETAINED = "retained/"
 QUOTAS = "quotas/"
 BOOTSTRAP = "secrets/bootstrap"
 
@@ -259,6 +263,16 @@ def tag(repository: Place, name: Tag) -> str:
     return f"repos/{repository}!/tags/{name}"
 
 
+def history(repository: Place, name: Tag) -> str:
+    """What a tag was that was deleted."""
+    return f"repos/{repository}!/history/{name}"
+
+
+def histories(repository: Place) -> str:
+    """The prefix of what a repository's deleted tags were."""
+    return f"repos/{repository}!/history/"
+
+
 def tagged(repository: Place, digest: Digest) -> str:
     """The prefix of the tags that may point at a manifest."""
     return f"repos/{repository}!/tagged/{digest}/"
@@ -334,6 +348,16 @@ def tenant(tenant: str) -> str:
 def tag_rules(tenant: str) -> str:
     """Which tags of a project stay what they are."""
     return f"tenants/{tenant}/tag-rules"
+
+
+def retention(tenant: str) -> str:
+    """Which tags and manifests of a project are kept."""
+    return f"tenants/{tenant}/retention"
+
+
+def retained(tenant: str) -> str:
+    """The index entry of a project that may have retention."""
+    return f"{RETAINED}{tenant}"
 
 
 def members(tenant: str) -> str:

@@ -11,7 +11,16 @@ from typing import Final
 from registry.cli import audit, gc, health, quota, scrub, serve, tokens
 from registry.cli.commands import Commands, parser
 from registry.cli.errors import Failed, UsageError
-from registry.cli.remote import accounts, content, projects, pulls, robots, rules, webhooks
+from registry.cli.remote import (
+    accounts,
+    content,
+    projects,
+    pulls,
+    retention,
+    robots,
+    rules,
+    webhooks,
+)
 from registry.cli.remote.speaking import Remote
 from registry.config import ConfigError
 from registry.sockets import CannotStart
@@ -88,6 +97,7 @@ def command_line() -> argparse.ArgumentParser:
     rules.add(remote)
     quota.add(commands)
     pulls.add(remote)
+    retention.add(remote)
     audit.add(commands)
     commands.command("version", "print the version", _version)
     return made

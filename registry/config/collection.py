@@ -30,3 +30,7 @@ class CollectionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     concurrency: Annotated[
         int, Meta(ge=1, le=256, description="Things looked at at the same time.")
     ] = 16
+    retention_seconds: Annotated[
+        float,
+        Meta(ge=0, le=_MONTH, description="Pause between two runs of retention; 0: none run."),
+    ] = 3600.0

@@ -19,6 +19,16 @@ class CollectionMetrics:
         self._passes = dict.fromkeys(_PASSES, 0)
         self._failed = 0
         self._last = 0.0
+        self._expired = {"tag": 0, "manifest": 0}
+        self._retained = {"ok": 0, "busy": 0, "error": 0}
+
+    def expired(self, kind: str, count: int) -> None:
+        """Count tags or manifests that retention has deleted."""
+        self._expired[kind] += count
+
+    def retained(self, outcome: str) -> None:
+        """Count a run of retention: ok, busy or error."""
+        self._retained[outcome] += 1
 
     def found(self, finding: Finding) -> None:
         """Count one finding."""
@@ -56,6 +66,17 @@ class CollectionMetrics:
             "Candidates that could not be seen to, and will be.",
             self._failed,
         )
+        expired = CounterMetricFamily(
+            "moorage_retention_expired", "What retention has deleted.", labels=["kind"]
+        )
+        for name, number in self._expired.items():
+            expired.add_metric([name], number)
+        retained = CounterMetricFamily(
+            "moorage_retention_runs", "Runs of retention.", labels=["outcome"]
+        )
+        for name, number in self._retained.items():
+            retained.add_metric([name], number)
+        yield from (expired, retained)
         last = GaugeMetricFamily(
             "moorage_collection_last_pass_timestamp_seconds",
             "When a pass last ended well, in Unix seconds.",

@@ -63,7 +63,7 @@ class Deleted:
 
     async def _keep(self, repository: Place, stored: StoredManifest, by: str) -> None:
         now = self._terms.clock()
-        tags = await self._tags_of(repository, stored.digest)
+        tags = await self.tags_of(repository, stored.digest)
         record = DeletedRecord(now, now + self._terms.window, by, tuple(tags))
         await self._store.put(keys.deleted(repository, stored.digest), record.pack(stored.pack()))
 
@@ -116,7 +116,7 @@ class Deleted:
                 )
         return items, keys.last_segment(found[-1]) if len(found) == limit else ""
 
-    async def _tags_of(self, repository: Place, digest: Digest) -> list[Tag]:
+    async def tags_of(self, repository: Place, digest: Digest) -> list[Tag]:
         """The tags that lead to the manifest."""
         prefix = keys.tagged(repository, digest)
         tags = []

@@ -174,6 +174,7 @@ class Images:
         await self._write(image)
         if self._terms.pace() - began > self._terms.patience:
             await self.store_whole(image)
+        await self._check_children(image)
 
     async def store_tagged(
         self, image: Image, conditions: Sequence[Conditions], by: str, began: float
@@ -206,10 +207,27 @@ class Images:
             await self.store_whole(image)
             for tag, allowed, value in pointings:
                 await self.point(image, tag, by, allowed, value)
+            await self._check_children(image)
             return
         for tag, lasts in zip(tags, wrote, strict=True):
             if not (lasts and alone):
                 await self._see_to(image, tag, lasts=lasts)
+        await self._check_children(image)
+
+    async def _check_children(self, image: Image) -> None:
+        """Refuse an index of which retention has taken something while it was stored.
+
+        Retention looks for indexes after it has deleted, and has back what they need. This is for
+        one that it does not see: that was written later than that.
+        """
+        children = sorted({each.digest for each in image.manifest.manifests})
+        if not children or self._allow_sparse:
+            return
+        wanted = [keys.manifest(image.repository, each) for each in children]
+        there = await asyncio.gather(*(exists(self._store, key) for key in wanted))
+        missing = [each for each, found in zip(children, there, strict=True) if not found]
+        if missing:
+            raise ManifestBlobUnknown(missing)
 
     async def point(
         self, image: Image, tag: Tag, by: str, conditions: Conditions, standing: Value | None

@@ -54,13 +54,17 @@ class Pushed:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """A manifest to be stored. ``content_type`` is the header as it came."""
+    """A manifest to be stored. ``content_type`` is the header as it came.
+
+    ``algorithm`` is that of its digest where the reference is a tag.
+    """
 
     reference: Reference
     tags: Sequence[Tag]
     body: bytes
     content_type: str | None
     conditions: Conditions
+    algorithm: str = "sha256"
 
 
 class Manifests:
@@ -197,28 +201,54 @@ class Manifests:
         """
         guard = await self._guards.of(repository, role)
         if not isinstance(reference, Digest):
-            await self._tags.delete(repository, reference, conditions, guard)
+            await self._tags.delete(repository, reference, conditions, by, guard)
             return
         if not conditions.check_write(reference):
             raise PreconditionFailed(reference)
         try:
             stored = await self._load(repository, reference)
         except ManifestUnknown:
-            if not await self._drop_tags(repository, reference, guard, gone=True):
+            if not await self._drop_tags(repository, reference, by, guard, gone=True):
                 raise
             return
         manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
         await self._check_deletable(repository, reference, guard)
         began = self._terms.pace()
         await self.deleted.keep(repository, stored, manifest, by)
-        await self._drop_tags(repository, reference, guard, gone=False)
+        await self._drop_tags(repository, reference, by, guard, gone=False)
         async with self._coordinator.change(manifest_name(repository, reference)) as change:
             if manifest.subject is not None:
                 await self._referrers.remove(repository, manifest.subject.digest, reference)
             await self._remove(repository, reference, change)
         if self._terms.pace() - began > self._terms.patience:
             await self.deleted.note(repository, reference, manifest)
-        await self._drop_tags(repository, reference, guard, gone=True)
+        await self._drop_tags(repository, reference, by, guard, gone=True)
+
+    async def expire(self, repository: Place, digest: Digest, by: str) -> bool:
+        """Delete a manifest that no tag leads to; return whether it was deleted.
+
+        A push to a tag changes the manifest too. So while this is alone, none comes in between;
+        else it looks for tags once more, and stores the manifest again where there is one.
+        """
+        try:
+            stored = await self._load(repository, digest)
+        except ManifestUnknown:
+            return False
+        parsed = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
+        began = self._terms.pace()
+        await self.deleted.keep(repository, stored, parsed, by)
+        async with self._coordinator.change(manifest_name(repository, digest)) as change:
+            if await self.deleted.tags_of(repository, digest):
+                return False
+            if parsed.subject is not None:
+                await self._referrers.remove(repository, parsed.subject.digest, digest)
+            await self._remove(repository, digest, change)
+        if self._terms.pace() - began > self._terms.patience:
+            await self.deleted.note(repository, digest, parsed)
+        if change.sole() or not await self.deleted.tags_of(repository, digest):
+            return True
+        await self.undelete(repository, digest, by)
+        return False
 
     async def _remove(self, repository: Place, digest: Digest, change: Change) -> None:
         """Remove a manifest, and give back what it counted.
@@ -272,6 +302,17 @@ class Manifests:
         await self.deleted.forget(repository, digest)
         return back
 
+    async def kept(self, repository: Place, digest: Digest) -> StoredManifest:
+        """Return a manifest that is there, or that was deleted and can be had back.
+
+        ``ManifestUnknown`` for any other.
+        """
+        try:
+            return await self._find(repository, digest)
+        except ManifestUnknown:
+            stored, _ = await self.deleted.find(repository, digest)
+            return stored
+
     async def referrers_of(
         self,
         repository: Place,
@@ -298,7 +339,9 @@ class Manifests:
 
     async def _read(self, push: Push) -> tuple[Manifest, Digest]:
         def read() -> tuple[Manifest, Digest]:
-            algorithm = push.reference.algorithm if isinstance(push.reference, Digest) else "sha256"
+            algorithm = push.algorithm
+            if isinstance(push.reference, Digest):
+                algorithm = push.reference.algorithm
             digest = Digest.of(push.body, algorithm)
             if isinstance(push.reference, Digest) and push.reference != digest:
                 raise DigestMismatch(push.reference, digest)
@@ -346,14 +389,14 @@ class Manifests:
                 guard.check(tag)
 
     async def _drop_tags(
-        self, repository: Place, digest: Digest, guard: Guard, *, gone: bool
+        self, repository: Place, digest: Digest, by: str, guard: Guard, *, gone: bool
     ) -> bool:
         """Delete the tags that point at the manifest; return whether there were any."""
         prefix = keys.tagged(repository, digest)
         found = False
         async for key in every_key(self._store, prefix):
             tag = Tag(key[len(prefix) :])
-            found |= await self._tags.drop(repository, tag, digest, guard, gone=gone)
+            found |= await self._tags.drop(repository, tag, digest, by, guard, gone=gone)
         return found
 
     async def _fallback(self, repository: Place, subject: Digest) -> Mapping[Digest, Descriptor]:

@@ -69,8 +69,20 @@ class Holding(Record, frozen=True):
     nonce: str
 
 
+class TagState(msgspec.Struct, frozen=True, array_like=True):
+    """Where a tag pointed, by whom and since when (Unix seconds); no digest: it was deleted."""
+
+    digest: str
+    version: int
+    by: str
+    at: float
+
+
 class TagRecord(Record, frozen=True):
-    """Where a tag points. ``version`` counts the tag's changes and orders them; clocks don't."""
+    """Where a tag points. ``version`` counts the tag's changes and orders them; clocks don't.
+
+    ``history`` is where it pointed before, the newest first.
+    """
 
     digest: str
     media_type: str
@@ -78,6 +90,7 @@ class TagRecord(Record, frozen=True):
     version: int
     by: str
     at: float
+    history: tuple[TagState, ...] = ()
 
     @property
     def target(self) -> Digest:

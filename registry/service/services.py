@@ -1,18 +1,21 @@
 """All services of one process over one store."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from registry.service.blobs import Blobs
 from registry.service.catalog import Catalog
 from registry.service.collection.candidates import Candidates
 from registry.service.entries import Entries
+from registry.service.history import HISTORY_TERMS, HistoryTerms
 from registry.service.manifests import Manifests
 from registry.service.pulls.history import PullHistory
 from registry.service.quotas.quotas import Quotas
 from registry.service.quotas.terms import QUOTA_TERMS, QuotaTerms
 from registry.service.redirects import Redirects
 from registry.service.referrers import Referrers
+from registry.service.retention import Retainer
+from registry.service.rollbacks import Rollbacks
 from registry.service.tag_rules import Guards
 from registry.service.tags import Tags
 from registry.service.terms import TERMS, Terms
@@ -39,6 +42,13 @@ class Services:
     redirects: Redirects | None = None
     """Where clients may be sent to the store for large blobs."""
 
+    retainer: Retainer = field(kw_only=True)
+
+    @property
+    def rollbacks(self) -> Rollbacks:
+        """Points tags back at what they were."""
+        return Rollbacks(self.manifests, self.tags)
+
     @classmethod
     def over(
         cls,
@@ -53,6 +63,7 @@ class Services:
         terms: Terms = TERMS,
         rules: TagRules = NO_RULES,
         projects: bool = False,
+        history: HistoryTerms = HISTORY_TERMS,
         quota_terms: QuotaTerms = QUOTA_TERMS,
     ) -> Self:
         """Build them; together they remember up to ``memory`` bytes of the store.
@@ -60,7 +71,8 @@ class Services:
         ``files`` is the store itself where its content is local files, else ``None``; ``exact``
         tells whether the store deletes an object at a version in one step. ``terms`` say how long
         what nothing needs stays, ``rules`` which tags never move. ``projects``: there are some,
-        which may have quotas and tag rules of their own.
+        which may have quotas and tag rules of their own. ``history`` says how much is kept of what
+        tags were.
         """
         quotas = Quotas(store, coordinator, enabled=projects, terms=quota_terms)
         entries, candidates = Entries(store, exact=exact), Candidates(store, terms)
@@ -68,7 +80,9 @@ class Services:
             store, files, coordinator, memory * 2 // 5, entries, candidates, terms, quotas
         )
         catalog = Catalog(store, coordinator, memory // 20)
-        tags = Tags(store, coordinator, catalog, memory * 19 // 100, quotas, exact=exact)
+        tags = Tags(
+            store, coordinator, catalog, memory * 19 // 100, quotas, exact=exact, history=history
+        )
         guards = Guards(store, coordinator, rules, memory // 100, projects=projects)
         manifests = Manifests(
             store,
@@ -99,4 +113,5 @@ class Services:
             pulls,
             terms,
             redirects,
+            retainer=Retainer(store, manifests, tags, guards, terms),
         )

@@ -9,12 +9,15 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TypeVar
 
+import msgspec
+
 from registry.service.catalog import Catalog
+from registry.service.history import HISTORY_TERMS, Histories, HistoryTerms
 from registry.service.listing import every_key
 from registry.service.presence import exists
 from registry.service.quotas.charges import NO_CHARGE, Charge
 from registry.service.quotas.quotas import Quotas
-from registry.service.records import TagRecord
+from registry.service.records import TagRecord, TagState
 from registry.service.remembered import Remembered, stamps_of
 from registry.service.tag_rules import Guard
 from registry.spec.conditions import Conditions
@@ -63,11 +66,14 @@ class Tags:
         quotas: Quotas,
         *,
         exact: bool = True,
+        history: HistoryTerms = HISTORY_TERMS,
     ) -> None:
         """Remember tags and lists of tags in up to ``memory`` bytes.
 
-        ``exact``: whether the store deletes an object at a version in one step.
+        ``exact``: whether the store deletes an object at a version in one step. ``history`` says
+        how much is kept of what tags were.
         """
+        self.histories = Histories(store, history)
         self._quotas = quotas
         self._store = store
         self._exact = exact
@@ -96,9 +102,11 @@ class Tags:
 
         async def load() -> TagRecord:
             try:
-                return TagRecord.decode((await self._store.get(keys.tag(repository, tag))).data)
+                found = TagRecord.decode((await self._store.get(keys.tag(repository, tag))).data)
             except NotFound:
                 raise ManifestUnknown(tag) from None
+            # What it was is not remembered: few ask for it.
+            return msgspec.structs.replace(found, history=())
 
         return await self.records.use(tag_name(repository, tag), stamp, load)
 
@@ -171,7 +179,7 @@ class Tags:
                 return False
             if current is not None:
                 guard.check(tag)
-            record = _moved(before, target, by)
+            record = _moved(before, target, by, self.histories.after(before))
             written.add(record)
             if standing is None:
                 await self._create(keys.tag(repository, tag), record, charge)
@@ -186,9 +194,9 @@ class Tags:
         return await self._change(repository, tag, swap)
 
     async def delete(
-        self, repository: Place, tag: Tag, conditions: Conditions, guard: Guard
+        self, repository: Place, tag: Tag, conditions: Conditions, by: str, guard: Guard
     ) -> None:
-        """Delete the tag (end-9); the manifest stays.
+        """Delete the tag (end-9); the manifest stays, and what the tag was is kept.
 
         ``ManifestUnknown`` if there is no such tag, ``PreconditionFailed`` as in ``point``.
         ``Denied`` where ``guard`` says that it has to stay.
@@ -206,13 +214,14 @@ class Tags:
             guard.check(tag)
             if conditions:
                 self._check_exact(tag, change)
+            await self.histories.keep(repository, tag, record, by)
             await self._remove(repository, tag, standing, change)
             await self._unlink(repository, tag, record.target, change)
 
         await self._change(repository, tag, swap)
 
     async def drop(
-        self, repository: Place, tag: Tag, target: Digest, guard: Guard, *, gone: bool
+        self, repository: Place, tag: Tag, target: Digest, by: str, guard: Guard, *, gone: bool
     ) -> bool:
         """Delete the tag if it points at ``target``, and the link to it. One that moved stays.
 
@@ -233,8 +242,30 @@ class Tags:
             if not gone:
                 guard.check(tag)
             self._check_exact(tag, change)
+            await self.histories.keep(repository, tag, record, by)
             await self._remove(repository, tag, standing, change)
             await self._unlink(repository, tag, target, change)
+            return True
+
+        return await self._change(repository, tag, swap)
+
+    async def expire(
+        self, repository: Place, tag: Tag, seen: TagRecord, by: str, guard: Guard
+    ) -> bool:
+        """Delete the tag if it is just as it was ``seen``; return whether it was deleted.
+
+        One that moved since stays, also if it came back. Raises what ``drop`` does.
+        """
+
+        async def swap(change: Change) -> bool:
+            standing = await self.standing(repository, tag)
+            if standing is None or _decode(standing) != seen:
+                return False
+            guard.check(tag)
+            self._check_exact(tag, change)
+            await self.histories.keep(repository, tag, seen, by)
+            await self._remove(repository, tag, standing, change)
+            await self._unlink(repository, tag, seen.target, change)
             return True
 
         return await self._change(repository, tag, swap)
@@ -295,7 +326,9 @@ async def _swapped(tag: Tag, swap: Callable[[Change], Awaitable[T]], change: Cha
     raise CoordinationUnavailable(f"too many others are changing the tag {tag}")
 
 
-def _moved(before: TagRecord | None, target: Target, by: str) -> bytes:
+def _moved(
+    before: TagRecord | None, target: Target, by: str, history: tuple[TagState, ...]
+) -> bytes:
     return TagRecord(
         digest=target.digest,
         media_type=target.media_type,
@@ -303,6 +336,7 @@ def _moved(before: TagRecord | None, target: Target, by: str) -> bytes:
         version=before.version + 1 if before else 1,
         by=by,
         at=time.time(),
+        history=history,
     ).encode()
 
 

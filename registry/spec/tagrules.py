@@ -122,6 +122,8 @@ def faults(project: str, rules: Sequence[TagRule]) -> str:
         if rule.name in names:
             return f"two rules are called {rule.name!r}: give each a name of its own"
         names.add(rule.name)
+        if not rule.tags:
+            return f"rule {rule.name!r} has no pattern: say which tags it is about"
         for pattern in (*rule.tags, *rule.exceptions):
             wrong = pattern_fault(project, pattern)
             if wrong:

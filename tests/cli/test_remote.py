@@ -17,7 +17,7 @@ from registry.cli.remote.output import cell
 from registry.cli.remote.speaking import moment, past
 from tests.auth.tenants import BOOTSTRAP, PASSWORD, basic, tenants
 from tests.ops.wire import eventually
-from tests.oracle.content import push_image
+from tests.oracle.content import digest_of, push_image
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +186,68 @@ def test_tag_rules(moorage, registry):
     done(moorage("tag", "delete", "ruled/app", "v1", user="bob"))
     done(moorage("tag-rules", "remove", "ruled", "releases", user="ann"))
     assert "no tag rule" in done(moorage("tag-rules", "remove", "ruled", "x", user="ann"), 2).stderr
+
+
+def test_the_past_of_a_tag(moorage, registry):
+    done(moorage("project", "create", "past", "--owner", "user:ann"))
+    done(moorage("member", "add", "past", "user:bob", "guest", user="ann"))
+    with registry.caller(basic("ann")) as caller:
+        digests = [digest_of(push_image(caller, "past/app", each, "v1")) for each in (1, 2)]
+    said = done(moorage("tag", "history", "past/app:v1", "--json", user="bob")).stdout
+    assert [each["digest"] for each in json.loads(said)] == digests[::-1]
+    assert "role is guest" in done(moorage("tag", "rollback", "past/app:v1", user="bob"), 1).stderr
+    back = done(moorage("tag", "rollback", "past/app:v1", "--json", user="ann")).stdout
+    assert json.loads(back) == {"name": "v1", "digest": digests[0], "before": digests[1]}
+    done(moorage("tag", "delete", "past/app", "v1", user="ann"))
+    table = done(moorage("tag", "history", "past/app:v1", user="bob")).stdout.splitlines()
+    assert [line.split()[0] for line in table] == [
+        "DIGEST",
+        "-",
+        digests[0],
+        digests[1],
+        digests[0],
+    ]
+    done(moorage("tag", "rollback", "past/app:v1", "--to", digests[1], user="ann"))
+    assert digests[1] in done(moorage("tag", "show", "past/app", "v1", user="bob")).stdout
+    refused = done(moorage("tag", "rollback", "past/app:v1", "--steps", "9", user="ann"), 1).stderr
+    assert "goes only" in refused
+    assert "no tag of a repository" in done(moorage("tag", "history", "past/app"), 2).stderr
+
+
+def test_retention(moorage, registry):
+    done(moorage("project", "create", "tidy", "--owner", "user:ann"))
+    done(moorage("member", "add", "tidy", "user:bob", "developer", user="ann"))
+    with registry.caller(basic("ann")) as caller:
+        for number in (1, 2, 3):
+            push_image(caller, "tidy/app", number, f"ci-{number}")
+        push_image(caller, "tidy/app", 4, "latest")
+    wrong = done(moorage("retention", "set", "tidy", "builds", "ci-*", user="ann"), 1).stderr
+    assert "says nothing that it keeps" in wrong
+    done(moorage("retention", "set", "tidy", "builds", "ci-*", "--keep-last", "1", user="ann"))
+    shown = done(moorage("retention", "untagged", "tidy", "14", "--json", user="ann")).stdout
+    assert (json.loads(shown)["untagged_days"], json.loads(shown)["by"]) == (14, "user:ann")
+    assert "role is developer" in done(moorage("retention", "untagged", "tidy", "never",
+                                               user="bob"), 1).stderr  # fmt: skip
+    planned = json.loads(done(moorage("retention", "plan", "tidy", "--json", user="ann")).stdout)
+    assert {each["name"]: (each["goes"], each["why"]) for each in planned} == {
+        "ci-1": (True, "rule builds: not among the last 1"),
+        "ci-2": (True, "rule builds: not among the last 1"),
+        "ci-3": (False, "rule builds: among the last 1"),
+        "latest": (False, "no rule matches"),
+    }
+    assert "role is developer" in done(moorage("retention", "run", "tidy", user="bob"), 1).stderr
+    ran = done(moorage("retention", "run", "tidy", "--repository", "tidy/app", user="ann")).stdout
+    assert [line.split()[1:] for line in ran.splitlines()[1:]] == [["tag", "ci-1"], ["tag", "ci-2"]]
+    listed = done(moorage("tag", "list", "tidy/app", "--json", user="bob")).stdout
+    assert [each["name"] for each in json.loads(listed)] == ["ci-3", "latest"]
+
+    def expired():
+        events = done(moorage("audit", "list", "tidy", "--json", user="ann")).stdout
+        return [each["subject"] for each in json.loads(events) if each["action"] == "tag.expired"]
+
+    assert eventually(lambda: expired() == ["ci-1", "ci-2"])
+    done(moorage("retention", "remove", "tidy", "builds", user="ann"))
+    assert "(nothing)" in done(moorage("retention", "show", "tidy", user="bob")).stderr
 
 
 def test_secrets_come_by_every_way_but_the_command_line(moorage):

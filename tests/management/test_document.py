@@ -22,6 +22,7 @@ WHO = {
     Verb.PULL: "pull",
     Verb.LIST: "pull",
     Verb.DELETE: "delete",
+    Verb.PUSH: "push",
     Verb.DESCRIBE: "members",
     Verb.OPERATE: "maintainers",
     Verb.ADMINISTER: "owners",

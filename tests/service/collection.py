@@ -132,7 +132,8 @@ class Registry:
         return False
 
     async def keys(self, *prefixes) -> list[str]:
+        """What is there, but for what deleted tags were: that stays for its time."""
         found = []
         for prefix in prefixes or ("data/", "blobs/", "refs/", "repos/", "gc/due/", "uploads/"):
             found += await self.store.list(prefix, limit=1_000_000)
-        return found
+        return [key for key in found if "!/history/" not in key]

@@ -141,6 +141,10 @@ def test_a_pattern_that_can_be_of_no_tag_of_the_project_is_a_fault(pattern, fits
     assert (faults("demo", [TagRule("r", ("*",), (pattern,))]) == "") is fits
 
 
+def test_a_rule_without_a_pattern_is_a_fault():
+    assert "no pattern" in faults("demo", [TagRule("r", ())])
+
+
 def test_two_rules_of_one_name_are_a_fault():
     assert "'r'" in faults("demo", [TagRule("r", ("a",)), TagRule("r", ("b",))])
 

@@ -3,11 +3,14 @@
 import argparse
 from typing import Final
 
+from registry.cli.errors import UsageError
 from registry.cli.remote.client import Client
 from registry.cli.remote.output import print_items, print_value
 from registry.cli.remote.speaking import Remote
 
 _TAGS: Final = ("name", "digest", "content_bytes", "pushed", "by")
+
+_STATES: Final = ("digest", "since", "by")
 
 _DELETED: Final = ("digest", "tags", "deleted", "until", "by")
 
@@ -39,6 +42,7 @@ def add(remote: Remote) -> None:
         parser = tag.command(name, text, ask)
         parser.add_argument("repository")
         parser.add_argument("tag")
+    _add_past(tag)
     explain = remote.command(
         "explain",
         "say why somebody may or may not do something",
@@ -63,6 +67,49 @@ def add(remote: Remote) -> None:
         help="a group that its login names; may be given several times",
     )
     explain.add_argument("--address", metavar="ADDRESS", default="", help="where it comes from")
+
+
+def _add_past(tag: Remote) -> None:
+    tag.command("history", "tell what a tag is and was", _history).add_argument(
+        "tag", metavar="REPOSITORY:TAG"
+    )
+    parser = tag.command(
+        "rollback",
+        "point a tag back at what it was",
+        _rollback,
+        description="Point a tag back at what it was, if nobody moves it meanwhile. A tag that was "
+        "deleted is had back, and so is a deleted image as long as it can be.",
+        epilog="examples:\n  moorage tag rollback demo/app:latest\n"
+        "  moorage tag rollback demo/app:latest --to sha256:1d4c...",
+    )
+    parser.add_argument("tag", metavar="REPOSITORY:TAG")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--to", metavar="DIGEST", help="a digest of its history")
+    where.add_argument(
+        "--steps", type=int, default=1, metavar="N", help="how many states back (default 1)"
+    )
+
+
+def _path(text: str) -> dict[str, str]:
+    repository, colon, tag = text.rpartition(":")
+    if not colon or not repository or "/" in tag:
+        raise UsageError(f"{text!r} is no tag of a repository such as demo/app:latest")
+    return {"repository": repository, "tag": tag}
+
+
+async def _history(client: Client, options: argparse.Namespace) -> None:
+    said = await client.ask("tag.history", _path(options.tag))
+    print_items(said.value["items"], _STATES, as_json=options.json)
+
+
+async def _rollback(client: Client, options: argparse.Namespace) -> None:
+    path = _path(options.tag)
+    standing = await client.ask("tag.history", path)
+    body = {"to": options.to} if options.to else {"steps": options.steps}
+    said = await client.ask(
+        "tag.rollback", path, body, etag=standing.etag, only_new=not standing.etag
+    )
+    print_value(said.value, as_json=options.json)
 
 
 async def _list_repositories(client: Client, options: argparse.Namespace) -> None:

@@ -53,6 +53,7 @@ _VERBS: Final[Mapping[Verb, str]] = {
     Verb.ACCOUNT: "For the account's owner, and for administrators.",
     Verb.PULL: "For whoever may pull from the repository.",
     Verb.LIST: "For whoever may pull from the project.",
+    Verb.PUSH: "For whoever may push to the repository.",
     Verb.DELETE: "For whoever may delete from the repository.",
 }
 

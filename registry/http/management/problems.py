@@ -22,6 +22,7 @@ _WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 TITLES: Final[Mapping[type[RegistryError], str]] = {
     errors.Unauthorized: "Log in",
     errors.Denied: "Not allowed",
+    errors.QuotaExceeded: "No room left",
     errors.NameUnknown: "No such repository",
     errors.NameInvalid: "Not a repository name",
     errors.TagInvalid: "Not a tag",

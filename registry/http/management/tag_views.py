@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from registry.http.management.views import Terms, Time, View
+from registry.spec.digest import Digest
 from registry.spec.tagrules import MAX_RULES
 
 Globs = Annotated[
@@ -15,6 +16,9 @@ Globs = Annotated[
         examples=[["demo/app:v*", "release-*"]],
     ),
 ]
+
+
+SomeGlobs = Annotated[Globs, Meta(min_length=1)]
 
 
 class TagRuleTerms(Terms, frozen=True, kw_only=True):
@@ -30,7 +34,7 @@ class TagRuleTerms(Terms, frozen=True, kw_only=True):
             examples=["releases"],
         ),
     ]
-    tags: Globs
+    tags: SomeGlobs
     exceptions: Globs = ()
     changed_by: Annotated[
         str,
@@ -54,3 +58,37 @@ class TagRulesView(View, frozen=True, kw_only=True):
     rules: tuple[TagRuleTerms, ...]
     changed: Annotated[Time | None, Meta(description="Null where there never were any.")] = None
     by: Annotated[str, Meta(description="Who set them.")] = ""
+
+
+class TagStateView(View, frozen=True, kw_only=True):
+    """Where a tag pointed."""
+
+    digest: Annotated[str | None, Meta(description="Null: the tag was deleted.")]
+    since: Time
+    by: Annotated[str, Meta(description="Who pointed it there, or deleted it.")]
+
+
+class TagHistoryView(View, frozen=True, kw_only=True):
+    """What a tag is, if it is there, and was; the newest first."""
+
+    name: str
+    items: tuple[TagStateView, ...]
+
+
+class RollbackTerms(Terms, frozen=True, kw_only=True):
+    """How far back."""
+
+    to: Annotated[Digest | None, Meta(description="A digest of its history.")] = None
+    steps: Annotated[
+        int, Meta(ge=1, le=100, description="Without a digest: how many states of it back.")
+    ] = 1
+
+
+class RolledBackView(View, frozen=True, kw_only=True):
+    """A tag that was pointed back."""
+
+    name: str
+    digest: Annotated[str, Meta(description="Where it points now.")]
+    before: Annotated[
+        str | None, Meta(description="Where it pointed before; null: it had been deleted.")
+    ]

@@ -26,6 +26,7 @@ class EventKind(StrEnum):
     ROBOT_PUT = "robot.put"
     ROBOT_ROTATED = "robot.rotated"
     ROBOT_REMOVED = "robot.removed"
+    RETENTION_PUT = "retention.put"
     TAG_RULES_PUT = "tag-rules.put"
     SHARE_PUT = "share.put"
     SHARE_REMOVED = "share.removed"

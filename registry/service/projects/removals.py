@@ -201,7 +201,8 @@ class Removals:
         await self._drop_entry(keys.catalog(root))
         await self._each(every_key(self._store, keys.cataloged(tenant.id)), self._drop_entry, meter)
         await self._each(every_key(self._store, keys.robots(tenant.id)), self._store.delete, meter)
-        await self._store.delete(keys.tag_rules(tenant.id))
+        for key in (keys.tag_rules(tenant.id), keys.retention(tenant.id), keys.retained(tenant.id)):
+            await self._store.delete(key)
         await self._quotas.forget(tenant.id)
 
     async def _drop_content(self, key: str) -> None:

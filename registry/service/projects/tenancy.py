@@ -15,6 +15,7 @@ from registry.service.projects.offline import StoredOfflineTokens
 from registry.service.projects.projects import Projects
 from registry.service.projects.quotas import ProjectQuotas
 from registry.service.projects.removals import SETTLE, Removals
+from registry.service.projects.retention import ProjectRetention
 from registry.service.projects.robots import Robots
 from registry.service.projects.shares import Shares
 from registry.service.projects.tag_rules import ProjectTagRules
@@ -56,6 +57,7 @@ class Tenancy:
     robots: Robots
     shares: Shares
     tag_rules: ProjectTagRules
+    retention: ProjectRetention
     accounts: Accounts
     access_tokens: AccessTokens
     credentials: Credentials
@@ -96,6 +98,7 @@ class Tenancy:
             Robots(store, projects, events),
             Shares(store, projects, directory, events),
             ProjectTagRules(store, projects, events),
+            ProjectRetention(store, projects, events),
             Accounts(store, coordinator, passwords, members, events, terms.bootstrap),
             AccessTokens(store, coordinator, events),
             Credentials(store, coordinator, directory, passwords),
