@@ -15,6 +15,7 @@ from registry.service.entries import value
 from registry.service.history import PastRecord
 from registry.service.listing import every_key
 from registry.service.manifests import Manifests
+from registry.service.pulls.history import PullHistory
 from registry.service.records import DeletedRecord, TagRecord, TagState
 from registry.service.stored import StoredManifest
 from registry.service.tag_rules import Guards
@@ -75,12 +76,19 @@ class Retainer:
     """Plans and runs retention, one repository at a time."""
 
     def __init__(
-        self, store: ObjectStore, manifests: Manifests, tags: Tags, guards: Guards, terms: Terms
+        self,
+        store: ObjectStore,
+        manifests: Manifests,
+        tags: Tags,
+        guards: Guards,
+        pulls: PullHistory,
+        terms: Terms,
     ) -> None:
         self._store = store
         self._manifests = manifests
         self._tags = tags
         self._guards = guards
+        self.pulls = pulls
         self._terms = terms
 
     async def plan(self, place: Place, name: str, retention: Retention) -> Plan:
@@ -143,11 +151,19 @@ class Retainer:
                 records[key[len(prefix) :]] = TagRecord.decode(found.data)
 
         await _each(await self._keys(prefix), read)
+        now = self._terms.clock()
+        pulled: dict[str, float | None] = {}
+
+        async def read_pulls(tag: str) -> None:
+            await pace()
+            pulled[tag] = await self._pulled(place, records[tag], Tag(tag), now)
+
+        if any(rule.pulled_within_days is not None for rule in retention.rules):
+            await _each(records, read_pulls)
         facts = [
-            TagFacts(tag, record.digest, record.at, None, guard.reason(Tag(tag)))
+            TagFacts(tag, record.digest, record.at, pulled.get(tag), guard.reason(Tag(tag)))
             for tag, record in sorted(records.items())
         ]
-        now = self._terms.clock()
         verdicts = plan_tags(name, retention, facts, now)
         manifests: dict[str, ManifestFacts] = {}
         if retention.untagged_days is not None:
@@ -158,6 +174,15 @@ class Retainer:
         return Survey(
             plan_manifests(retention, facts, verdicts, manifests, now), records, manifests
         )
+
+    async def _pulled(self, place: Place, record: TagRecord, tag: Tag, now: float) -> float | None:
+        """When the tag or its digest was pulled last; where pulls are not counted: just now."""
+        if not self.pulls.counting:
+            return now
+        times = await asyncio.gather(
+            self.pulls.last(place, tag), self.pulls.last(place, record.target)
+        )
+        return max((each for each in times if each is not None), default=None)
 
     async def _keys(self, prefix: str) -> list[str]:
         found: list[str] = []

@@ -113,5 +113,5 @@ class Services:
             pulls,
             terms,
             redirects,
-            retainer=Retainer(store, manifests, tags, guards, terms),
+            retainer=Retainer(store, manifests, tags, guards, pulls, terms),
         )

@@ -132,6 +132,19 @@ async def test_a_limit_is_kept_and_the_rest_is_done_later(registry):
     assert len(await registry.tags()) == 2
 
 
+async def test_what_was_pulled_stays_and_all_of_it_where_nobody_counts(registry):
+    bodies = await registry.builds(3)
+    used = Retention((RetentionRule("used", ("ci-*",), (), pulled_within_days=5),))
+    assert await registry.plan(used) == set()
+    pulls = registry.services.pulls
+    pulls.counting = True
+    pulls.note(HERE, Tag("ci-0"), Digest.of(bodies[0]), "me")
+    pulls.note(HERE, Digest.of(bodies[1]), Digest.of(bodies[1]), "me")
+    assert await registry.plan(used) == {"ci-2"}
+    registry.ahead = 6 * DAY
+    assert await registry.plan(used) == {"ci-0", "ci-1", "ci-2"}
+
+
 async def test_what_is_immutable_stays():
     registry = Registry(rules=TagRules(["ci-0"]))
     await registry.builds(4)

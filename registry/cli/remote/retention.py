@@ -9,7 +9,14 @@ from registry.cli.remote.client import Client
 from registry.cli.remote.output import note, print_items, print_value
 from registry.cli.remote.speaking import Remote
 
-_RULES: Final = ("name", "tags", "exceptions", "keep_last", "younger_than_days")
+_RULES: Final = (
+    "name",
+    "tags",
+    "exceptions",
+    "keep_last",
+    "younger_than_days",
+    "pulled_within_days",
+)
 _VERDICTS: Final = ("repository", "kind", "name", "goes", "why")
 _GONE: Final = ("repository", "kind", "name")
 
@@ -42,6 +49,7 @@ def add(remote: Remote) -> None:
         help="tags that are not meant; may be given several times",
     )
     put.add_argument("--keep-last", type=int, metavar="N", help="keep so many, pushed last")
+    put.add_argument("--pulled-within", type=float, metavar="DAYS", help="keep what was pulled")
     put.add_argument("--younger-than", type=float, metavar="DAYS", help="keep what is younger")
     remove = group.command("remove", "remove a rule of retention", _remove)
     remove.add_argument("project")
@@ -71,6 +79,7 @@ async def _set(client: Client, options: argparse.Namespace) -> None:
         "exceptions": options.exceptions,
         "keep_last": options.keep_last,
         "younger_than_days": options.younger_than,
+        "pulled_within_days": options.pulled_within,
     }
     found = await _read(client, options.project)
     rules = found["rules"]

@@ -30,7 +30,11 @@ async def get_retention(call: Call[OfProject, None]) -> Reply:
 async def put_retention(call: Call[OfProject, RetentionTerms]) -> Reply:
     """Say what a project keeps."""
     found = await call.tenancy.retention.put(
-        call.tenant, _read(call.body), call.identity, call.version()
+        call.tenant,
+        _read(call.body),
+        call.identity,
+        call.version(),
+        pulls=call.managed.services.pulls.counting,
     )
     return Reply(_view(found), version=found.version)
 
@@ -41,7 +45,7 @@ async def plan(call: Call[OfRepository, PlanTerms]) -> Reply:
         retention = (await call.tenancy.retention.get(call.tenant)).retention
     else:
         retention = _read(call.body.retention)
-        check(call.tenant, retention)
+        check(call.tenant, retention, pulls=call.managed.services.pulls.counting)
     name = call.input.repository
     made = await call.managed.services.retainer.plan(call.place, name, retention)
     verdicts = _verdicts(made)
@@ -82,7 +86,12 @@ def _read(terms: RetentionTerms) -> Retention:
     return Retention(
         tuple(
             RetentionRule(
-                each.name, each.tags, each.exceptions, each.keep_last, each.younger_than_days
+                each.name,
+                each.tags,
+                each.exceptions,
+                each.keep_last,
+                each.younger_than_days,
+                each.pulled_within_days,
             )
             for each in terms.rules
         ),
@@ -99,6 +108,7 @@ def _view(found: RetentionOfProject) -> RetentionView:
                 exceptions=rule.exceptions,
                 keep_last=rule.keep_last,
                 younger_than_days=rule.younger_than_days,
+                pulled_within_days=rule.pulled_within_days,
             )
             for rule in found.retention.rules
         ),

@@ -28,6 +28,10 @@ class RetentionRuleTerms(Terms, frozen=True, kw_only=True):
         Annotated[float, Meta(gt=0, le=36_500, description="Those pushed within so many days.")]
         | None
     ) = None
+    pulled_within_days: (
+        Annotated[float, Meta(gt=0, le=36_500, description="Those pulled within so many days.")]
+        | None
+    ) = None
 
 
 class RetentionTerms(Terms, frozen=True, kw_only=True):

@@ -53,13 +53,20 @@ class ProjectRetention:
         return RetentionOfProject(record.retention, record.by, record.at, found.version)
 
     async def put(
-        self, tenant: Tenant, retention: Retention, by: Identity, version: str | None = None
+        self,
+        tenant: Tenant,
+        retention: Retention,
+        by: Identity,
+        version: str | None = None,
+        *,
+        pulls: bool = False,
     ) -> RetentionOfProject:
         """Set the retention of a project; repeating it changes nothing.
 
-        ``Invalid`` says what is wrong with it; ``ProjectUnknown``; ``Changed`` by ``version``.
+        ``pulls``: they are counted, so that rules may go by them. ``Invalid`` says what is wrong;
+        ``ProjectUnknown``; ``Changed`` by ``version``.
         """
-        check(tenant, retention)
+        check(tenant, retention, pulls=pulls)
         async with self._projects.changing(tenant):
             standing = await self._records.find(keys.retention(tenant.id))
             check_version(standing, version)
@@ -82,9 +89,8 @@ class ProjectRetention:
         return RetentionOfProject(retention, record.by, record.at, kept.version)
 
 
-def check(tenant: Tenant, retention: Retention) -> None:
+def check(tenant: Tenant, retention: Retention, *, pulls: bool) -> None:
     """Raise ``Invalid`` if something is wrong with a retention for this project."""
-    # No record of pulls is kept yet.
-    wrong = faults(tenant.name, retention, pulls=False)
+    wrong = faults(tenant.name, retention, pulls=pulls)
     if wrong:
         raise Invalid(wrong)
