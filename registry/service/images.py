@@ -28,7 +28,7 @@ from registry.spec.names import Place, Tag
 from registry.spec.quota import Amounts
 from storage import keys
 from storage.coordination import Coordinator
-from storage.ports import AlreadyExists, ContentStore, Items, Unavailable, Value
+from storage.ports import ContentStore, Items, Unavailable, Value
 
 CHECKS = 16
 """Things that are looked at at the same time."""
@@ -276,25 +276,20 @@ class Images:
             await self._put(steps, image.charge)
 
     async def _put(self, steps: Sequence[Items], charge: Charge, *, settled: bool = True) -> None:
-        """Put the steps; where it counts, find out whether the manifest, the very first, is new.
+        """Put the steps; where it counts, look whether the manifest, the very first, is new.
 
-        One that is there already stays as it is: it has these bytes.
+        One that is there already stays as it is: it has these bytes. Two that push it by its
+        digest at once may both pay, until the next count.
         """
         if not charge.limited:
             await self._store.put_all(*steps, settled=settled)
             return
         ((key, stored), *links), *rest = steps
-        amounts = Amounts(bytes=len(stored))
-        if not charge.covers(amounts) and await exists(self._store, key):
+        if await exists(self._store, key):
             await self._store.put_all(links, *rest, settled=settled)
             return
-        async with charge.storing(amounts) as storing:
-            try:
-                await self._store.create(key, stored, beside=links)
-            except AlreadyExists:
-                storing.was_there()
-        if rest:
-            await self._store.put_all(*rest, settled=settled)
+        async with charge.storing(Amounts(bytes=len(stored))):
+            await self._store.put_all(*steps, settled=settled)
 
     def _steps(self, image: Image) -> list[Items]:
         """The manifest with the links of its tags, and then its entry as a referrer."""
