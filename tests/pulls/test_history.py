@@ -218,3 +218,13 @@ async def test_much_is_flushed_early_and_what_fails_is_flushed_later(monkeypatch
     assert await one.flush() == 1
     task.cancel()
     assert len(await store.list(keys.PULLS)) == 1
+
+
+async def test_a_process_that_serves_many_projects_writes_down_all_of_them():
+    store = MemoryStore()
+    one = history(store)
+    for number in range(40):
+        one.note(Place(f"t{number:02}/app"), Tag("v1"), ONE, "user:ann")
+    assert await one.flush() == 40
+    assert len(await store.list(keys.PULLS)) == 40
+    assert await one.flush() == 0
