@@ -58,6 +58,7 @@ def test_subjects():
     for action, facts, subject in (
         (Happening.MANIFEST_PUSHED, {"repository": "demo", "subject": DIGEST}, f"demo@{DIGEST}"),
         (Happening.TAG_DELETED, {"repository": "demo/a", "subject": "v1"}, "demo/a:v1"),
+        ("tag.expired", {"repository": "demo/a", "subject": "v1"}, "demo/a:v1"),
         ("member.put", {"subject": "user:bob"}, "user:bob"),
         ("project.changed", {"project": "demo"}, "demo"),
     ):

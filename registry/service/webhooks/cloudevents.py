@@ -21,7 +21,8 @@ TOLD: Final[frozenset[str]] = ACTIONS - CHEAP - {Happening.EVENTS_DROPPED}
 """What webhooks are told of: all that changes something. Logins and denials are for the log."""
 
 _DIGEST: Final = re.compile(r"sha(?:256|512):[0-9a-f]{64,128}").fullmatch
-_ABOUT_TAGS: Final = frozenset({Happening.TAG_PUSHED, Happening.TAG_DELETED})
+_ABOUT_TAGS: Final = "tag."
+"""What actions begin with whose subject is a tag."""
 
 
 def wanted(patterns: Iterable[str], action: str) -> bool:
@@ -42,7 +43,7 @@ def cloud_event(event: AuditEvent, number: str, source: str, project: str = "") 
         # What the collector says: it knows places, which are without the project's name.
         repository = f"{project}/{repository}" if repository else project
     details: dict[str, str] = dict(event.details)
-    tag = event.subject if event.action in _ABOUT_TAGS else None
+    tag = event.subject if event.action.startswith(_ABOUT_TAGS) else None
     digest = details.pop("digest", None) if tag else None
     if tag is None and _DIGEST(event.subject):
         digest = event.subject
