@@ -29,6 +29,14 @@ async def chunks(request: BaseRequest, limits: Limits) -> AsyncIterator[bytes]:
                 data = await content.readany()
         except TimeoutError:
             raise RequestTimeout from None
+        except Exception:
+            # The client is gone. What came before that and was not read yet counts all the same,
+            # and the reader gives nothing while it has an error.
+            content.set_exception(None)  # type: ignore[arg-type]
+            left = content.read_nowait()
+            if left:
+                yield left
+            raise
         if not data:
             return
         came += len(data)
