@@ -171,6 +171,7 @@ class TestHopsworksSharedLayers:
             digest = push_blob(client, "one/app", data)
             before = [key for key in local.census() if key.startswith("data/")]
             push_blob(client, "two/app", data)
+            local.flush()
             assert [key for key in local.census() if key.startswith("data/")] == before
             client.delete(f"/v2/one/app/blobs/{digest}").expect(202)
             assert client.get(f"/v2/two/app/blobs/{digest}").expect(200).body == data
