@@ -242,6 +242,7 @@ def test_a_tag_rule_is_told_by_the_client_that_it_refuses(client, registry, imag
     assert client.pull(name, image.layers) == image.layers
 
 
+@pytest.mark.parametrize("client", ["docker", "podman", "crane"], indirect=True)
 def test_who_pushes_more_than_fits_is_shown_how_much_is_left(client, registry, image):
     """At once: none tries the same again. ctr prints the status, and not what the body says.
 
