@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from registry.service.collection.candidates import Candidates
 from registry.service.entries import Entries
@@ -211,11 +212,18 @@ class Blobs:
                 blob = await self.find(source, digest)
             except BlobUnknown:
                 return None
-            await self._members.enter(repository, digest, blob.size, charge)
+            # Remembered, since the manifest that comes next needs it. What is known to be a member
+            # is not written again.
+            enter = partial(self._enter, repository, blob, charge)
+            await self.members.get(member_name(repository, digest), enter)
             if self._in_time(began):
                 self._candidates.note(repository, digest)
                 return blob
         raise too_slow(digest)
+
+    async def _enter(self, repository: Place, blob: Blob, charge: Charge) -> Blob:
+        await self._members.enter(repository, blob.digest, blob.size, charge)
+        return blob
 
     async def mount_any(
         self,

@@ -6,6 +6,7 @@ from typing import Self
 from registry.service.blobs import Blobs
 from registry.service.catalog import Catalog
 from registry.service.collection.candidates import Candidates
+from registry.service.derivations import Derivations
 from registry.service.entries import Entries
 from registry.service.history import HISTORY_TERMS, HistoryTerms
 from registry.service.manifests import Manifests
@@ -43,6 +44,11 @@ class Services:
     """Where clients may be sent to the store for large blobs."""
 
     retainer: Retainer = field(kw_only=True)
+
+    @property
+    def derivations(self) -> Derivations:
+        """Makes images of images that are there."""
+        return Derivations(self.blobs, self.manifests)
 
     @property
     def rollbacks(self) -> Rollbacks:

@@ -48,6 +48,10 @@ EXAMPLES = {
     "repository.tags": ("/repositories/{p}:app/tags", None),
     "tag.get": ("/repositories/{p}:app/tags/v1", None),
     "tag.history": ("/repositories/{p}:app/tags/v1/history", None),
+    "tag.derive": (
+        "/repositories/{p}:app/tags/v1",
+        {"repository": "none", "reference": "none"},
+    ),
     "tag.rollback": ("/repositories/{p}:app/tags/none/rollback", {}),
     "tag.delete": ("/repositories/{p}:app/tags/none", None),
     "repository.deleted": ("/repositories/{p}:app/deleted", None),

@@ -6,6 +6,7 @@ from typing import Final
 from registry.http.management import (
     accounts,
     audit,
+    derivations,
     explain,
     members,
     past,
@@ -29,6 +30,7 @@ ROUTES: Final[Sequence[Route]] = (
     *robots.ROUTES,
     *rules.ROUTES,
     *repositories.ROUTES,
+    *derivations.ROUTES,
     *pulls.ROUTES,
     *webhooks.ROUTES,
     *past.ROUTES,

@@ -1,0 +1,129 @@
+"""Derivation: a tag of one repository becomes a tag of another, with no byte copied."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from auth.roles import Role
+from registry.service.blobs import Blobs
+from registry.service.manifests import Manifests, Push
+from registry.service.stored import StoredManifest
+from registry.spec import manifest as grammar
+from registry.spec.conditions import Conditions
+from registry.spec.digest import Digest
+from registry.spec.errors import ManifestUnknown
+from registry.spec.manifest import Manifest
+from registry.spec.names import Place, Reference, Tag
+from registry.spec.problems import Invalid
+
+DEPTH: Final = 4
+"""Most indexes that are nested in one another."""
+
+MOST: Final = 1000
+"""Most manifests of one image."""
+
+_AT_ONCE: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An image: where it is, whose place a decision has allowed to be read."""
+
+    repository: Place
+    reference: Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What a tag leads to now; ``size`` is the manifest's, in bytes."""
+
+    digest: Digest
+    media_type: str
+    size: int
+
+
+class Derivations:
+    """Makes images of images that are there: clones an environment, retags, begins a project."""
+
+    def __init__(self, blobs: Blobs, manifests: Manifests) -> None:
+        self._blobs = blobs
+        self._manifests = manifests
+
+    async def derive(
+        self,
+        source: Source,
+        target: Place,
+        tag: Tag,
+        by: str,
+        role: Role | None = None,
+        conditions: Conditions = Conditions(),  # noqa: B008 -- a constant
+    ) -> Derived:
+        """Point ``tag`` of ``target`` at what ``source`` is now; the same digest, the same bytes.
+
+        It is what a client does who mounts each blob and pushes each manifest, in three rounds
+        that do not depend on how large the image is: blobs are mounted at once, then the manifests
+        of an index are put, then the one that the tag leads to. So it is refused like a push, and
+        what broke off can be repeated. ``ManifestUnknown`` where there is no such source;
+        ``Invalid`` for one that is nested too deep, or has too many parts. Referrers (signatures,
+        lists of packages) stay where they are.
+        """
+        root = await self._manifests.get(source.repository, source.reference)
+        if source.repository != target:
+            await self._bring(source.repository, target, root, by, role)
+        push = Push(
+            tag, (), root.data, root.media_type, conditions, algorithm=root.digest.algorithm
+        )
+        await self._manifests.put(target, push, by, role)
+        return Derived(root.digest, root.media_type, len(root.data))
+
+    async def _bring(
+        self, source: Place, target: Place, root: StoredManifest, by: str, role: Role | None
+    ) -> None:
+        """Make ``target`` have all that the manifest needs."""
+        levels: list[list[StoredManifest]] = [[root]]
+        blobs: set[Digest] = set()
+        seen = {root.digest}
+        while levels[-1]:
+            if len(levels) > DEPTH:
+                raise Invalid(f"the image is an index of indexes, more than {DEPTH} deep")
+            parsed = await asyncio.to_thread(lambda: [_parsed(each) for each in levels[-1]])
+            blobs.update(blob.digest for each in parsed for blob in each.blobs)
+            wanted = {child.digest for each in parsed for child in each.manifests} - seen
+            seen |= wanted
+            if len(seen) > MOST:
+                raise Invalid(f"the image has more than {MOST} manifests")
+            levels.append(await self._present(source, wanted))
+        await self._mount(source, target, blobs)
+        for level in levels[:0:-1]:
+            for stored in level:
+                push = Push(stored.digest, (), stored.data, stored.media_type, Conditions())
+                await self._manifests.put(target, push, by, role)
+
+    async def _present(self, source: Place, wanted: Iterable[Digest]) -> list[StoredManifest]:
+        """Those of the manifests that are there: an index may lack some of its parts."""
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def find(digest: Digest) -> StoredManifest | None:
+            async with gate:
+                try:
+                    return await self._manifests.get(source, digest)
+                except ManifestUnknown:
+                    return None
+
+        found = await asyncio.gather(*map(find, sorted(wanted)))
+        return [each for each in found if each is not None]
+
+    async def _mount(self, source: Place, target: Place, blobs: Iterable[Digest]) -> None:
+        """Mount the blobs, all at once; whether one is missing is for the manifest's push."""
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def mount(digest: Digest) -> None:
+            async with gate:
+                await self._blobs.mount(target, digest, source)
+
+        await asyncio.gather(*map(mount, sorted(blobs)))
+
+
+def _parsed(stored: StoredManifest) -> Manifest:
+    return grammar.parse(stored.data, stored.media_type)
