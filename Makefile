@@ -20,7 +20,7 @@ LOADERS := nginx=nginx-light wrk=wrk
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve cluster test storm bench chaos lint mutations conformance tools system lock clean distclean dev
+.PHONY: help serve cluster test storm bench thesis chaos lint mutations conformance tools system lock clean distclean dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ chaos: dev system tools ## every fault under load on the whole cluster, some ten
 bench: dev tools ## compare with other registries on this machine
 	@tools/system-packages $(LOADERS)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+thesis: dev tools ## the thesis's experiment, this registry and Distribution in turns (ARGS="--store s3")
+	$(BIN)/python -m benchmarks.thesis --document docs/reference/thesis.md $(ARGS)
 
 conformance: dev tools ## the official suite: every store, 1 and 2 workers, three replicas, both profiles
 	@tools/system-packages $(SERVERS)

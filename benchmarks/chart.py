@@ -32,11 +32,11 @@ def draw(title: str, groups: Sequence[tuple[str, Sequence[Bar]]]) -> str:
     low = min([0.8, *(bar.ratio.low for bar in bars)]) / 1.1
     high = max([2.0, *(bar.ratio.high for bar in bars)]) * 1.1
     axis = _Axis(math.log(low), math.log(high))
-    colours = _colours([bar.side for bar in bars])
+    colours = colours_of([bar.side for bar in bars])
     parts, y = [], _TOP
     for name, group in groups:
         height = len(group) * (_BAR + _GAP)
-        parts.append(_text(_LEFT - 10, y + height / 2 + 2, name, anchor="end"))
+        parts.append(label(_LEFT - 10, y + height / 2 + 2, name, anchor="end"))
         for bar in group:
             parts += _bar(bar, axis, y, colours[bar.side])
             y += _BAR + _GAP
@@ -48,7 +48,7 @@ def draw(title: str, groups: Sequence[tuple[str, Sequence[Bar]]]) -> str:
                 'font-family="system-ui, sans-serif" font-size="12">'
             ),
             f'<rect width="{_WIDTH}" height="{y + 30}" fill="#ffffff"/>',
-            _text(_LEFT, 24, title, size=16),
+            label(_LEFT, 24, title, size=16),
             *_legend(colours),
             *_grid(axis, low, high, y),
             *parts,
@@ -72,7 +72,7 @@ def _bar(bar: Bar, axis: _Axis, y: float, colour: str) -> list[str]:
     one, end = axis.x(1), axis.x(bar.ratio.median)
     low, high = axis.x(bar.ratio.low), axis.x(bar.ratio.high)
     middle = y + _BAR / 2
-    label = f"{bar.ratio.median:.2f}\N{MULTIPLICATION SIGN} \N{EN DASH} {bar.label}"
+    beside = f"{bar.ratio.median:.2f}\N{MULTIPLICATION SIGN} \N{EN DASH} {bar.label}"
     return [
         (
             f'<rect x="{min(one, end):.1f}" y="{y}" width="{max(abs(end - one), 1):.1f}" '
@@ -82,7 +82,7 @@ def _bar(bar: Bar, axis: _Axis, y: float, colour: str) -> list[str]:
             f'<path d="M{low:.1f} {middle}H{high:.1f}M{low:.1f} {middle - 4}v8M{high:.1f} '
             f'{middle - 4}v8" stroke="#222222" stroke-opacity="0.6" fill="none"/>'
         ),
-        _text(max(high, one) + 8, y + _BAR - 3, label),
+        label(max(high, one) + 8, y + _BAR - 3, beside),
     ]
 
 
@@ -94,7 +94,7 @@ def _grid(axis: _Axis, low: float, high: float, bottom: float) -> list[str]:
         parts.append(
             f'<path d="M{x:.1f} {_TOP - 8}V{bottom}" stroke="{"#222222" if main else "#dddddd"}"/>'
         )
-        parts.append(_text(x, bottom + 16, f"{step:g}\N{MULTIPLICATION SIGN}", anchor="middle"))
+        parts.append(label(x, bottom + 16, f"{step:g}\N{MULTIPLICATION SIGN}", anchor="middle"))
     return parts
 
 
@@ -102,17 +102,19 @@ def _legend(colours: dict[str, str]) -> list[str]:
     parts, x = [], float(_LEFT)
     for side, colour in colours.items():
         parts.append(f'<rect x="{x}" y="38" width="12" height="12" fill="{colour}"/>')
-        parts.append(_text(x + 18, 49, side))
+        parts.append(label(x + 18, 49, side))
         x += 40 + 7 * len(side)
     return parts
 
 
-def _colours(sides: Sequence[str]) -> dict[str, str]:
+def colours_of(sides: Sequence[str]) -> dict[str, str]:
+    """A colour for each side."""
     names = list(dict.fromkeys(sides))
     return {name: _COLOURS[place % len(_COLOURS)] for place, name in enumerate(names)}
 
 
-def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 12) -> str:
+def label(x: float, y: float, text: str, *, anchor: str = "start", size: int = 12) -> str:
+    """A text element."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" '
         f'fill="#222222">{escape(text)}</text>'

@@ -63,10 +63,11 @@ class Answer:
 def request(
     endpoint: Endpoint, method: str, target: str, body: bytes = b"", *headers: tuple[str, str]
 ) -> bytes:
-    """The bytes of a request."""
+    """The bytes of a request; with a Transfer-Encoding, `body` is in that coding already."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {endpoint.host}:{endpoint.port}"]
     lines += [f"{name}: {value}" for name, value in headers]
-    if body or method in {"POST", "PUT", "PATCH"}:
+    coded = any(name == "Transfer-Encoding" for name, _ in headers)
+    if not coded and (body or method in {"POST", "PUT", "PATCH"}):
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode() + body
 
@@ -83,7 +84,7 @@ def read_answer(sock: socket.socket, *, head_only: bool = False) -> Answer:
     data = sock.recv(65536)
     while (end := data.find(b"\r\n\r\n")) < 0:
         data += _more(sock, data)
-    status, headers = _parse_head(data[:end])
+    status, headers = parse_head(data[:end])
     body = data[end + 4 :]
     if head_only or status in _NO_BODY:
         return Answer(status, headers, b"")
@@ -159,7 +160,8 @@ def _more(sock: socket.socket, so_far: bytes) -> bytes:
     return data
 
 
-def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:
+def parse_head(head: bytes) -> tuple[int, dict[str, str]]:
+    """Status and headers, their names in lower case, of what comes before the empty line."""
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = {}
     for line in lines:
