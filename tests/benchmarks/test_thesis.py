@@ -3,17 +3,19 @@
 import asyncio
 import json
 import math
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from benchmarks import sides
-from benchmarks.thesis import docker
 from benchmarks.thesis.__main__ import main
 from benchmarks.thesis.images import Images
 from benchmarks.thesis.load import Course, Sample
 from benchmarks.thesis.report import Report, Spread
-from benchmarks.wire import AnswerError, Endpoint
+from benchmarks.wire import Endpoint
 
 
 @pytest.mark.timeout(60)
@@ -33,20 +35,38 @@ def test_run_writes_samples_and_the_page(tmp_path: Path, capsys: pytest.CaptureF
     assert (tmp_path / "thesis-filesystem.svg").read_text().count("at a time") == 2
 
 
-async def test_refused_pushes_and_pulls_are_counted_and_the_rest_goes_on(unused_tcp_port: int):
-    answers = iter(["200 OK", "500 Broken"] * 2)
+class Broken(BaseHTTPRequestHandler):
+    """Answers the ping, and nothing else."""
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.readuntil(b"\r\n\r\n"):
-            writer.write(f"HTTP/1.1 {next(answers)}\r\nContent-Length: 0\r\n\r\n".encode())
+    protocol_version = "HTTP/1.1"
 
-    async with await asyncio.start_server(answer, "127.0.0.1", unused_tcp_port):
-        images = Images("r", 100, 100)
-        place = images.place(1, 0)
-        endpoint = Endpoint("127.0.0.1", unused_tcp_port)
-        for work in (docker.push, docker.pull):
-            with pytest.raises(AnswerError, match="500"):
-                await work(endpoint, place, images.new(place))
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/v2/" else 500)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture
+def broken() -> Iterator[Endpoint]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield Endpoint("127.0.0.1", server.server_port)
+        server.shutdown()
+        thread.join()
+
+
+def test_registry_that_refuses_fails_every_image(broken: Endpoint):
+    course = Course([sides.Side("broken", broken)], Images("r", 100, 100), 3)
+    with asyncio.Runner() as runner:
+        course.level(2, 0, runner)
+    assert [s.failure and "status 500" in s.failure for s in course.samples] == [True] * 6
 
 
 def test_no_registry_at_all_fails_every_image(unused_tcp_port: int):
