@@ -5,8 +5,9 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 
+from registry.background import beside, repeated
 from registry.config import Config
-from registry.service.quotas.quotas import FAILURES
+from registry.service.failures import FAILURES
 from registry.service.services import Services
 from registry.spec.quota import Limits
 
@@ -27,27 +28,15 @@ async def accounting(config: Config, services: Services, *, first: bool) -> Asyn
 
     At the end all that this process holds is given back.
     """
-    tasks = [asyncio.create_task(services.quotas.run())]
+    quotas = services.quotas
+    work = [quotas.run()]
     if first:
-        tasks.append(asyncio.create_task(_count(config, services)))
+        interval = config.quota.interval_seconds
+        work.append(repeated(quotas.count_due, interval, _log, "what is due was not counted"))
     try:
-        yield
+        async with beside(*work):
+            yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         with contextlib.suppress(*FAILURES, TimeoutError):
             async with asyncio.timeout(5):
-                await services.quotas.settle(close=True)
-
-
-async def _count(config: Config, services: Services) -> None:
-    """Count for ever what is due. What fails is logged and done again."""
-    while True:
-        await asyncio.sleep(config.quota.interval_seconds)
-        try:
-            await services.quotas.count_due()
-        except FAILURES as error:
-            _log.warning("what is due could not be counted, it will be: %s", error)
-        except Exception:  # noqa: BLE001  a defect is logged whole, and does not end it
-            _log.exception("counting failed")
+                await quotas.settle(close=True)

@@ -21,6 +21,7 @@ from auth.keys import KeyUnusable
 from registry.accounting import accounting
 from registry.auditing import audited, lines_wanted
 from registry.backend import Backend, opened
+from registry.background import beside, repeated
 from registry.collecting import collecting, terms_of
 from registry.config import Config
 from registry.http.accesslog import AccessLog
@@ -271,10 +272,10 @@ async def _run(
             )
             rooms += [*admission.rooms, RegistryApi(server)]
         endpoint = Endpoint(rooms, observer)
-        expiring = asyncio.create_task(_expire_uploads(services.uploads)) if first else None
-        await _listen(config, process, endpoint, health, observer, certificate, signals)
-        if expiring is not None:
-            expiring.cancel()
+        expire = partial(_expire_uploads, services.uploads)
+        failed = "upload sessions that are over were not dropped"
+        async with beside(*[repeated(expire, _HOUR, _log, failed)] if first else []):
+            await _listen(config, process, endpoint, health, observer, certificate, signals)
 
 
 async def _listen(
@@ -306,16 +307,9 @@ async def _listen(
 
 
 async def _expire_uploads(uploads: Uploads) -> None:
-    """Drop upload sessions whose time is over, every hour, in one worker."""
-    while True:
-        await asyncio.sleep(_HOUR)
-        try:
-            dropped = await uploads.expire()
-        except (StorageError, CoordinationUnavailable) as error:
-            _log.warning("upload sessions that are over could not be dropped: %s", error)
-        else:
-            if dropped:
-                _log.info("dropped %d upload sessions that were over", dropped)
+    dropped = await uploads.expire()
+    if dropped:
+        _log.info("dropped %d upload sessions that were over", dropped)
 
 
 def _watch_caches(metrics: Metrics, services: Services) -> None:

@@ -1,9 +1,9 @@
 """The composition root's part for the audit log: where events go."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
+from registry.background import beside
 from registry.config import Config
 from registry.service.audit.journal import Journal
 from storage.ports import ObjectStore
@@ -41,12 +41,10 @@ async def audited(
         capacity=config.audit.buffer,
         interval=config.audit.flush_seconds,
     )
-    writing = asyncio.create_task(journal.run())
     try:
-        yield journal
+        async with beside(journal.run()):
+            yield journal
     finally:
-        writing.cancel()
-        await asyncio.gather(writing, return_exceptions=True)
         await journal.close()
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 
 from registry.backend import Backend
+from registry.background import beside, repeated
 from registry.config import Config
 from registry.http.collection import CollectionMetrics
 from registry.service.audit.events import COLLECTOR, AuditEvent, Happening
@@ -14,17 +15,15 @@ from registry.service.audit.journal import Journal
 from registry.service.collection.collector import Collector
 from registry.service.collection.findings import Done, Finding, Kind, Report
 from registry.service.collection.mark import Marker
-from registry.service.records import Corrupt
+from registry.service.failures import FAILURES
 from registry.service.services import Services
 from registry.service.terms import Terms
-from storage.coordination import CoordinationUnavailable, LeaseHeld
-from storage.ports import StorageError
+from storage.coordination import LeaseHeld
 
 _log = logging.getLogger("moorage.collection")
 
 _FLUSH = 20.0
 _FIRST = 10.0
-_FAILURES = (StorageError, CoordinationUnavailable, LeaseHeld, Corrupt)
 
 
 def terms_of(config: Config) -> Terms:
@@ -98,7 +97,9 @@ async def collecting(
     first: bool,
 ) -> AsyncIterator[None]:
     """Write candidates down while this is entered; in the ``first`` worker, collect too."""
-    tasks = [asyncio.create_task(_flush(services))]
+    candidates = services.candidates
+    pause = min(_FLUSH, services.terms.grace / 4)
+    work = [repeated(candidates.flush, pause, _log, "candidates were not written down")]
     if first:
 
         def report(finding: Finding) -> None:
@@ -113,25 +114,14 @@ async def collecting(
             )
 
         told = reporting(journal, report)
-        tasks.append(asyncio.create_task(_collect(config, backend, services, metrics, told)))
+        work.append(_collect(config, backend, services, metrics, told))
     try:
-        yield
+        async with beside(*work):
+            yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        with contextlib.suppress(*_FAILURES, TimeoutError):
+        with contextlib.suppress(*FAILURES, TimeoutError):
             async with asyncio.timeout(5):
-                await services.candidates.flush(everything=True)
-
-
-async def _flush(services: Services) -> None:
-    while True:
-        await asyncio.sleep(min(_FLUSH, services.terms.grace / 4))
-        try:
-            await services.candidates.flush()
-        except _FAILURES as error:
-            _log.warning("candidates could not be written down, they will be: %s", error)
+                await candidates.flush(everything=True)
 
 
 async def _collect(
@@ -168,7 +158,7 @@ async def _collect(
                 metrics.passed("waiting")
         except LeaseHeld:
             metrics.passed("busy")
-        except _FAILURES as error:
+        except FAILURES as error:
             metrics.passed("error")
             _log.warning("what is due could not be collected, it will be: %s", error)
         except Exception:  # noqa: BLE001  a defect is logged whole, and does not end it

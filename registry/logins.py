@@ -33,6 +33,7 @@ from auth.policy import Policy
 from auth.rules import Rule, Rules, pattern
 from auth.token_service import OfflineTokens, StandingOf, TokenService
 from auth.tokens import GRACE, LEEWAY, TokenIssuer, TokenVerifier
+from registry.background import beside
 from registry.config import AuthConfig, Config
 from registry.config.auth import (
     HopsworksConfig,
@@ -109,11 +110,11 @@ async def opened(
             standing=accounts.standing,
         )
         verifier = TokenVerifier(ring.current, issuer=issuer, service=name, most_seconds=_DAY)
-        watching = [
-            asyncio.create_task(keyring.watch(ring, auth.token.reload_seconds)),
-            asyncio.create_task(_reload(outside.reloads, auth.token.reload_seconds)),
-        ]
-        stack.push_async_callback(_end, watching)
+        watching = (
+            keyring.watch(ring, auth.token.reload_seconds),
+            _reload(outside.reloads, auth.token.reload_seconds),
+        )
+        await stack.enter_async_context(beside(*watching))
         yield Logins(
             Login(chain, verifier, challenges),
             TokenEndpoint(service, challenges, ring.current, limits, trail or Trail()),
@@ -269,9 +270,3 @@ async def _reload(reloads: Sequence[_Reload], seconds: float) -> None:
         await asyncio.sleep(seconds)
         for reload in reloads:
             await reload()
-
-
-async def _end(tasks: Sequence["asyncio.Task[None]"]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

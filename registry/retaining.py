@@ -1,6 +1,5 @@
 """The composition root's part for retention: it runs beside the server, in one worker."""
 
-import asyncio
 import contextlib
 import logging
 import time
@@ -8,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from auth.access import Tenant
 from registry.backend import Backend
+from registry.background import beside, repeated
 from registry.config import Config
 from registry.http.collection import CollectionMetrics
 from registry.service.audit.events import AuditEvent, Happening, Origin
@@ -15,8 +15,7 @@ from registry.service.audit.journal import Journal
 from registry.service.projects.retention_runs import RetentionRuns
 from registry.service.retention import BY, Expired
 from registry.service.services import Services
-from storage.coordination import CoordinationUnavailable, LeaseHeld
-from storage.ports import StorageError
+from storage.coordination import LeaseHeld
 
 _log = logging.getLogger("moorage.retention")
 
@@ -64,25 +63,15 @@ async def retaining(
         told,
         per_second=config.collection.per_second,
     )
-    running = asyncio.create_task(_run(runs, metrics, seconds))
-    try:
-        yield
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
 
-
-async def _run(runs: RetentionRuns, metrics: CollectionMetrics, seconds: float) -> None:
-    """Run for ever. What fails is logged and tried again."""
-    while True:
-        await asyncio.sleep(seconds)
+    async def run() -> None:
         try:
             metrics.retained("error" if await runs.run() else "ok")
         except LeaseHeld:
             metrics.retained("busy")
-        except (StorageError, CoordinationUnavailable) as error:
+        except Exception:
             metrics.retained("error")
-            _log.warning("retention did not run, it will: %s", error)
-        except Exception:  # noqa: BLE001  a defect is logged whole, and does not end it
-            metrics.retained("error")
-            _log.error("retention failed", exc_info=True)
+            raise
+
+    async with beside(repeated(run, seconds, _log, "retention did not run")):
+        yield

@@ -1,6 +1,5 @@
 """The composition root's part for scrubbing: the scrubber, its second store, its schedule."""
 
-import asyncio
 import contextlib
 import logging
 import time
@@ -9,24 +8,21 @@ from functools import partial
 from pathlib import Path
 
 from registry.backend import Backend, storing
+from registry.background import beside, repeated
 from registry.config import Config, load
 from registry.http.metrics import Metrics
 from registry.service.audit.events import SCRUBBER, AuditEvent, Happening
 from registry.service.audit.journal import Journal
-from registry.service.records import Corrupt
 from registry.service.scrub.scrubber import Damage, Scrubber
 from registry.service.terms import Terms
 from registry.version import __version__
-from storage.coordination import CoordinationUnavailable, LeaseHeld
-from storage.ports import ContentStore, StorageError
+from storage.ports import ContentStore
 
 _log = logging.getLogger("moorage.scrub")
 
 _DAY = 86_400.0
 _PAUSE = 600.0
 """Seconds between two looks whether a scrub is due."""
-
-FAILURES = (StorageError, CoordinationUnavailable, LeaseHeld, Corrupt, OSError)
 
 
 @contextlib.asynccontextmanager
@@ -99,34 +95,17 @@ async def scrubbing(
         yield
         return
     told = telling(journal, metrics.scrub.found)
-    task = asyncio.create_task(_scrub(config, backend, terms, metrics, told))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _scrub(
-    config: Config,
-    backend: Backend,
-    terms: Terms,
-    metrics: Metrics,
-    told: Callable[[Damage], None],
-) -> None:
-    """Scrub for ever. What fails is logged and tried again; what was done is not done again."""
     interval = config.scrub.interval_days * _DAY
     make = partial(scrubber, config, backend, terms, told)
-    while True:
-        # A start asks little of the store, whatever is in it.
-        await asyncio.sleep(min(_PAUSE, interval / 4))
-        try:
-            last = (await make().progress()).ended
-            if last and time.time() - last < interval:
-                continue
-            async with second_store(config) as second:
-                metrics.scrub.ended(await make(second=second).scrub())
-        except LeaseHeld:
-            continue
-        except FAILURES as error:
-            _log.warning("the scrub was broken off, it goes on: %s", error)
+
+    async def scrub() -> None:
+        last = (await make().progress()).ended
+        if last and time.time() - last < interval:
+            return
+        async with second_store(config) as second:
+            metrics.scrub.ended(await make(second=second).scrub())
+
+    # A start asks little of the store, whatever is in it.
+    pause = min(_PAUSE, interval / 4)
+    async with beside(repeated(scrub, pause, _log, "the scrub was broken off")):
+        yield

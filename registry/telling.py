@@ -1,6 +1,5 @@
 """The composition root's part for webhooks: what is told to them, and by whom."""
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
@@ -8,6 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from registry.backend import Backend
+from registry.background import beside, repeated
 from registry.config import Config
 from registry.http.webhooks import HttpSender
 from registry.service.projects.events import log_event
@@ -17,8 +17,6 @@ from registry.service.webhooks.outbox import Outbox
 from registry.service.webhooks.queue import DeliveryQueue
 from registry.service.webhooks.subscriptions import Subscriptions
 from registry.spec.destinations import Destinations
-from storage.coordination import CoordinationUnavailable, LeaseHeld
-from storage.ports import StorageError
 
 _log = logging.getLogger("moorage.webhooks")
 
@@ -77,23 +75,8 @@ async def telling(
         deliverer = Deliverer(
             backend.store, backend.coordinator, tenancy.webhooks.queue, send, told, terms
         )
-        task = asyncio.create_task(_deliver(deliverer, hooks.interval_seconds))
-        try:
+        delivering = repeated(
+            deliverer.deliver, hooks.interval_seconds, _log, "events were not delivered"
+        )
+        async with beside(delivering):
             yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-
-async def _deliver(deliverer: Deliverer, interval: float) -> None:
-    """Deliver for ever. What fails is logged, and tried again."""
-    while True:
-        await asyncio.sleep(interval)
-        try:
-            await deliverer.deliver()
-        except LeaseHeld:
-            pass
-        except (StorageError, CoordinationUnavailable) as error:
-            _log.warning("events could not be delivered, they will be: %s", error)
-        except Exception:  # noqa: BLE001  a defect is logged whole, and does not end it
-            _log.exception("events could not be delivered")

@@ -3,19 +3,17 @@
 # ruff: noqa: T201  printing is what a command does
 
 import argparse
-import asyncio
-import sys
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from registry.cli.commands import Commands
 from registry.cli.errors import UsageError
+from registry.cli.jobs import add_store, opened, run, store_of
 from registry.cli.remote.client import Client
 from registry.cli.remote.output import print_items
 from registry.cli.remote.speaking import Remote, past
-from registry.cli.settings import add_files, add_settings, load
-from registry.config import Config, ConfigError
+from registry.config import Config
 
 if TYPE_CHECKING:
     from registry.service.audit.log import Verdict
@@ -52,8 +50,7 @@ def add(commands: Commands) -> None:
         "--limit", type=int, default=1000, metavar="N", help="most events (default 1000)"
     )
     verify = audit.command("verify", "check that the log is whole", _verify, description=_VERIFY)
-    add_files(verify)
-    add_settings(verify, only=("--data",))
+    add_store(verify)
 
 
 async def _list(client: Client, options: argparse.Namespace) -> None:
@@ -78,29 +75,17 @@ async def _list(client: Client, options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    config = load(options)
-    if config.storage.driver == "memory":
-        raise ConfigError("a log in memory belongs to the process that has it")
-    # Not at the top: the other commands need none of it.
-    from storage.coordination import CoordinationUnavailable  # noqa: PLC0415
-    from storage.ports import StorageError  # noqa: PLC0415
-
-    try:
-        return asyncio.run(_verified(config))
-    except (StorageError, CoordinationUnavailable, OSError) as error:
-        print(f"moorage: {error}", file=sys.stderr)
-        return 1
+    config = store_of(options)
+    return run(lambda: _verified(config))
 
 
 async def _verified(config: Config) -> int:
-    from registry.auditing import audit_key  # noqa: PLC0415  as above
-    from registry.backend import opened  # noqa: PLC0415
-    from registry.http.metrics import Metrics  # noqa: PLC0415
+    # Not at the top: the other commands need none of it.
+    from registry.auditing import audit_key  # noqa: PLC0415
     from registry.service.audit.log import AuditLog  # noqa: PLC0415
-    from registry.version import __version__  # noqa: PLC0415
 
     events = findings = writers = 0
-    async with opened(config, Metrics(version=__version__)) as backend:
+    async with opened(config) as backend:
         async for verdict in AuditLog(backend.store, audit_key(config)).verify():
             _tell(verdict)
             writers += bool(verdict.writer)

@@ -3,15 +3,14 @@
 # ruff: noqa: T201  printing is what a command does
 
 import argparse
-import asyncio
 import json
 import sys
 from typing import TYPE_CHECKING, Final
 
 from registry.cli.commands import Commands
 from registry.cli.errors import Failed
-from registry.cli.settings import add_files, add_settings, load
-from registry.config import Config, ConfigError
+from registry.cli.jobs import add_store, opened, run, store_of
+from registry.config import Config
 
 if TYPE_CHECKING:
     from registry.service.collection.findings import Finding
@@ -37,8 +36,7 @@ def add(commands: Commands) -> None:
     parser = commands.command(
         "gc", "remove what nothing needs", _gc, description=_GC, epilog=_EPILOG
     )
-    add_files(parser)
-    add_settings(parser, only=("--data",))
+    add_store(parser)
     parser.add_argument("--dry-run", action="store_true", help="change nothing, only tell")
     parser.add_argument(
         "--full", action="store_true", help="go over all that is stored: takes long"
@@ -47,36 +45,27 @@ def add(commands: Commands) -> None:
 
 
 def _gc(options: argparse.Namespace) -> int:
-    config = load(options)
-    if config.storage.driver == "memory":
-        raise ConfigError("what is in memory belongs to the process that has it")
+    config = store_of(options)
     from registry.service.collection.collector import NotLinked  # noqa: PLC0415  as below
-    from registry.service.records import Corrupt  # noqa: PLC0415
-    from storage.coordination import CoordinationUnavailable, LeaseHeld  # noqa: PLC0415
-    from storage.ports import StorageError  # noqa: PLC0415
 
     try:
-        return asyncio.run(_run(config, options))
-    except LeaseHeld as error:
-        raise Failed("another collector is at work on this store; try again later") from error
+        return run(
+            lambda: _run(config, options),
+            busy="another collector is at work on this store; try again later",
+        )
     except NotLinked as error:
         raise Failed(
             "it is not known yet what the manifests of this store need, since a version without a "
             "collector wrote it: replace all replicas, then run moorage gc --full"
         ) from error
-    except (StorageError, CoordinationUnavailable, Corrupt, OSError) as error:
-        raise Failed(str(error)) from error
 
 
 async def _run(config: Config, options: argparse.Namespace) -> int:
     # Not at the top: the other commands need none of it.
     from registry.auditing import audited  # noqa: PLC0415
-    from registry.backend import opened  # noqa: PLC0415
     from registry.collecting import collector, marker, reporting, terms_of  # noqa: PLC0415
-    from registry.http.metrics import Metrics  # noqa: PLC0415
     from registry.service.services import Services  # noqa: PLC0415
     from registry.telling import outbox, subscriptions  # noqa: PLC0415
-    from registry.version import __version__  # noqa: PLC0415
 
     freed, found = 0, 0
 
@@ -87,16 +76,15 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
         print(_line(finding, as_json=options.json, look=options.dry_run))
 
     async with (
-        opened(config, Metrics(version=__version__)) as backend,
+        opened(
+            config,
+            alone="nothing but the one process that serves it may collect, so leave "
+            "collection.enabled on there",
+        ) as backend,
         audited(config, backend.store) as journal,
     ):
         if journal is not None and config.webhooks.enabled:
             journal.accompany_by(outbox(config, subscriptions(config, backend)))
-        if not backend.conditional:
-            raise Failed(
-                "this store does not judge between two writers, so nothing but the one process "
-                "that serves it may collect: leave collection.enabled on there"
-            )
         services = Services.over(
             backend.store,
             backend.coordinator,

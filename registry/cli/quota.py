@@ -3,17 +3,15 @@
 # ruff: noqa: T201  printing is what a command does
 
 import argparse
-import asyncio
 import json
 import sys
 from typing import Final
 
 from registry.cli.commands import Commands
-from registry.cli.errors import Failed
+from registry.cli.jobs import add_store, opened, run, store_of
 from registry.cli.remote import quotas as remote
 from registry.cli.remote.speaking import Remote
-from registry.cli.settings import add_files, add_settings, load
-from registry.config import Config, ConfigError
+from registry.config import Config
 
 _QUOTA: Final = """\
 A quota says how many bytes, repositories and tags a project may hold. A push that does not fit is
@@ -32,38 +30,23 @@ def add(commands: Commands) -> None:
     parser = group.command(
         "reconcile", "count what projects hold", _reconcile, description=_RECONCILE
     )
-    add_files(parser)
-    add_settings(parser, only=("--data",))
+    add_store(parser)
     parser.add_argument("--project", metavar="ID", default="", help="one project, by its id")
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each project")
 
 
 def _reconcile(options: argparse.Namespace) -> int:
-    config = load(options)
-    if config.storage.driver == "memory":
-        raise ConfigError("what is in memory belongs to the process that has it")
-    from registry.service.quotas.quotas import FAILURES  # noqa: PLC0415  as below
-
-    try:
-        return asyncio.run(_run(config, options))
-    except (*FAILURES, OSError) as error:
-        raise Failed(str(error)) from error
+    config = store_of(options)
+    return run(lambda: _run(config, options))
 
 
 async def _run(config: Config, options: argparse.Namespace) -> int:
     # Not at the top: the other commands need none of it.
-    from registry.backend import opened  # noqa: PLC0415
-    from registry.http.metrics import Metrics  # noqa: PLC0415
     from registry.service.quotas.quotas import Quotas  # noqa: PLC0415
-    from registry.version import __version__  # noqa: PLC0415
 
     again = 0
-    async with opened(config, Metrics(version=__version__)) as backend:
-        if not backend.conditional:
-            raise Failed(
-                "this store does not judge between two writers: only the one process that serves "
-                "it may count"
-            )
+    alone = "only the one process that serves it may count"
+    async with opened(config, alone=alone) as backend:
         quotas = Quotas(backend.store, backend.coordinator)
         for tenant in [options.project] if options.project else await quotas.tenants():
             counted = await quotas.count(tenant)

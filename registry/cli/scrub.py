@@ -3,7 +3,6 @@
 # ruff: noqa: T201  printing is what a command does
 
 import argparse
-import asyncio
 import json
 import sys
 import time
@@ -12,9 +11,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from registry.cli.commands import Commands
-from registry.cli.errors import Failed
-from registry.cli.settings import add_files, add_settings, load
-from registry.config import Config, ConfigError
+from registry.cli.jobs import add_store, opened, run, store_of
+from registry.config import Config
 
 if TYPE_CHECKING:
     from registry.service.scrub.scrubber import Damage, Progress
@@ -39,37 +37,25 @@ def add(commands: Commands) -> None:
     parser = commands.command(
         "scrub", "compare all content with its digests", _scrub, description=_SCRUB, epilog=_EPILOG
     )
-    add_files(parser)
-    add_settings(parser, only=("--data",))
+    add_store(parser)
     parser.add_argument("--dry-run", action="store_true", help="change nothing, only tell")
     parser.add_argument("--status", action="store_true", help="only tell how far it is")
     parser.add_argument("--json", action="store_true", help="print lines of JSON")
 
 
 def _scrub(options: argparse.Namespace) -> int:
-    config = load(options)
-    if config.storage.driver == "memory":
-        raise ConfigError("what is in memory belongs to the process that has it")
-    from registry.scrubbing import FAILURES  # noqa: PLC0415  as below
-    from storage.coordination import LeaseHeld  # noqa: PLC0415
-
-    try:
-        return asyncio.run(_run(config, options))
-    except LeaseHeld as error:
-        raise Failed("another scrub is at work on this store; see --status") from error
-    except FAILURES as error:
-        raise Failed(str(error)) from error
+    config = store_of(options)
+    return run(
+        lambda: _run(config, options), busy="another scrub is at work on this store; see --status"
+    )
 
 
 async def _run(config: Config, options: argparse.Namespace) -> int:
     # Not at the top: the other commands need none of it.
     from registry.auditing import audited  # noqa: PLC0415
-    from registry.backend import opened  # noqa: PLC0415
     from registry.collecting import terms_of  # noqa: PLC0415
-    from registry.http.metrics import Metrics  # noqa: PLC0415
     from registry.scrubbing import scrubber, second_store, telling  # noqa: PLC0415
     from registry.service.scrub.scrubber import Found  # noqa: PLC0415
-    from registry.version import __version__  # noqa: PLC0415
 
     left = 0
 
@@ -79,15 +65,14 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
         print(_line(damage, as_json=options.json, look=options.dry_run))
 
     async with (
-        opened(config, Metrics(version=__version__)) as backend,
+        opened(
+            config,
+            alone="nothing but the one process that serves it may scrub, so set "
+            "scrub.interval_days there",
+        ) as backend,
         audited(config, backend.store) as journal,
         second_store(config) as second,
     ):
-        if not backend.conditional:
-            raise Failed(
-                "this store does not judge between two writers, so nothing but the one process "
-                "that serves it may scrub: set scrub.interval_days there"
-            )
         report = told if options.dry_run else telling(journal, told)
         work = scrubber(
             config, backend, terms_of(config), report, second=second, look=options.dry_run

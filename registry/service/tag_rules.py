@@ -1,6 +1,7 @@
 """What whoever changes a tag has to heed: the rules of the registry and of the project."""
 
 from auth.roles import Role
+from registry.service.entries import value
 from registry.service.records import Record
 from registry.service.remembered import Remembered
 from registry.spec.errors import Denied
@@ -8,7 +9,7 @@ from registry.spec.names import Place, Tag
 from registry.spec.tagrules import NO_PROJECT_RULES, NOBODY, ProjectRules, TagRule, TagRules
 from storage import keys
 from storage.coordination import Coordinator
-from storage.ports import NotFound, ObjectStore
+from storage.ports import ObjectStore
 
 _RULE_BYTES = 20_000
 _ABLE = {
@@ -104,11 +105,10 @@ class Guards:
         return Guard(self._floor, rules, place, role or "")
 
     async def _read(self, tenant: str) -> ProjectRules:
-        try:
-            value = await self._store.get(keys.tag_rules(tenant))
-        except NotFound:
+        found = await value(self._store, keys.tag_rules(tenant))
+        if found is None:
             return NO_PROJECT_RULES
-        record = TagRulesRecord.decode(value.data)
+        record = TagRulesRecord.decode(found.data)
         return ProjectRules(record.project, record.rules)
 
 

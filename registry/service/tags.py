@@ -214,9 +214,7 @@ class Tags:
             guard.check(tag)
             if conditions:
                 self._check_exact(tag, change)
-            await self.histories.keep(repository, tag, record, by)
-            await self._remove(repository, tag, standing, change)
-            await self._unlink(repository, tag, record.target, change)
+            await self._remove(repository, tag, standing, record, by, change)
 
         await self._change(repository, tag, swap)
 
@@ -242,9 +240,7 @@ class Tags:
             if not gone:
                 guard.check(tag)
             self._check_exact(tag, change)
-            await self.histories.keep(repository, tag, record, by)
-            await self._remove(repository, tag, standing, change)
-            await self._unlink(repository, tag, target, change)
+            await self._remove(repository, tag, standing, record, by, change)
             return True
 
         return await self._change(repository, tag, swap)
@@ -263,9 +259,7 @@ class Tags:
                 return False
             guard.check(tag)
             self._check_exact(tag, change)
-            await self.histories.keep(repository, tag, seen, by)
-            await self._remove(repository, tag, standing, change)
-            await self._unlink(repository, tag, seen.target, change)
+            await self._remove(repository, tag, standing, seen, by, change)
             return True
 
         return await self._change(repository, tag, swap)
@@ -282,16 +276,27 @@ class Tags:
             with storing.unless_there():
                 await self._store.create(key, record)
 
-    async def _remove(self, repository: Place, tag: Tag, standing: Value, change: Change) -> None:
-        """Remove the tag at the version, and give back what it counted.
+    async def _remove(
+        self,
+        repository: Place,
+        tag: Tag,
+        standing: Value,
+        record: TagRecord,
+        by: str,
+        change: Change,
+    ) -> None:
+        """Keep what the tag was, remove it at its version, and then the link to it.
 
-        Where another may have removed it too, that is left to the next count.
+        What it counted is given back. Where another may have removed it too, that is left to the
+        next count.
         """
+        await self.histories.keep(repository, tag, record, by)
         async with self._quotas.charging(repository.tenant) as charge:
             seen = await charge.round()
             await self._store.delete(keys.tag(repository, tag), version=standing.version)
             if change.sole():
                 charge.removed(Amounts(tags=1), seen)
+        await self._unlink(repository, tag, record.target, change)
 
     def _check_exact(self, tag: Tag, change: Change) -> None:
         if not (self._exact or change.sole()):

@@ -6,8 +6,8 @@ from contextlib import suppress
 import pytest
 
 from registry.service.records import Pointer
-from registry.service.scrub.contents import Pace
 from registry.service.scrub.scrubber import Found, Scrubber
+from registry.service.throttle import Throttle
 from registry.spec.errors import BlobUnknown, ManifestUnknown
 from storage import keys
 from storage.coordination import LeaseHeld
@@ -259,8 +259,8 @@ async def test_faults_at_every_call_leave_nothing_wrong(clock):
 
 async def test_the_rate_is_kept():
     loop = asyncio.get_running_loop()
-    pace, began = Pace(per_second=1_000_000.0), loop.time()
+    throttle, began = Throttle(per_second=1_000_000.0, burst=1.0), loop.time()
     for _ in range(13):
-        await pace.spend(100_000)
+        await throttle.wait(100_000)
     took = loop.time() - began
     assert 0.2 < took < 3, "1.3 s of bytes, of which a second's came at once"

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -12,18 +12,20 @@ from registry.service.collection.candidates import Candidate, Candidates
 from registry.service.collection.findings import Report, nobody
 from registry.service.collection.judge import Judge, Needed, Outcome
 from registry.service.entries import Entries, value
+from registry.service.failures import FAILURES
 from registry.service.memberships import Memberships
 from registry.service.pointers import Pointers
 from registry.service.presence import exists
 from registry.service.quotas.quotas import Quotas
-from registry.service.records import Corrupt, DeletedRecord
+from registry.service.records import DeletedRecord
 from registry.service.terms import Terms
+from registry.service.throttle import Throttle
 from registry.spec.digest import Digest
 from registry.spec.names import Place
 from registry.spec.quota import Amounts
 from storage import keys
-from storage.coordination import CoordinationUnavailable, Coordinator, LeaseHeld
-from storage.ports import ContentStore, PreconditionFailed, StorageError
+from storage.coordination import Coordinator
+from storage.ports import ContentStore, PreconditionFailed
 
 _log = logging.getLogger("moorage.collection")
 
@@ -45,22 +47,6 @@ class Pass:
     seen: int = 0
     looks: int = 0
     failed: int = 0
-
-
-@dataclass(slots=True)
-class Throttle:
-    """Lets ``per_second`` looks through; 0: any number."""
-
-    per_second: float = 0.0
-    _next: float = field(default=0.0, init=False)
-
-    async def wait(self) -> None:
-        """Wait until one more may be done."""
-        if not self.per_second:
-            return
-        now = asyncio.get_running_loop().time()
-        self._next = max(self._next, now) + 1 / self.per_second
-        await asyncio.sleep(self._next - now)
 
 
 class Collector:
@@ -147,7 +133,7 @@ class Collector:
             if left is not None:
                 await self._candidates.write(left, self._terms.clock() + wait)
             await self._store.delete(key)
-        except (StorageError, CoordinationUnavailable, LeaseHeld, Corrupt) as error:
+        except FAILURES as error:
             done.failed += 1
             _log.warning("candidate %s could not be seen to, it will be: %s", key, error)
 

@@ -6,8 +6,9 @@ from typing import Final
 
 from auth.access import Tenant
 from auth.identity import Identity
+from registry.service.failures import FAILURES
 from registry.service.projects.events import EventKind, Events, event
-from registry.service.quotas.quotas import FAILURES, Quotas
+from registry.service.quotas.quotas import Quotas
 from registry.spec.quota import Account, Limits
 
 _PATIENCE: Final = 10.0

@@ -5,17 +5,17 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from auth.access import Tenant
-from registry.service.collection.collector import Throttle
+from registry.service.failures import FAILURES
 from registry.service.listing import every_key
 from registry.service.projects.kept import Records
 from registry.service.projects.retention import RetentionRecord
-from registry.service.records import Corrupt
 from registry.service.retention import Expired, Retainer
+from registry.service.throttle import Throttle
 from registry.spec.names import Place
 from registry.spec.problems import Invalid
 from storage import keys
-from storage.coordination import CoordinationUnavailable, Coordinator, LeaseHeld
-from storage.ports import ObjectStore, StorageError
+from storage.coordination import Coordinator
+from storage.ports import ObjectStore
 
 _log = logging.getLogger("moorage.retention")
 
@@ -84,7 +84,7 @@ class RetentionRuns:
                 )
                 self._told(tenant, name, done)
                 more = done.more and bool(done.tags or done.manifests)
-        except (StorageError, CoordinationUnavailable, LeaseHeld, Corrupt, Invalid) as error:
+        except (*FAILURES, Invalid) as error:
             _log.warning("retention of %s did not end, it will: %s", name, error)
             return False
         return True

@@ -7,28 +7,27 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
+from registry.service.failures import FAILURES
 from registry.service.listing import every_key
+from registry.service.presence import exists
 from registry.service.quotas.accounts import Accounts
 from registry.service.quotas.charges import NO_CHARGE, Charge, ProjectCharge
 from registry.service.quotas.ledger import Ledger
 from registry.service.quotas.tally import Tally
 from registry.service.quotas.terms import QUOTA_TERMS, QuotaTerms
-from registry.service.records import Corrupt
 from registry.service.remembered import Remembered
 from registry.spec import quota
 from registry.spec.errors import QuotaExceeded, shown_amount
 from registry.spec.problems import Changed
 from registry.spec.quota import Account, Limits
 from storage import keys
-from storage.coordination import CoordinationUnavailable, Coordinator, LeaseHeld
-from storage.ports import AlreadyExists, NotFound, ObjectStore, StorageError
+from storage.coordination import Coordinator, LeaseHeld
+from storage.ports import AlreadyExists, ObjectStore
 
 _log = logging.getLogger("moorage.quotas")
-
-FAILURES: Final = (StorageError, CoordinationUnavailable, LeaseHeld, Corrupt)
-"""What may go wrong with the store; all of it can be done again."""
 
 _POLL: Final = 0.1
 _MEMORY: Final = 4 * 1024 * 1024
@@ -243,14 +242,8 @@ class Quotas:
         self.swaps[outcome] += 1
 
     async def _is_limited(self, tenant: str) -> bool:
-        async def load() -> bool:
-            try:
-                await self._store.stat(keys.quota(tenant))
-            except NotFound:
-                return False
-            return True
-
-        return await self._limited.get(_name(tenant), load)
+        look = partial(exists, self._store, keys.quota(tenant))
+        return await self._limited.get(_name(tenant), look)
 
     def _is_due(self, account: Account) -> bool:
         terms, now = self._terms, self._terms.clock()

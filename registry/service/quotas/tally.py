@@ -6,6 +6,7 @@ from typing import Final
 
 from registry.service.entries import value
 from registry.service.listing import every_key
+from registry.service.presence import exists
 from registry.service.records import Pointer, UploadRecord
 from registry.spec.digest import Digest
 from registry.spec.names import Place
@@ -90,11 +91,7 @@ class Tally:
                     await asyncio.gather(*map(found.add, batch))
                     batch = []
             await asyncio.gather(*map(found.add, batch))
-        try:
-            await self._store.stat(keys.catalog(root))
-            found.repositories += 1
-        except NotFound:
-            pass
+        found.repositories += await exists(self._store, keys.catalog(root))
         async for _ in every_key(self._store, keys.cataloged(tenant)):
             found.repositories += 1
         return Tallied(Amounts(found.bytes, found.repositories, found.tags), found.physical)

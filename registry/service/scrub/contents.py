@@ -1,62 +1,55 @@
 """Bytes of blobs, read and hashed at a bounded rate."""
 
 import asyncio
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Awaitable, Callable
 
+from registry.service.entries import value
+from registry.service.hashing import hashed
 from registry.service.pointers import Pointers
 from registry.service.records import Corrupt, Pointer
 from registry.service.terms import Terms
+from registry.service.throttle import Throttle
 from registry.spec.digest import Digest, Hasher
 from storage import keys
 from storage.ports import ContentStore, NotFound
 
-_BURST: Final = 1.0
-"""Seconds whose bytes may be read at once after a pause."""
+_Sink = Callable[[bytes], Awaitable[None]]
 
 
-@dataclass(slots=True)
-class Pace:
-    """Lets ``per_second`` bytes through; 0: any number."""
-
-    per_second: float = 0.0
-    _free: float = field(default=0.0, init=False)
-
-    async def spend(self, size: int) -> None:
-        """Count ``size`` bytes that were read, and wait until more may be."""
-        if not self.per_second:
-            return
-        now = asyncio.get_running_loop().time()
-        self._free = max(self._free, now - _BURST) + size / self.per_second
-        if self._free > now:
-            await asyncio.sleep(self._free - now)
+async def _nowhere(piece: bytes) -> None:
+    """Where bytes go that are only looked at."""
 
 
 async def damage(
-    store: ContentStore, digest: Digest, pointer: Pointer, content: bytes, pace: Pace
+    store: ContentStore,
+    digest: Digest,
+    pointer: Pointer,
+    content: bytes,
+    throttle: Throttle,
+    sink: _Sink = _nowhere,
 ) -> str:
     """Say what is wrong with the bytes that ``pointer`` leads to; ``""`` if nothing is.
 
-    ``Unavailable`` where they can't be read now: that says nothing about them.
+    ``sink`` gets them as they are read. ``Unavailable`` where they can't be read now: that says
+    nothing about them.
     """
-    hasher, size = Hasher(digest.algorithm), len(content)
+    hasher = Hasher(digest.algorithm)
     if not pointer.data:
         await asyncio.to_thread(hasher.update, content)
-        await pace.spend(size)
+        await throttle.wait(len(content))
     else:
         try:
             stat = await store.stat(pointer.data)
             if stat.size != pointer.size:
                 return f"it has {stat.size} bytes, not {pointer.size}"
             async with store.open(pointer.data, 0, pointer.size) as reader:
-                async for piece in reader:
-                    await asyncio.to_thread(hasher.update, piece)
-                    size += len(piece)
-                    await pace.spend(len(piece))
+                async for piece in hashed(reader, hasher):
+                    await sink(piece)
+                    await throttle.wait(len(piece))
         except NotFound:
             return "its bytes are not there"
-    if size != pointer.size:
-        return f"it has {size} bytes, not {pointer.size}"
+    if hasher.length != pointer.size:
+        return f"it has {hasher.length} bytes, not {pointer.size}"
     found = hasher.digest()
     return "" if found == digest else f"its bytes are those of {found}"
 
@@ -70,8 +63,14 @@ class Second:
     def __init__(self, store: ContentStore) -> None:
         self._store = store
 
-    async def blob(self, digest: Digest, pace: Pace) -> tuple[Pointer, bytes] | None:
-        """Return its pointer to good bytes, and those of a small blob; ``None`` if it has none."""
+    async def have(
+        self, digest: Digest, to: ContentStore, key: str, throttle: Throttle
+    ) -> tuple[Pointer, bytes] | None:
+        """Return a pointer to good bytes, and those of a small blob; ``None`` if it has none.
+
+        Those of a large one are copied to ``key`` of the store ``to``, where nothing is if they
+        turn out to be damaged here too.
+        """
         try:
             found = await Pointers(self._store, Terms()).read(digest)
         except Corrupt:
@@ -79,32 +78,22 @@ class Second:
         if found is None or not found[0].state.visible:
             return None
         pointer, content, _ = found
-        wrong = await damage(self._store, digest, pointer, content, pace)
-        return None if wrong else (pointer, content)
-
-    async def copy(self, pointer: Pointer, to: ContentStore, key: str, digest: Digest) -> bool:
-        """Copy bytes to ``key`` of another store; whether they are what ``digest`` says."""
-        hasher = Hasher(digest.algorithm)
-        async with (
-            self._store.open(pointer.data, 0, pointer.size) as reader,
-            to.append(key, "") as writer,
-        ):
-            async for piece in reader:
-                await asyncio.to_thread(hasher.update, piece)
-                await writer.write(piece)
-            if hasher.digest() == digest:
+        if not pointer.data:
+            wrong = await damage(self._store, digest, pointer, content, throttle)
+            return None if wrong else (pointer, content)
+        async with to.append(key, "") as writer:
+            wrong = await damage(self._store, digest, pointer, b"", throttle, writer.write)
+            if not wrong:
                 await writer.finish()
-                return True
+                return Pointer(pointer.size, key), b""
             progress = await writer.checkpoint()
         await to.abandon(key, progress)
-        return False
+        return None
 
     async def value(self, key: str) -> bytes | None:
         """Return a small object as it is there."""
-        try:
-            return (await self._store.get(key)).data
-        except NotFound:
-            return None
+        found = await value(self._store, key)
+        return found.data if found is not None else None
 
 
 def fresh_data(number: str) -> str:

@@ -23,9 +23,10 @@ from registry.service.listing import every_key
 from registry.service.memberships import member_name
 from registry.service.pointers import Pointers
 from registry.service.records import Corrupt, Pointer, Record
-from registry.service.scrub.contents import Pace, Second, damage, fresh_data
+from registry.service.scrub.contents import Second, damage, fresh_data
 from registry.service.stored import StoredManifest
 from registry.service.terms import Terms
+from registry.service.throttle import Throttle
 from registry.spec.digest import Digest
 from registry.spec.life import Event, Life
 from registry.spec.names import Place
@@ -99,7 +100,7 @@ class Scrubber:
         self._coordinator = coordinator
         self._terms = terms
         self._told = told
-        self._pace = Pace(per_second)
+        self._throttle = Throttle(per_second, burst=1.0)
         self._second = Second(second) if second is not None else None
         self._look = look
         self._pointers = Pointers(store, terms)
@@ -145,13 +146,14 @@ class Scrubber:
 
     async def _contents(self, after: str) -> AsyncIterator[str]:
         """Yield the keys of all pointers, then those of all manifests, from ``after`` on."""
-        if not after.startswith(keys.REPOSITORIES):
-            async for key in every_key(self._store, keys.POINTERS, after):
-                yield key
-        resumed = keys.manifest_place(after) if after.startswith(keys.REPOSITORIES) else None
-        first = keys.catalog(resumed) if resumed is not None else ""
-        if resumed is not None:
+        first = ""
+        if after.startswith(keys.REPOSITORIES):
+            resumed = keys.manifest_place(after)
+            first = keys.catalog(resumed)
             async for key in every_key(self._store, keys.manifests(resumed), after):
+                yield key
+        else:
+            async for key in every_key(self._store, keys.POINTERS, after):
                 yield key
         async for entry in every_key(self._store, keys.CATALOG, first):
             async for key in every_key(self._store, keys.manifests(keys.catalog_place(entry))):
@@ -159,16 +161,13 @@ class Scrubber:
 
     async def _one(self, key: str) -> tuple[int, bool]:
         """Look at one thing; return its bytes, and whether something was wrong."""
+        is_blob = key.startswith(keys.POINTERS)
+        digest = keys.pointer_digest(key) if is_blob else Digest(keys.last_segment(key))
         try:
-            if key.startswith(keys.POINTERS):
-                return await self._blob(keys.pointer_digest(key))
-            return await self._manifest(keys.manifest_place(key), Digest(keys.last_segment(key)))
+            if is_blob:
+                return await self._blob(digest)
+            return await self._manifest(keys.manifest_place(key), digest)
         except (Unavailable, Corrupt, PreconditionFailed) as error:
-            digest = (
-                keys.pointer_digest(key)
-                if key.startswith(keys.POINTERS)
-                else Digest(keys.last_segment(key))
-            )
             self._tell(Damage(digest, Found.UNREADABLE, str(error)))
             return 0, True
 
@@ -193,10 +192,12 @@ class Scrubber:
     async def _damage(self, digest: Digest, pointer: Pointer, content: bytes) -> str:
         if pointer.state is Life.HIDDEN:
             return "it is in quarantine"
-        wrong = await damage(self._store, digest, pointer, content, self._pace)
-        if wrong:
-            # Once more: it was right when it was pushed, and memory errs too.
-            wrong = await damage(self._store, digest, pointer, content, self._pace)
+        wrong = ""
+        # Twice, before it counts: it was right when it was pushed, and memory errs too.
+        for _ in range(2):
+            wrong = await damage(self._store, digest, pointer, content, self._throttle)
+            if not wrong:
+                break
         return wrong
 
     async def _mend(
@@ -238,13 +239,8 @@ class Scrubber:
         """Have good bytes from the second store; where they are then, and those of a small blob."""
         if self._second is None:
             return None
-        found = await self._second.blob(digest, self._pace)
-        if found is None or not found[0].data:
-            return found
         data = fresh_data(secrets.token_hex(16))
-        if not await self._second.copy(found[0], self._store, data, digest):
-            return None
-        return Pointer(found[0].size, data), b""
+        return await self._second.have(digest, self._store, data, self._throttle)
 
     @contextlib.asynccontextmanager
     async def _changing(self, digest: Digest) -> AsyncIterator[None]:
@@ -263,7 +259,7 @@ class Scrubber:
         found = await value(self._store, key)
         if found is None:
             return 0, False
-        await self._pace.spend(len(found.data))
+        await self._throttle.wait(len(found.data))
         wrong = _wrong(digest, found.data)
         if not wrong:
             return len(found.data), False

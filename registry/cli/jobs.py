@@ -1,0 +1,63 @@
+"""Commands that work on a store themselves, beside the registries that serve it."""
+
+import argparse
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from registry.cli.errors import Failed
+from registry.cli.settings import add_files, add_settings, load
+from registry.config import Config, ConfigError
+
+if TYPE_CHECKING:
+    from registry.backend import Backend
+
+# Imports are not at the top: the commands that speak to a registry need none of this.
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """Add the options that tell which store it is."""
+    add_files(parser)
+    add_settings(parser, only=("--data",))
+
+
+def store_of(options: argparse.Namespace) -> Config:
+    """Return the configuration; ``ConfigError`` where it names no store that others can open."""
+    config = load(options)
+    if config.storage.driver == "memory":
+        raise ConfigError("what is in memory belongs to the process that has it")
+    return config
+
+
+def run(work: Callable[[], Coroutine[Any, Any, int]], *, busy: str = "") -> int:
+    """Do ``work`` and return its exit code; ``Failed`` tells what kept it from being done.
+
+    ``busy`` is what it tells where another process is at the same work.
+    """
+    from registry.service.failures import FAILURES  # noqa: PLC0415
+    from storage.coordination import LeaseHeld  # noqa: PLC0415
+
+    try:
+        return asyncio.run(work())
+    except LeaseHeld as error:
+        raise Failed(busy or str(error)) from error
+    except (*FAILURES, OSError) as error:
+        raise Failed(str(error)) from error
+
+
+@contextlib.asynccontextmanager
+async def opened(config: Config, *, alone: str = "") -> AsyncIterator["Backend"]:
+    """Open the store.
+
+    ``Failed`` with what ``alone`` says where only the process that serves a store may change it,
+    since the store does not judge between two writers.
+    """
+    from registry import backend  # noqa: PLC0415
+    from registry.http.metrics import Metrics  # noqa: PLC0415
+    from registry.version import __version__  # noqa: PLC0415
+
+    async with backend.opened(config, Metrics(version=__version__)) as found:
+        if alone and not found.conditional:
+            raise Failed(f"this store does not judge between two writers: {alone}")
+        yield found
