@@ -36,7 +36,7 @@ class RegistryProcess:
     goes to the file `log` (appended to on each start). `settings` are by the names of their
     environment variables without the prefix (`LIMITS__ALLOW_SPARSE`); those that the caller's own
     environment has do not reach the server. `command` may be `token-service` too.
-    `tls` are the files of a certificate and its key.
+    `tls` are the files of a certificate and its key. `port` is taken instead of any free one.
     """
 
     def __init__(
@@ -50,10 +50,11 @@ class RegistryProcess:
         settings: Mapping[str, str] | None = None,
         command: str = "serve",
         tls: tuple[Path, Path] | None = None,
+        port: int | None = None,
     ) -> None:
         if (store == "filesystem") != (data is not None):
             raise ValueError("a file-system store needs a data directory, a memory store has none")
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address = f"127.0.0.1:{port or free_port()}"
         self.url = f"{'https' if tls else 'http'}://{self.address}"
         self.data = data
         self.log = log

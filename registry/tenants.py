@@ -85,6 +85,7 @@ async def admitted(
             offline_days=auth.token.offline_days,
             limits=limits_of(config),
             destinations=destinations(config),
+            public_url=config.server.public_url,
         ),
         events=log_event if journal is None else journal.changed,
     )

@@ -15,6 +15,7 @@ from registry.cli.remote import (
     accounts,
     content,
     projects,
+    pull_secrets,
     pulls,
     retention,
     robots,
@@ -91,6 +92,7 @@ def command_line() -> argparse.ArgumentParser:
     remote = Remote(commands)
     projects.add(remote)
     robots.add(remote)
+    pull_secrets.add(remote)
     webhooks.add(remote)
     accounts.add(remote)
     content.add(remote)

@@ -94,6 +94,17 @@ class RobotUnknown(Problem):
         super().__init__(f"the project has no robot account {name!a}")
 
 
+class AddressUnknown(Problem):
+    """What is asked for names the registry's public address, which nobody has told it."""
+
+    type, title, status = "address-unknown", "No public address", 409
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the registry does not know by which address nodes reach it: have server.public_url set"
+        )
+
+
 class WebhookUnknown(Problem):
     """No such webhook."""
 

@@ -38,6 +38,8 @@ EXAMPLES = {
     "robot.put": ("/projects/{p}/robots/none", {"role": "owner"}),
     "robot.rotate": ("/projects/{p}/robots/none/secrets", {}),
     "robot.remove": ("/projects/{p}/robots/none", None),
+    "pull-secret.issue": ("/projects/{p}/pull-secrets/none", {"namespace": "-"}),
+    "pull-secret.revoke": ("/projects/{p}/pull-secrets/none", None),
     "retention.get": ("/projects/{p}/retention", None),
     "retention.put": ("/projects/{p}/retention", {"rules": [{"name": "r", "tags": ["*"]}]}),
     "retention.plan": ("/repositories/{p}:app/retention/plan", {}),

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 import pytest
 import trustme
+import yaml
 
 from conformance.server import free_port
 from registry.cli import main
 from registry.cli.remote.output import cell
 from registry.cli.remote.speaking import moment, past
 from tests.auth.tenants import BOOTSTRAP, PASSWORD, basic, tenants
+from tests.fixtures.secrecy import SECRETS
 from tests.ops.wire import eventually
 from tests.oracle.content import digest_of, push_image
 
@@ -113,6 +115,35 @@ def test_robot_accounts(moorage):
     assert "MOORAGE_TOKEN_FILE" in refused.stderr
     done(moorage("robot", "delete", "robots", "ci", user="ann"))
     assert "(nothing)" in done(moorage("robot", "list", "robots", user="ann")).stderr
+
+
+def test_pull_secrets_are_printed_for_kubectl():
+    settings = {"server.public_url": "https://images.example.org"}
+    with tenants(settings=settings) as registry:
+        registry.user("ann")
+        registry.project("demo", ann="maintainer")
+        told = {"MOORAGE_URL": f"http://{registry.address}", "MOORAGE_TOKEN": f"ann:{PASSWORD}"}
+
+        def run(*arguments):
+            command = [sys.executable, "-m", "registry", "pull-secret", *arguments]
+            done = subprocess.run(command, env=told, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            return done
+
+        one = run("issue", "demo")
+        assert "shown this once" in one.stderr
+        made = [yaml.safe_load(one.stdout)]
+        more = ("--namespace", "x", "--as", "y", "--overlap", "5", "--json")
+        made.append(json.loads(run("issue", "demo", "batch", *more).stdout))
+        for manifest in made:
+            SECRETS.note(manifest["data"][".dockerconfigjson"])
+        places = [each["metadata"] | {"labels": 0} for each in made]
+        assert places == [
+            {"name": "moorage-kubelet", "namespace": "demo", "labels": 0},
+            {"name": "y", "namespace": "x", "labels": 0},
+        ]
+        run("revoke", "demo")
+        run("revoke", "demo", "batch")
 
 
 def test_tokens_and_passwords(moorage, tmp_path):

@@ -4,97 +4,23 @@ The certificate is one that the clients verify (docker does not, for loopback ad
 """
 
 import base64
-import hashlib
-import http.client
 import json
 import os
 import re
-import ssl
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 import pytest
-import trustme
 
-from conformance.server import RegistryProcess
-from registry.spec.quota import Limits
-from tests.clients.client import Crane, Oras, Regctl, Skopeo
-from tests.clients.engines import Buildah, Containerd, Docker, Podman
-from tests.fixtures.programs import require_program, require_root
-from tests.fixtures.projects import PASSWORD, make_projects
+from tests.clients.secured import Registry, make_client, said
+from tests.fixtures.programs import require_program
+from tests.fixtures.projects import PASSWORD
 
 pytestmark = pytest.mark.timeout(300)
 
 CLIENTS = ["docker", "podman", "buildah", "containerd", "skopeo", "crane", "regctl", "oras"]
-OCTETS = "application/octet-stream"
-PLAIN = ("plain-http", "tls=disabled")
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-
-
-class Registry:
-    """Two projects behind TLS: alice owns demo, bob owns other, and the robot pulls from demo."""
-
-    def __init__(self, directory: Path) -> None:
-        authority = trustme.CA()
-        self.certificates = directory / "certificates"
-        self.certificates.mkdir()
-        self.ca_file = self.certificates / "ca.crt"
-        authority.cert_pem.write_to_path(self.ca_file)
-        made = authority.issue_cert("127.0.0.1", "localhost")
-        made.private_key_pem.write_to_path(directory / "key.pem")
-        for pem in made.cert_chain_pems:
-            pem.write_to_path(directory / "cert.pem", append=True)
-        members = {"demo": {"alice": "owner", "+pull": "guest"}, "other": {"bob": "owner"}}
-        members["small"] = {"alice": "owner"}
-        self.robots = make_projects(directory / "data", members, {"small": Limits(bytes=1000)})
-        self.process = RegistryProcess(
-            store="filesystem",
-            data=directory / "data",
-            workers=2,
-            settings={"AUTH__MODE": "projects"},
-            log=directory / "server.log",
-            tls=(directory / "cert.pem", directory / "key.pem"),
-        )
-        self.address = self.process.address
-        # ctr takes loopback for plain HTTP unless it is told.
-        self.hosts = directory / "hosts"
-        told = self.hosts / self.address
-        told.mkdir(parents=True)
-        url = f"https://{self.address}"
-        (told / "hosts.toml").write_text(
-            f'server = "{url}"\n[host."{url}"]\nca = "{self.ca_file}"\n'
-        )
-        self.context = ssl.create_default_context(cafile=str(self.ca_file))
-
-    def ask(self, method, path, who=None, body=None, headers=None):
-        """Status and body, as `who` with its password."""
-        headers = dict(headers or {})
-        if who:
-            pair = base64.b64encode(f"{who}:{PASSWORD}".encode()).decode()
-            headers["Authorization"] = f"Basic {pair}"
-        connection = http.client.HTTPSConnection(self.address, timeout=30, context=self.context)
-        try:
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
-
-    def put_secret(self):
-        """Push an image to the project of bob."""
-
-        def blob(data):
-            digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-            path = f"/v2/other/secret/blobs/uploads/?digest={digest}"
-            assert self.ask("POST", path, "bob", data, {"Content-Type": OCTETS})[0] == 201
-            return {"mediaType": OCTETS, "digest": digest, "size": len(data)}
-
-        manifest = {"schemaVersion": 2, "mediaType": MANIFEST,
-                    "config": blob(b"{}"), "layers": [blob(b"secret" * 100)]}  # fmt: skip
-        body, head = json.dumps(manifest).encode(), {"Content-Type": MANIFEST}
-        assert self.ask("PUT", "/v2/other/secret/manifests/v1", "bob", body, head)[0] == 201
 
 
 @pytest.fixture(scope="module")
@@ -110,74 +36,10 @@ def registry():
         made.process.check_log()
 
 
-def secured(kind, registry):
-    """The client's class with TLS in the place of what it says for plain HTTP."""
-
-    class Secured(kind):
-        pair = ""
-
-        def command(self, *arguments):
-            directory, words = registry.certificates, []
-            for word in super().command(*arguments):
-                if word.endswith("tls-verify=false"):
-                    words.append(word.replace("tls-verify=false", f"cert-dir={directory}"))
-                elif word not in ("--insecure", "--host") and not word.endswith(PLAIN):
-                    words.append(word)
-            if kind is Containerd and ("push" in words or "pull" in words):
-                at = next(n for n, word in enumerate(words) if word in ("push", "pull"))
-                login = ["--user", self.pair] if self.pair else []
-                words[at + 1 : at + 1] = [f"--hosts-dir={registry.hosts}", *login]
-            return words
-
-        def login(self, name, password):
-            """Log in; for ctr, which keeps nothing: show these from now on."""
-            host = registry.address
-            self.pair = f"{name}:{password}"
-            pair = ["-u", name, "-p", password]
-            match kind.name:
-                case "docker":
-                    self.run("login", *pair, host)
-                case "podman" | "buildah" | "skopeo":
-                    self.run("login", f"--cert-dir={registry.certificates}", *pair, host)
-                case "crane":
-                    self.run("auth", "login", host, *pair)
-                case "regctl":
-                    self.run("registry", "login", host, *pair)
-                case "oras":
-                    self.run("login", host, *pair)
-
-    return Secured
-
-
 @pytest.fixture(params=CLIENTS)
 def client(request, registry):
     with tempfile.TemporaryDirectory(prefix="client-", ignore_cleanup_errors=True) as home:
-        yield make_client(request, Path(home), registry)
-
-
-def make_client(request, home, registry):
-    name = request.param
-    if name in ("docker", "containerd"):
-        engine = request.getfixturevalue(f"{name}_engine")
-        program = require_program("docker" if name == "docker" else "ctr")
-        kind = Docker if name == "docker" else Containerd
-        made = secured(kind, registry)(program, home, engine)
-    else:
-        if name in ("podman", "buildah"):
-            require_root(name)
-        kinds = {each.name: each for each in (Podman, Buildah, Skopeo, Crane, Regctl, Oras)}
-        made = secured(kinds[name], registry)(require_program(name), home)
-    made.environment["SSL_CERT_FILE"] = str(registry.ca_file)
-    (home / "auth.json").write_text("{}")
-    made.environment["REGISTRY_AUTH_FILE"] = str(home / "auth.json")
-    return made
-
-
-def said(call, *arguments):
-    """What a command that has to fail printed."""
-    with pytest.raises(subprocess.CalledProcessError) as caught:
-        call(*arguments)
-    return caught.value.output
+        yield make_client(request.param, request, Path(home), registry)
 
 
 def test_own_project_works_and_another_looks_absent(client, registry, image, request):

@@ -1,12 +1,15 @@
 """Projects, members, shares and robot accounts over HTTP."""
 
 import itertools
+import json
 import time
+from base64 import b64decode
 
 import pytest
 
-from tests.auth.tenants import basic
-from tests.management.api import problem
+from tests.auth.tenants import basic, tenants
+from tests.fixtures.secrecy import SECRETS
+from tests.management.api import Api, problem
 from tests.oracle.content import digest_of, push_image
 
 _names = itertools.count(1)
@@ -221,6 +224,50 @@ def test_what_a_robot_account_may_be(ann, project):
     )
     assert made["robot"]["expires"] == until
     assert made["robot"]["networks"] == ["10.0.0.0/8"]
+
+
+def test_pull_secrets_name_the_address_that_is_configured():
+    """And no other, whatever `Host` says. They are shown once, and by whom they were issued."""
+    with tenants(settings={"server.public_url": "https://images.example.org:8443"}) as registry:
+        registry.user("ann")
+        registry.project("my_demo", ann="maintainer")
+        ann = Api(registry, basic("ann"))
+        path = "/projects/my_demo/pull-secrets/kubelet"
+        issued = ann.post(path, {}).expect(201)
+        assert issued["Cache-Control"] == "no-store"
+        said = issued.json()
+        assert said["host"] == "images.example.org:8443"
+        config = json.loads(b64decode(said["manifest"]["data"][".dockerconfigjson"]))
+        ((host, entry),) = config["auths"].items()
+        assert host == said["host"]
+        SECRETS.note(entry["password"])
+        assert entry["username"] == said["robot"]["login"] == "my_demo+kubelet"
+        assert said["manifest"]["metadata"]["namespace"] == "my-demo"
+        assert entry["password"] not in str(said["robot"])
+        pulling = Api(registry, basic(entry["username"], entry["password"]))
+        assert pulling.get("/whoami").expect(200).json()["name"] == "robot:my_demo/kubelet"
+        assert problem(pulling.get("/projects/my_demo"), 404) == "project-unknown"
+        again = ann.post(path, {"namespace": "x", "name": "a.b", "overlap_seconds": 0}).expect(201)
+        assert again.json()["manifest"]["metadata"]["name"] == "a.b"
+        assert problem(pulling.get("/whoami"), 401) == "unauthorized"
+        ann.delete(path).expect(204)
+        assert problem(ann.delete(path), 404) == "robot-unknown"
+        for wanted in (
+            {"namespace": "A"},
+            {"namespace": "a\n"},
+            {"name": "-a"},
+            {"name": "a..b"},
+            {"overlap_seconds": -1},
+            {"overlap_seconds": 604_801},
+            {"host": "elsewhere"},
+        ):
+            assert problem(ann.post(path, wanted), 400) == "request-invalid", wanted
+
+
+def test_without_a_public_address_there_are_no_pull_secrets(ann, project):
+    assert problem(ann.post(f"{project}/pull-secrets/kubelet", {}), 409) == "address-unknown"
+    ann.put(f"{project}/robots/ci", {}).expect(201)
+    assert problem(ann.delete(f"{project}/pull-secrets/ci"), 400) == "invalid"
 
 
 def test_shares_are_given_and_revoked(admin, ann, bob, name, project):

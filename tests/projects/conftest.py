@@ -42,7 +42,7 @@ def world(passwords) -> World:
         services,
         passwords,
         memory=1024 * 1024,
-        terms=TenancyTerms(bootstrap=SECRET, settle=0),
+        terms=TenancyTerms(bootstrap=SECRET, settle=0, public_url="https://images.example.org"),
         events=events,
     )
     return World(store, coordinator, services, tenancy, told)

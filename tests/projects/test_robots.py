@@ -8,7 +8,7 @@ import pytest
 from auth.identity import SECRET, Identity, Kind, Scheme
 from auth.roles import Role, Visibility
 from auth.scopes import Scopes
-from registry.service.projects.robots import MAX_OVERLAP, MAX_ROBOTS, RobotTerms
+from registry.service.projects.robots import MAX_OVERLAP, MAX_ROBOTS, MAX_SECRETS, RobotTerms
 from registry.spec.problems import Changed, Invalid, ProjectUnknown, RobotUnknown, TooMany
 from storage import keys
 from tests.projects.world import ROOT, bearer
@@ -128,15 +128,31 @@ async def test_rotation_with_an_overlap(world, demo):
     assert [end is None for _, end in issued.robot.secrets] == [True, False]
     assert await check(world, first) is not None
     assert await world.may(identity, "demo/app")
-    # A third one leaves the second, not the first.
-    third = await world.tenancy.robots.rotate(demo, "ci", ROOT, overlap=100)
-    assert await check(world, first) is None
-    for secret in (issued.secret, third.secret):
+    # A third one leaves both: whoever did not get the second one uses the first.
+    third = await world.tenancy.robots.rotate(demo, "ci", ROOT, overlap=1000)
+    for secret in (first, issued.secret, third.secret):
         assert await check(world, secret) is not None
-    world.tenancy.policy._clock = lambda: time.time() + 101
+    # But no longer than it was to last.
+    ends = [end for _, end in third.robot.secrets]
+    assert ends[0] is None
+    assert ends[2] == issued.robot.secrets[1][1] < ends[1]
+    world.tenancy.policy._clock = lambda: time.time() + 1001
     world.tenancy.credentials._clock = world.tenancy.policy._clock
     assert await check(world, third.secret) is not None
     assert await check(world, issued.secret) is None
+
+
+async def test_only_so_many_secrets_are_good_at_once(world, demo):
+    secrets = [(await put(world, demo)).secret]
+    for _ in range(MAX_SECRETS):
+        rotated = await world.tenancy.robots.rotate(demo, "ci", ROOT, overlap=100)
+        secrets.append(rotated.secret)
+    good = [await check(world, secret) is not None for secret in secrets]
+    assert good == [False, *[True] * MAX_SECRETS]
+    # Without an overlap all others end.
+    last = (await world.tenancy.robots.rotate(demo, "ci", ROOT)).secret
+    good = [await check(world, secret) is not None for secret in [*secrets, last]]
+    assert good == [*[False] * (MAX_SECRETS + 1), True]
 
 
 async def test_its_end_counts_at_once(world, demo):

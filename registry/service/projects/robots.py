@@ -26,6 +26,13 @@ MAX_ROBOTS: Final = 200
 MAX_OVERLAP: Final = 7 * 24 * 3600
 """Longest time, in seconds, that an old secret stays good beside the new one."""
 
+MAX_SECRETS: Final = 4
+"""Most secrets of one robot account that are good at the same time.
+
+More than two: whoever rotates, does not get the answer and rotates again has lost the new one, and
+uses the old one until its time is over.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class RobotTerms:
@@ -126,17 +133,25 @@ class Robots:
         return IssuedRobot(_robot(tenant, kept), secret)
 
     async def rotate(
-        self, tenant: Tenant, name: str, by: Identity, overlap: float = 0.0
+        self,
+        tenant: Tenant,
+        name: str,
+        by: Identity,
+        overlap: float = 0.0,
+        version: str | None = None,
     ) -> IssuedRobot:
-        """Give the robot account a new secret; the last one is good for ``overlap`` more seconds.
+        """Give the robot account a new secret; those it has are good for ``overlap`` more seconds.
 
-        With none, tokens that were made from the old secret are worth nothing from now on.
-        ``ProjectUnknown``, ``RobotUnknown``, ``Invalid``.
+        Or less, where their time is over before; beyond ``MAX_SECRETS`` the oldest ends now. With
+        no overlap, tokens that were made from old secrets are worth nothing from now on.
+        ``ProjectUnknown``, ``RobotUnknown``, ``Invalid``; ``Changed`` where another version than
+        ``version`` stands.
         """
         if not 0 <= overlap <= MAX_OVERLAP:
             raise Invalid(f"old and new secrets overlap by 0 to {MAX_OVERLAP} seconds")
         async with self._changing(tenant, name):
             standing = await self._find(tenant, robot_name(name))
+            check_version(standing, version)
             old = standing.record
             now = time.time()
             secret, fresh = mint(SecretKind.ROBOT)
@@ -147,8 +162,9 @@ class Robots:
                 for each in old.secrets
                 if overlap and (each.expires is None or each.expires > now)
             ]
+            secrets = (fresh, *held[: MAX_SECRETS - 1])
             record = RobotRecord(
-                old.role, (fresh, *held[:1]), by.name, now, old.scopes, old.expires, old.networks
+                old.role, secrets, by.name, now, old.scopes, old.expires, old.networks
             )
             kept = await self._records.write(standing.key, record, standing)
         await self._tell(EventKind.ROBOT_ROTATED, by, tenant, name, overlap=overlap)
@@ -178,13 +194,6 @@ class Robots:
     ) -> None:
         principal = robot_principal(tenant.name, name)
         await self._events(event(kind, by, principal, tenant, **details))
-
-
-def _ending(secret: SecretRecord, end: float) -> tuple[SecretRecord, ...]:
-    """A secret that is good until ``end`` at most."""
-    if secret.expires is not None:
-        end = min(end, secret.expires)
-    return (SecretRecord(secret.id, secret.sha256, secret.at, end),)
 
 
 def _robot(tenant: Tenant, kept: Kept[RobotRecord]) -> Robot:

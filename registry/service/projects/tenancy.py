@@ -13,6 +13,7 @@ from registry.service.projects.events import Events, log_event
 from registry.service.projects.members import Members
 from registry.service.projects.offline import StoredOfflineTokens
 from registry.service.projects.projects import Projects
+from registry.service.projects.pull_secrets import PullSecrets
 from registry.service.projects.quotas import ProjectQuotas
 from registry.service.projects.removals import SETTLE, Removals
 from registry.service.projects.retention import ProjectRetention
@@ -35,7 +36,8 @@ class TenancyTerms:
     ``users_create``: every user may create projects. ``bootstrap``: the secret that makes the first
     administrator. ``offline_days``: days without use after which an offline token ends. ``settle``:
     seconds until it is looked a last time for what is left of a removed project. ``limits``: what
-    a new project may hold. ``destinations``: where webhooks may lead.
+    a new project may hold. ``destinations``: where webhooks may lead. ``public_url``: scheme, host
+    and port that clients use, ``""`` if they are not known.
     """
 
     users_create: bool = False
@@ -44,6 +46,7 @@ class TenancyTerms:
     settle: float = SETTLE
     limits: Limits = NO_LIMITS
     destinations: Destinations = Destinations()  # noqa: RUF009 -- a constant
+    public_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class Tenancy:
     projects: Projects
     members: Members
     robots: Robots
+    pull_secrets: PullSecrets
     shares: Shares
     tag_rules: ProjectTagRules
     retention: ProjectRetention
@@ -87,6 +91,7 @@ class Tenancy:
         policy = ProjectPolicy(directory, users_create=terms.users_create)
         projects = Projects(store, coordinator, directory, events, services.quotas, terms.limits)
         members = Members(store, projects, events)
+        robots = Robots(store, projects, events)
         webhooks = Subscriptions(
             store, coordinator, projects, events, DeliveryQueue(store), terms.destinations
         )
@@ -95,7 +100,8 @@ class Tenancy:
             policy,
             projects,
             members,
-            Robots(store, projects, events),
+            robots,
+            PullSecrets(robots, terms.public_url),
             Shares(store, projects, directory, events),
             ProjectTagRules(store, projects, events),
             ProjectRetention(store, projects, events),
