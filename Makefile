@@ -4,6 +4,7 @@ ADDR ?= 127.0.0.1:5000
 DATA ?= .data
 WORKERS ?= 2
 ARGS ?=
+SHARES ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,8 +33,8 @@ cluster: dev tools ## start three replicas, HAProxy, MinIO, Redis and Sentinel (
 	@tools/system-packages $(SERVERS)
 	@exec $(BIN)/python -m cluster $(ARGS)
 
-test: dev system tools ## everything that proves the project (ARGS= goes to pytest)
-	$(BIN)/pytest -v -ra --durations=15 $(ARGS)
+test: dev system tools ## everything that proves the project (ARGS= goes to pytest, SHARES= to as many processes)
+	$(BIN)/pytest -n $(SHARES) --dist loadgroup -v -ra --durations=15 $(ARGS)
 
 storm: dev system tools ## ten minutes of pushes and deletions against the collector, on each store
 	MOORAGE_STORM_SECONDS=600 $(BIN)/pytest -v -s --timeout=2000 tests/storm $(ARGS)
