@@ -91,7 +91,7 @@ def big_image(contents, client) -> Iterator[Layout]:
     """An image whose only layer is 1 GiB, not compressed.
 
     Each client has its own: some would take another client's layer by mounting it. podman and
-    buildah push with the library that skopeo does, and first copy the layer twice: theirs is smaller.
+    buildah push with the library that skopeo does, and copy the layer before: theirs is smaller.
     """
     directory = contents / "big"
     size = 256 * MIB if client.name in {"podman", "buildah"} else 1024 * MIB

@@ -65,7 +65,7 @@ def test_index_of_two_platforms(client, relay, index, repository, reference):
     assert len(content["manifests"]) == 2
 
 
-def test_killed_push_of_1_gib_is_repeated(client, relay, big_image, repository, reference):
+def test_killed_push_is_repeated(client, relay, big_image, repository, reference):
     """A client killed in mid-layer leaves nothing visible; pushing again brings the whole."""
     client.load(big_image, reference)
     client.kill_when_sent(200 * MIB, relay, client.push_arguments(big_image, reference))
