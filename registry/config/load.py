@@ -281,7 +281,26 @@ def schema() -> dict[str, Any]:
         entry = found["$defs"][item.holder.__name__]["properties"][item.key]
         if item.default is not msgspec.NODEFAULT:
             entry["default"] = msgspec.to_builtins(item.default, enc_hook=encode)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Moorage", **found}
+    portable: dict[str, Any] = _portable(found)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Moorage",
+        **portable,
+    }
+
+
+def _portable(part: Any) -> Any:
+    r"""Write patterns as JSON Schema has them (ECMA 262): no ``\Z``, and ``$`` means it."""
+    if isinstance(part, list):
+        return [_portable(each) for each in part]
+    if isinstance(part, dict):
+        return {
+            key: each.removesuffix(r"\Z") + "$"
+            if key == "pattern" and str(each).endswith(r"\Z")
+            else _portable(each)
+            for key, each in part.items()
+        }
+    return part
 
 
 def show(config: Config) -> dict[str, Any]:
