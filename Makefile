@@ -21,7 +21,7 @@ LOADERS := nginx=nginx-light wrk=wrk
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve cluster test storm bench thesis chaos lint mutations conformance tools system lock clean distclean dev
+.PHONY: help serve cluster manifests test storm bench thesis chaos lint mutations conformance tools system lock clean distclean dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ thesis: dev tools ## the thesis's experiment, this registry and Distribution in 
 conformance: dev tools ## the official suite: every store, 1 and 2 workers, three replicas, both profiles
 	@tools/system-packages $(SERVERS)
 	$(BIN)/python -m conformance --matrix $(ARGS)
+
+manifests: dev tools ## render the chart's schema and plain manifests anew
+	$(BIN)/python -m deploy.k8s.render
 
 lint: dev ## style, types and layers
 	$(BIN)/ruff check
