@@ -13,7 +13,7 @@ from registry.http.collection import CollectionMetrics
 from registry.service.audit.events import COLLECTOR, AuditEvent, Happening
 from registry.service.audit.journal import Journal
 from registry.service.collection.collector import Collector
-from registry.service.collection.findings import Done, Finding, Kind, Report
+from registry.service.collection.findings import Done, Finding, Kind, Report, nobody
 from registry.service.collection.mark import Marker
 from registry.service.failures import FAILURES
 from registry.service.services import Services
@@ -97,6 +97,7 @@ async def collecting(
     first: bool,
 ) -> AsyncIterator[None]:
     """Write candidates down while this is entered; in the ``first`` worker, collect too."""
+    await marker(backend, services, nobody).take_over()
     candidates = services.candidates
     pause = min(_FLUSH, services.terms.grace / 4)
     work = [repeated(candidates.flush, pause, _log, "candidates were not written down")]

@@ -23,6 +23,9 @@
     catalog/<repository>!                    the repository exists
     repos/<repository>!/blobs/<alg>:<hex>              the blob is a member of the repository
     repos/<repository>!/manifests/<alg>:<hex>          media type, line feed, the exact bytes
+    repos/<repository>!/pushed/<alg>:<hex>/<tag>       the manifest is pushed, or was (``=``: to no
+                                                       tag), and no collector has read it; the tag
+                                                       may point at it
     repos/<repository>!/needed/<blob>/<alg>:<hex>      the manifest needs the blob
     repos/<repository>!/deleted/<alg>:<hex>            a manifest that was deleted, and its tags
     repos/<repository>!/tags/<tag>                     where the tag points
@@ -69,6 +72,7 @@ from registry.spec.names import Place, Reference, SessionId, Tag
 
 CATALOG = "catalog/"
 CANDIDATES = "gc/due/"
+READ = "gc/read"
 LINKED = "gc/linked"
 MARK = "gc/mark"
 SCRUB = "gc/scrub"
@@ -221,6 +225,27 @@ def members_of(repository: Place) -> str:
 def manifests(repository: Place) -> str:
     """The prefix of a repository's manifests."""
     return f"repos/{repository}!/manifests/"
+
+
+def pushed(repository: Place, digest: Digest, tag: str = "") -> str:
+    """The manifest is pushed, or was, to a tag or to none, and no collector has read it yet."""
+    return f"repos/{repository}!/pushed/{digest}/{tag or '='}"
+
+
+def all_pushed(repository: Place) -> str:
+    """The prefix of a repository's manifests that no collector has read."""
+    return f"repos/{repository}!/pushed/"
+
+
+def pushed_to(repository: Place, digest: Digest) -> str:
+    """The prefix of the tags that such a manifest was pushed to, and of ``=`` for none."""
+    return f"repos/{repository}!/pushed/{digest}/"
+
+
+def pushed_parts(key: str) -> tuple[Digest, str]:
+    """The manifest and the tag, ``""`` for none, of a key of ``pushed``."""
+    _, digest, tag = key.rsplit("/", 2)
+    return Digest(digest), "" if tag == "=" else tag
 
 
 def needed(repository: Place, blob: Digest) -> str:

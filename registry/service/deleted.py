@@ -1,7 +1,7 @@
 """Deleted manifests: what is kept of them for a while, so that they can be had back."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from registry.service.collection.candidates import Candidates
@@ -118,11 +118,23 @@ class Deleted:
 
     async def tags_of(self, repository: Place, digest: Digest) -> list[Tag]:
         """The tags that lead to the manifest."""
-        prefix = keys.tagged(repository, digest)
-        tags = []
-        async for key in every_key(self._store, prefix):
-            tag = Tag(key[len(prefix) :])
+        tags: dict[Tag, None] = {}
+        async for tag in linked(self._store, repository, digest):
             found = await value(self._store, keys.tag(repository, tag))
             if found is not None and TagRecord.decode(found.data).target == digest:
-                tags.append(tag)
-        return tags
+                tags[tag] = None
+        return list(tags)
+
+
+async def linked(store: ObjectStore, repository: Place, digest: Digest) -> AsyncIterator[Tag]:
+    """Yield the tags that may point at the manifest, some of them twice.
+
+    A link is written with the push; a collector puts it elsewhere, and then removes it there. So
+    none is missed that is looked for in this order.
+    """
+    async for key in every_key(store, keys.pushed_to(repository, digest)):
+        if tag := keys.pushed_parts(key)[1]:
+            yield Tag(tag)
+    prefix = keys.tagged(repository, digest)
+    async for key in every_key(store, prefix):
+        yield Tag(key[len(prefix) :])

@@ -53,20 +53,17 @@ class Image:
     guard: Guard
     charge: Charge = NO_CHARGE
 
-    def needs(self) -> list[tuple[str, bytes]]:
-        """Entries that tell which blobs it needs."""
-        digests = {each.digest for each in self.manifest.blobs}
+    def announced(self) -> list[tuple[str, bytes]]:
+        """Entries that tell collectors to read it. They are the links of its tags, too."""
         entry = mark()
-        return [(keys.needed(self.repository, each) + self.digest, entry) for each in digests]
-
-    def content(self) -> list[tuple[str, bytes]]:
-        """The manifest itself, and links of the tags."""
-        stored = self.manifest.media_type.encode() + b"\n" + self.body
-        links = keys.tagged(self.repository, self.digest)
         return [
-            (keys.manifest(self.repository, self.digest), stored),
-            *((links + tag, b"") for tag in self.tags),
+            (keys.pushed(self.repository, self.digest, tag), entry) for tag in self.tags or ("",)
         ]
+
+    def content(self) -> tuple[str, bytes]:
+        """The manifest itself."""
+        stored = self.manifest.media_type.encode() + b"\n" + self.body
+        return keys.manifest(self.repository, self.digest), stored
 
     def target(self) -> Target:
         """What its tags hold."""
@@ -145,7 +142,7 @@ class Images:
         charge = image.charge
         if not charge.limited:
             return
-        size = len(image.content()[0][1])
+        size = len(image.content()[1])
         try:
             await charge.hold(Amounts(size, not known, len(image.tags)), patient=False)
         except QuotaExceeded:
@@ -181,13 +178,14 @@ class Images:
     ) -> None:
         """Store a manifest whose content was looked at after ``began``, and point its tags at it.
 
-        A deletion of the manifest changes what this changes, and so do all that remove a link. So
-        while this was alone, manifest and links are there when the tags are; else it looks.
+        A deletion of the manifest changes what this changes, and so do all that remove a link, but
+        for collectors, which take those that are old. So while this was alone, and took no longer
+        than the patience, manifest and links are there when the tags are; else it looks.
         """
         repository, tags = image.repository, image.tags
         _, *standing = await asyncio.gather(
             # what is written later makes it last, too
-            self._entries.put(image.needs(), settled=False),
+            self._entries.put(image.announced(), settled=False),
             *(self._tags.standing(repository, tag) for tag in tags),
         )
         pointings = list(zip(tags, conditions, standing, strict=True))
@@ -202,7 +200,7 @@ class Images:
                 )
                 for tag, allowed, value in pointings
             ]
-            alone = change.sole()
+            alone = change.sole() and self._terms.pace() - began <= self._terms.patience
         if not in_time:
             await self.store_whole(image)
             for tag, allowed, value in pointings:
@@ -251,24 +249,22 @@ class Images:
         deletion removes it with the tag that was there before. ``lasts``: what was stored survives
         a crash of the machine.
         """
-        needed = [keys.manifest(image.repository, image.digest)]
-        needed.append(keys.tagged(image.repository, image.digest) + tag)
-        while not (lasts and await self._are_there(needed)):
+        while not (lasts and await self._is_there(image, tag)):
             await self.store_whole(image)
             lasts = True
 
     async def _write(self, image: Image) -> None:
-        """Store a manifest: first what it needs, then itself and the links of its tags.
+        """Store a manifest: first that it is pushed, with the links of its tags, then itself.
 
-        So the collector, which takes a blob that it finds no entry of, finds one in time. One with
-        a subject is not stored while it is being deleted: else its entry as a referrer might come
+        So a collector knows of each manifest that is there, and of what it needs. One with a
+        subject is not stored while it is being deleted: else its entry as a referrer might come
         after the deletion has removed that, and stay.
         """
-        needs, steps = image.needs(), self._steps(image)
-        if needs and (image.charge.limited or not self._entries.exact):
-            await self._entries.put(needs)
-        elif needs:
-            steps.insert(0, needs)
+        announced, steps = image.announced(), self._steps(image)
+        if image.charge.limited or not self._entries.exact:
+            await self._entries.put(announced)
+        else:
+            steps.insert(0, announced)
         if image.manifest.subject is None:
             await self._put(steps, image.charge)
             return
@@ -284,16 +280,16 @@ class Images:
         if not charge.limited:
             await self._store.put_all(*steps, settled=settled)
             return
-        ((key, stored), *links), *rest = steps
+        ((key, stored),), *rest = steps
         if await exists(self._store, key):
-            await self._store.put_all(links, *rest, settled=settled)
+            await self._store.put_all(*rest, settled=settled)
             return
         async with charge.storing(Amounts(bytes=len(stored))):
             await self._store.put_all(*steps, settled=settled)
 
     def _steps(self, image: Image) -> list[Items]:
-        """The manifest with the links of its tags, and then its entry as a referrer."""
-        steps: list[Items] = [image.content()]
+        """The manifest, and then its entry as a referrer."""
+        steps: list[Items] = [[image.content()]]
         if image.manifest.subject is not None:
             descriptor = grammar.referrer_descriptor(image.manifest, image.digest)
             subject = image.manifest.subject.digest
@@ -302,8 +298,13 @@ class Images:
             )
         return steps
 
-    async def _are_there(self, wanted: Sequence[str]) -> bool:
-        return all(await asyncio.gather(*(exists(self._store, key) for key in wanted)))
+    async def _is_there(self, image: Image, tag: Tag) -> bool:
+        """Whether the manifest is there, and a link: a collector puts the second for the first."""
+        place, digest = image.repository, image.digest
+        links = keys.pushed(place, digest, tag), keys.tagged(place, digest) + tag
+        if not await exists(self._store, keys.manifest(place, digest)):
+            return False
+        return await exists(self._store, links[0]) or await exists(self._store, links[1])
 
 
 def manifest_name(repository: Place, digest: Digest) -> str:

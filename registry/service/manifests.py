@@ -10,10 +10,9 @@ from auth.roles import Role
 from registry.service.blobs import Blobs
 from registry.service.catalog import Catalog
 from registry.service.collection.candidates import Candidates
-from registry.service.deleted import Deleted
+from registry.service.deleted import Deleted, linked
 from registry.service.entries import Entries
 from registry.service.images import CHECKS, Image, Images, manifest_name
-from registry.service.listing import every_key
 from registry.service.presence import exists
 from registry.service.quotas.charges import Charge
 from registry.service.quotas.quotas import Quotas
@@ -380,9 +379,7 @@ class Manifests:
         """Refuse to delete what a tag points at that has to stay, before anything goes."""
         if not guard:
             return
-        prefix = keys.tagged(repository, digest)
-        async for key in every_key(self._store, prefix):
-            tag = Tag(key[len(prefix) :])
+        async for tag in linked(self._store, repository, digest):
             if not guard.covers(tag):
                 continue
             if self._tags.target(await self._tags.standing(repository, tag)) == digest:
@@ -392,10 +389,8 @@ class Manifests:
         self, repository: Place, digest: Digest, by: str, guard: Guard, *, gone: bool
     ) -> bool:
         """Delete the tags that point at the manifest; return whether there were any."""
-        prefix = keys.tagged(repository, digest)
         found = False
-        async for key in every_key(self._store, prefix):
-            tag = Tag(key[len(prefix) :])
+        async for tag in linked(self._store, repository, digest):
             found |= await self._tags.drop(repository, tag, digest, by, guard, gone=gone)
         return found
 

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Self
 
+from registry.service.records import Corrupt
+from registry.spec import manifest as grammar
 from registry.spec.digest import Digest
+from registry.spec.errors import RegistryError
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +26,11 @@ class StoredManifest:
         """The inverse of ``pack``."""
         media_type, _, data = stored.partition(b"\n")
         return cls(digest, media_type.decode(), data)
+
+    def blobs(self) -> set[Digest]:
+        """The blobs that it needs. ``Corrupt`` where it can't be read: they must not be guessed."""
+        try:
+            manifest = grammar.parse(self.data, self.media_type)
+        except RegistryError as error:
+            raise Corrupt(f"manifest {self.digest}: {error}") from error
+        return {each.digest for each in manifest.blobs}

@@ -120,9 +120,9 @@ def test_an_older_store_is_gone_over_first(tmp_path, gc):
     on_store(root, push_image)
 
     async def age(store, services, marker):
-        for digest in (Digest.of(LAYER), Digest.of(CONFIG)):
-            await store.delete(keys.needed(A, digest) + Digest.of(IMAGE))
-        await store.delete(keys.LINKED)
+        await store.delete(keys.pushed(A, Digest.of(IMAGE), "v1"))
+        for key in (keys.READ, keys.MARK):
+            await store.delete(key)
 
     on_store(root, age)
     code, _, error = gc()

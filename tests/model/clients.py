@@ -2,7 +2,7 @@
 
 from registry.spec.life import Event, Life, advance
 from tests.model.protocol import END, Model, Step, Steps, go, nonce_of, swap
-from tests.model.world import A, Actor, B, Link, Record, World
+from tests.model.world import WINDOW, A, Actor, B, Link, Manifest, Record, World
 
 # Questions whose answer is a promise: HEAD, the source of a mount, each blob of a manifest
 
@@ -55,22 +55,21 @@ def _known(model: Model, world: World, number: int) -> World:
         if actor.slow and model.keeps("patient answers"):
             if actor.tries >= model.tries:
                 return go(world, number, END, seen=())
-            return go(world, number, "find", slow=False, tries=actor.tries + 1, seen=())
+            return go(world, number, "find", slow=0, tries=actor.tries + 1, seen=())
         world = world.after("promised", actor.repository, 0)
         return _put(world, number)
-    after = {"put": "manifest", "mount": "index"}[actor.kind]
-    return go(world, number, after, seen=())
+    if actor.kind == "mount":
+        return go(world, number, "index", seen=())
+    return go(world, number, "announce" if model.keeps("pushed first") else "store", seen=())
 
 
 def _unknown(model: Model, world: World, number: int) -> World:
     actor = world.actors[number]
-    if actor.kind == "mount" or actor.tries >= model.tries:
+    if actor.kind in ("mount", "undelete") or actor.tries >= model.tries:
         return go(world, number, END, seen=())
     data = f"{actor.name}{actor.tries + 1}"
     world = world._replace(data=world.data | {data})
-    return go(
-        world, number, "publish", kind="push", slow=False, tries=actor.tries + 1, seen=(data,)
-    )
+    return go(world, number, "publish", kind="push", slow=0, tries=actor.tries + 1, seen=(data,))
 
 
 # An upload that is finished, or a mount
@@ -158,7 +157,7 @@ def _held(model: Model, world: World, number: int) -> World:
         if actor.tries >= model.tries:
             return go(world, number, END, seen=())
         again, seen = ("find", ()) if actor.kind == "mount" else ("publish", actor.seen[:1])
-        return go(world, number, again, slow=False, tries=actor.tries + 1, seen=seen)
+        return go(world, number, again, slow=0, tries=actor.tries + 1, seen=seen)
     if len(actor.seen) == 2:
         world = world._replace(data=world.data - {actor.seen[0]})
     return _put(world.after("promised", actor.repository, 0), number)
@@ -167,62 +166,27 @@ def _held(model: Model, world: World, number: int) -> World:
 # A manifest is pushed
 
 
-def _put(world: World, number: int) -> World:
-    return go(world, number, "find", kind="put", slow=False, seen=())
+def _put(world: World, number: int, kind: str = "put") -> World:
+    return go(world, number, "find", kind=kind, slow=0, seen=())
 
 
-def _manifest(model: Model, world: World, number: int) -> Steps:
-    """Look at the manifest."""
-    manifest = world.manifests[world.actors[number].repository]
-    first = "link" if model.keeps("links first") else "store"
-    live = manifest is None or manifest.life is Life.LIVE
-    if manifest is not None and manifest.life is Life.DELETING:
-        if not model.exact and model.keeps("settle") and manifest.age < model.settle:
-            return
-        live = model.exact
-    if manifest is None or live or not model.keeps("refresh"):
-        yield "looks at the manifest", go(world, number, first, seen=(manifest,))
-    else:
-        yield f"sees a {manifest.life} manifest", go(world, number, "refresh", seen=(manifest,))
-
-
-def _refresh(model: Model, world: World, number: int) -> Steps:
+def _announce(model: Model, world: World, number: int) -> Steps:
+    """Write down that a manifest is pushed, with a mark that no earlier entry had."""
     actor = world.actors[number]
-    (seen,) = actor.seen
-    manifest = world.manifests[actor.repository]
-    if manifest is None or not manifest.same(seen):
-        yield "is too late to refresh it", go(world, number, "manifest", seen=())
-        return
-    young = Record(Life.HIDDEN, nonce_of(world, number), 0, manifest.data)
-    refreshed = world.after("manifests", actor.repository, young)
-    yield "refreshes it", go(refreshed, number, "link", seen=(young,))
-
-
-def _link(model: Model, world: World, number: int) -> Steps:
-    actor = world.actors[number]
-    (seen,) = actor.seen
-    world = world.after("links", actor.repository, Link(nonce_of(world, number)))
-    if not model.keeps("links first") or (seen is not None and seen.life is Life.LIVE):
-        yield "links the blob to the manifest", _stored(model, world, number)
+    world = world.after("pushed", actor.repository, Link(nonce_of(world, number)))
+    if model.keeps("pushed first"):
+        yield "announces the manifest", go(world, number, "store")
     else:
-        yield "links the blob to the manifest", go(world, number, "store")
+        yield "announces the manifest", _stored(model, world, number)
 
 
 def _store(model: Model, world: World, number: int) -> Steps:
-    """Write the manifest: on a store that is not exact, only over what was seen."""
     actor = world.actors[number]
-    (seen,) = actor.seen
-    manifest = world.manifests[actor.repository]
-    same = manifest is None if seen is None else seen.same(manifest)
-    if not model.exact and model.keeps("settle") and not same:
-        yield "is too late to store it", go(world, number, "manifest", seen=())
-        return
-    stored = Record(Life.LIVE, "", 0, "whole")
-    world = world.after("manifests", actor.repository, stored)
-    if model.keeps("links first"):
+    world = world.after("manifests", actor.repository, Manifest(timely=not actor.slow))
+    if model.keeps("pushed first"):
         yield "stores the manifest", _stored(model, world, number)
     else:
-        yield "stores the manifest", go(world, number, "link", seen=(stored,))
+        yield "stores the manifest", go(world, number, "announce")
 
 
 def _stored(model: Model, world: World, number: int) -> World:
@@ -231,10 +195,35 @@ def _stored(model: Model, world: World, number: int) -> World:
     if actor.slow and model.keeps("patient manifests"):
         if actor.tries >= model.tries:
             return go(world, number, END)
-        return _put(go(world, number, "", tries=actor.tries + 1), number)
-    if actor.kind != "overtaken":
+        return _put(go(world, number, "", tries=actor.tries + 1), number, actor.kind)
+    world = world.after("acknowledged", actor.repository, True)  # noqa: FBT003
+    return go(world, number, "forget copy" if actor.kind == "undelete" else END)
+
+
+def _ask(model: Model, world: World, number: int) -> Steps:
+    """Ask for the manifest: a client that is told of it does not push it."""
+    actor = world.actors[number]
+    manifest = world.manifests[actor.repository]
+    if manifest is not None and manifest.timely:
         world = world.after("acknowledged", actor.repository, True)  # noqa: FBT003
-    return go(world, number, END)
+    yield "asks for the manifest", go(world, number, END)
+
+
+# What was deleted is had back
+
+
+def _find_copy(model: Model, world: World, number: int) -> Steps:
+    actor = world.actors[number]
+    copy = world.copies[actor.repository]
+    if copy is None or copy.age >= WINDOW:
+        yield "finds no copy", go(world, number, END)
+    else:
+        yield "finds a copy", _put(world, number, "undelete")
+
+
+def _forget_copy(model: Model, world: World, number: int) -> Steps:
+    forgotten = world.after("copies", world.actors[number].repository, None)
+    yield "forgets the copy", go(forgotten, number, END)
 
 
 # Deletion by clients
@@ -243,26 +232,27 @@ def _stored(model: Model, world: World, number: int) -> World:
 def _delete(model: Model, world: World, number: int) -> Steps:
     actor = world.actors[number]
     manifest = world.manifests[actor.repository]
-    if manifest is None or not manifest.life.visible:
+    if manifest is None:
         yield "finds no manifest", go(world, number, END)
-        return
-    yield "reads the manifest", go(world, number, "hide", seen=(manifest,))
+    else:
+        yield "reads the manifest", go(world, number, "copy", seen=(manifest,))
 
 
-def _hide(model: Model, world: World, number: int) -> Steps:
+def _copy(model: Model, world: World, number: int) -> Steps:
+    """Keep a copy first, so that it can be had back."""
     actor = world.actors[number]
     (seen,) = actor.seen
-    after = swap(world.manifests[actor.repository], seen, Event.HIDE, nonce_of(world, number))
-    if after is None:
-        yield "is too late to hide it", go(world, number, END, seen=())
-        return
-    world = world.after("manifests", actor.repository, after)
+    copy = Link(nonce_of(world, number), 0, seen.timely)
+    copied = world.after("copies", actor.repository, copy)
+    yield "copies the manifest", go(copied, number, "remove", seen=())
+
+
+def _remove(model: Model, world: World, number: int) -> Steps:
+    """Remove the manifest, whatever was pushed meanwhile: that came before this deletion."""
+    actor = world.actors[number]
+    world = world.after("manifests", actor.repository, None)
     world = world.after("acknowledged", actor.repository, False)  # noqa: FBT003
-    for other, each in enumerate(world.actors):
-        # its push came before this deletion, whenever it is answered
-        if each.repository == actor.repository and each.step == "link" and each.seen == (seen,):
-            world = go(world, other, each.step, kind="overtaken")
-    yield "hides the manifest", go(world, number, END, seen=())
+    yield "removes the manifest", go(world, number, END)
 
 
 def _delete_blob(model: Model, world: World, number: int) -> Steps:
@@ -296,12 +286,14 @@ STEPS: dict[str, Step] = {
     "index": _index,
     "member": _member,
     "member swap": _member_swap,
-    "manifest": _manifest,
-    "refresh": _refresh,
-    "link": _link,
+    "announce": _announce,
     "store": _store,
+    "ask": _ask,
+    "find copy": _find_copy,
+    "forget copy": _forget_copy,
     "delete": _delete,
-    "hide": _hide,
+    "copy": _copy,
+    "remove": _remove,
     "delete blob": _delete_blob,
     "hide blob": _hide_blob,
 }
@@ -325,3 +317,13 @@ def deleter(name: str, repository: int = A) -> Actor:
 def blob_deleter(name: str, repository: int = A) -> Actor:
     """A client that deletes the blob."""
     return Actor(name, "delete", "delete blob", repository)
+
+
+def asker(name: str, repository: int = A) -> Actor:
+    """A client that asks for the manifest, and relies on the answer."""
+    return Actor(name, "ask", "ask", repository)
+
+
+def undeleter(name: str, repository: int = A) -> Actor:
+    """A client that has the deleted manifest back."""
+    return Actor(name, "undelete", "find copy", repository)

@@ -1,8 +1,8 @@
 """What a collector does, one step of the store at a time."""
 
 from registry.spec.life import Event, Life, judge
-from tests.model.protocol import BrokenError, Model, Step, Steps, go, nonce_of, swap
-from tests.model.world import GRACE, A, Actor, B, Link, Record, World
+from tests.model.protocol import BrokenError, Model, Step, Steps, go, is_there, nonce_of, swap
+from tests.model.world import GRACE, WINDOW, A, Actor, B, Link, Record, World
 
 
 def _idle(model: Model, world: World, number: int) -> Steps:
@@ -10,26 +10,167 @@ def _idle(model: Model, world: World, number: int) -> Steps:
     actor = world.actors[number]
     if actor.tries == 0:
         return
-    more = {"tries": actor.tries - 1, "seen": ()}
+    more = {"tries": actor.tries - 1, "seen": (), "slow": 0}
     if world.pointer is not None:
         yield "takes up pointer", go(world, number, "judge pointer", **more)
     for repository in (A, B):
         more["repository"] = repository
         if world.members[repository] is not None:
-            yield f"takes up member {repository}", go(world, number, "judge member", **more)
-        if world.manifests[repository] is not None or world.links[repository] is not None:
-            yield f"takes up manifest {repository}", go(world, number, "judge manifest", **more)
+            yield f"takes up member {repository}", go(world, number, "list", kind="member", **more)
+        kept = (world.manifests, world.pushed, world.links, world.copies)
+        if any(each[repository] is not None for each in kept):
+            yield f"takes up manifest {repository}", go(world, number, "forget", **more)
 
 
-def _due(model: Model, record: Record) -> bool:
+def _due(model: Model, record: Record, age: int) -> bool:
     """Whether it is worth asking what needs it."""
     if record.life is Life.DELETING:
         return record.age >= model.settle
-    return record.life is Life.LIVE or record.age >= GRACE or not model.keeps("grace")
+    return record.life is Life.LIVE or age >= GRACE or not model.keeps("grace")
 
 
-def _judge(model: Model, record: Record, *, needed: bool) -> Event | None:
-    age = record.age if model.keeps("grace") else GRACE
+# What was pushed is read: what it needs is entered, then it is struck out
+
+
+def _forget(model: Model, world: World, number: int) -> Steps:
+    """A deleted manifest that can't be had back any more is forgotten, at its version."""
+    actor = world.actors[number]
+    copy = world.copies[actor.repository]
+    listing = {"kind": "manifest", "slow": 0, "seen": ()}
+    if copy is None or copy.age < WINDOW:
+        yield "forgets nothing", go(world, number, "list", **listing)
+    else:
+        yield "reads an old copy", go(world, number, "forget it", seen=(copy,))
+
+
+def _forget_it(model: Model, world: World, number: int) -> Steps:
+    (copy,) = world.actors[number].seen
+    world, _ = _bury(model, world, number, "copies", copy)
+    yield "forgets it", go(world, number, "list", kind="manifest", slow=0, seen=())
+
+
+def _list(model: Model, world: World, number: int) -> Steps:
+    """List what was pushed, with its version. What is judged then is judged as of now."""
+    pushed = world.pushed[world.actors[number].repository]
+    if pushed is None:
+        yield "finds nothing pushed", _listed(world, number)
+    else:
+        yield "lists what was pushed", go(world, number, "read manifest", seen=(pushed,))
+
+
+def _listed(world: World, number: int) -> World:
+    actor = world.actors[number]
+    after = {"member": "judge member", "manifest": "entry"}[actor.kind]
+    return go(world, number, after, kind="collect", seen=())
+
+
+def _read_manifest(model: Model, world: World, number: int) -> Steps:
+    """Read the manifest to know what it needs; where there is none, what can be had back."""
+    actor = world.actors[number]
+    first = "enter" if model.keeps("entered first") else "strike out"
+    if world.manifests[actor.repository] is not None:
+        yield "reads the manifest", go(world, number, first)
+    else:
+        yield "reads no manifest", go(world, number, "read copy")
+
+
+def _read_copy(model: Model, world: World, number: int) -> Steps:
+    actor = world.actors[number]
+    (pushed,) = actor.seen
+    copy = world.copies[actor.repository]
+    if copy is not None and copy.age < WINDOW and model.keeps("copies"):
+        first = "enter" if model.keeps("entered first") else "strike out"
+        yield "reads a copy", go(world, number, first)
+    elif pushed.age < GRACE and model.keeps("old entries"):
+        yield "leaves what is being pushed", _listed(world, number)
+    else:
+        yield "reads nothing", go(world, number, "strike out", seen=(pushed, "nothing"))
+
+
+def _enter(model: Model, world: World, number: int) -> Steps:
+    actor = world.actors[number]
+    if world.links[actor.repository] is None or model.keeps("new entries"):
+        entry = Link(f"{actor.name}{actor.tries}")
+        world = world.after("links", actor.repository, entry)
+    after = _listed(world, number)
+    if model.keeps("entered first"):
+        after = go(world, number, "strike out")
+    yield "enters what it needs", after
+
+
+def _strike_out(model: Model, world: World, number: int) -> Steps:
+    pushed, *nothing = world.actors[number].seen
+    world, _ = _bury(model, world, number, "pushed", pushed)
+    if nothing or model.keeps("entered first"):
+        yield "strikes out what was pushed", _listed(world, number)
+    else:
+        yield "strikes out what was pushed", go(world, number, "enter")
+
+
+def _bury(model: Model, world: World, number: int, name: str, seen: Link) -> tuple[World, bool]:
+    """Remove an entry at the version that was seen; whether it was still there, or none is.
+
+    A store that does not delete at a version replaces it at one.
+    """
+    found = _found(world, number, name)
+    same = isinstance(found, Link) and found.nonce == seen.nonce
+    if same or not model.keeps("at the version"):
+        return _without(world, number, name), True
+    return world, found is None
+
+
+# Whether an entry leads to a manifest
+
+
+def _entry(model: Model, world: World, number: int) -> Steps:
+    """Look at the entry of what was deleted."""
+    link = world.links[world.actors[number].repository]
+    if link is None:
+        yield "finds no entry", go(world, number, "idle")
+    else:
+        yield "finds an entry", go(world, number, "leads", seen=(None,))
+
+
+def _leads(model: Model, world: World, number: int) -> Steps:
+    actor = world.actors[number]
+    if is_there(model, world, actor.repository):
+        yield "finds what needs it", _known(model, world, number, needed=True)
+    else:
+        yield "finds that it leads nowhere", go(world, number, "look at entry")
+
+
+def _look_at_entry(model: Model, world: World, number: int) -> Steps:
+    actor = world.actors[number]
+    link = world.links[actor.repository]
+    after = "leads again" if model.keeps("look twice") else "remove entry"
+    if link is None:
+        yield "finds no entry", _known(model, world, number, needed=False)
+    elif link.age < GRACE and model.keeps("old entries"):
+        yield "leaves a young entry", go(world, number, "idle", seen=())
+    else:
+        yield "looks at the entry", go(world, number, after, seen=(*actor.seen, link))
+
+
+def _leads_again(model: Model, world: World, number: int) -> Steps:
+    actor = world.actors[number]
+    if is_there(model, world, actor.repository):
+        yield "finds what needs it", _known(model, world, number, needed=True)
+    else:
+        yield "finds once more that it leads nowhere", go(world, number, "remove entry")
+
+
+def _remove_entry(model: Model, world: World, number: int) -> Steps:
+    *_, link = world.actors[number].seen
+    world, removed = _bury(model, world, number, "links", link)
+    if removed:
+        yield "removes the entry", _known(model, world, number, needed=False)
+    else:
+        yield "is too late to remove the entry", go(world, number, "idle", seen=())
+
+
+def _judge(model: Model, record: Record, age: int, *, needed: bool) -> Event | None:
+    if not model.keeps("grace"):
+        age = GRACE
     if record.life is Life.LIVE:
         age = GRACE  # that it must be old to be condemned is politeness, not safety
     elif not model.keeps("look again"):
@@ -40,23 +181,38 @@ def _judge(model: Model, record: Record, *, needed: bool) -> Event | None:
 def _judge_member(model: Model, world: World, number: int) -> Steps:
     actor = world.actors[number]
     member = world.members[actor.repository]
-    if member is None or not _due(model, member):
+    if member is None or not _due(model, member, _age(model, member, actor)):
         yield "leaves it", go(world, number, "idle")
     else:
-        yield f"reads a {member.life} member", go(world, number, "needs", seen=(member,))
+        seen = member._replace(age=_age(model, member, actor))
+        yield f"reads a {member.life} member", go(world, number, "needs", seen=(seen,))
+
+
+def _age(model: Model, record: Record, actor: Actor) -> int:
+    """How old it was when what was pushed was listed: what came later is not known of."""
+    if record.life is Life.DELETING or not model.keeps("as of the list"):
+        return record.age
+    return record.age - actor.slow
 
 
 def _needs(model: Model, world: World, number: int) -> Steps:
     """List what needs it."""
     actor = world.actors[number]
-    (seen,) = actor.seen
-    event = _judge(model, seen, needed=world.links[actor.repository] is not None)
-    if event is None:
-        yield "leaves it", go(world, number, "idle", seen=())
-    elif event is Event.EXPIRE:
-        yield "finds nothing that needs it", go(world, number, "look at index", seen=(seen,))
+    if world.links[actor.repository] is not None:
+        yield "finds an entry", go(world, number, "leads")
     else:
-        yield f"wants to {event}", go(world, number, "swap member", seen=(seen, event))
+        yield "finds no entry", _known(model, world, number, needed=False)
+
+
+def _known(model: Model, world: World, number: int, *, needed: bool) -> World:
+    """It is known whether anything needs the member; with none, only its entry was looked at."""
+    seen = world.actors[number].seen[0]
+    event = seen and _judge(model, seen, seen.age, needed=needed)
+    if event is None:
+        return go(world, number, "idle", seen=())
+    if event is Event.EXPIRE:
+        return go(world, number, "look at index", seen=(seen,))
+    return go(world, number, "swap member", seen=(seen, event))
 
 
 def _look_at_index(model: Model, world: World, number: int) -> Steps:
@@ -87,7 +243,7 @@ def _swap_member(model: Model, world: World, number: int) -> Steps:
     if event is Event.EXPIRE:
         yield (
             "expires the member",
-            go(world, number, "remove index", slow=False, seen=(after, link[0])),
+            go(world, number, "remove index", slow=0, seen=(after, link[0])),
         )
     else:
         yield f"{event}s the member", go(world, number, "idle", seen=())
@@ -111,7 +267,7 @@ def _remove_member(model: Model, world: World, number: int) -> Steps:
 
 def _judge_pointer(model: Model, world: World, number: int) -> Steps:
     pointer = world.pointer
-    if pointer is None or not _due(model, pointer):
+    if pointer is None or not _due(model, pointer, pointer.age):
         yield "leaves it", go(world, number, "idle")
     else:
         yield f"reads a {pointer.life} pointer", go(world, number, "holders", seen=(pointer,))
@@ -121,7 +277,7 @@ def _holders(model: Model, world: World, number: int) -> Steps:
     """List the repositories that hold it, in whatever state."""
     (seen,) = world.actors[number].seen
     held = any(member is not None for member in world.members)
-    event = _judge(model, seen, needed=held and model.keeps("look at members"))
+    event = _judge(model, seen, seen.age, needed=held and model.keeps("look at members"))
     if event is None:
         yield "leaves it", go(world, number, "idle", seen=())
     else:
@@ -139,7 +295,7 @@ def _collector_swaps_pointer(model: Model, world: World, number: int) -> Steps:
             _check_promise(promised)
     world = world._replace(pointer=after)
     if event is Event.EXPIRE:
-        yield "expires the pointer", go(world, number, "remove data", slow=False, seen=(after,))
+        yield "expires the pointer", go(world, number, "remove data", slow=0, seen=(after,))
     else:
         yield f"{event}s the pointer", go(world, number, "idle", seen=())
 
@@ -154,62 +310,6 @@ def _remove_data(model: Model, world: World, number: int) -> Steps:
 def _remove_pointer(model: Model, world: World, number: int) -> Steps:
     (own,) = world.actors[number].seen
     yield from _remove(model, world, number, "pointer", own, ("idle", ()))
-
-
-def _judge_manifest(model: Model, world: World, number: int) -> Steps:
-    actor = world.actors[number]
-    manifest = world.manifests[actor.repository]
-    link = world.links[actor.repository]
-    if manifest is None:
-        if link is None or link.age < GRACE:
-            yield "leaves it", go(world, number, "idle")
-        elif model.keeps("void"):
-            yield "finds a link without manifest", go(world, number, "void")
-        else:
-            yield from _remove(model, world, number, "links", link, ("idle", ()))
-    elif manifest.life is Life.LIVE or not _due(model, manifest):
-        yield "leaves it", go(world, number, "idle")
-    else:
-        yield (
-            f"reads a {manifest.life} manifest",
-            go(world, number, "look at link", seen=(manifest,)),
-        )
-
-
-def _void(model: Model, world: World, number: int) -> Steps:
-    actor = world.actors[number]
-    if world.manifests[actor.repository] is None:
-        made = Record(Life.HIDDEN, nonce_of(world, number))
-        world = world.after("manifests", actor.repository, made)
-    yield "makes a hidden one", go(world, number, "idle")
-
-
-def _look_at_link(model: Model, world: World, number: int) -> Steps:
-    actor = world.actors[number]
-    (seen,) = actor.seen
-    link = world.links[actor.repository]
-    yield "looks at the link", go(world, number, "swap manifest", seen=(seen, link))
-
-
-def _swap_manifest(model: Model, world: World, number: int) -> Steps:
-    actor = world.actors[number]
-    seen, link = actor.seen
-    after = swap(world.manifests[actor.repository], seen, Event.EXPIRE, nonce_of(world, number))
-    if after is None:
-        yield "is too late", go(world, number, "idle", seen=())
-        return
-    world = world.after("manifests", actor.repository, after)
-    yield "expires the manifest", go(world, number, "remove link", slow=False, seen=(after, link))
-
-
-def _remove_link(model: Model, world: World, number: int) -> Steps:
-    own, link = world.actors[number].seen
-    yield from _remove(model, world, number, "links", link, ("remove manifest", (own,)))
-
-
-def _remove_manifest(model: Model, world: World, number: int) -> Steps:
-    (own,) = world.actors[number].seen
-    yield from _remove(model, world, number, "manifests", own, ("idle", ()))
 
 
 def _remove(
@@ -262,6 +362,18 @@ def _without(world: World, number: int, name: str) -> World:
 
 STEPS: dict[str, Step] = {
     "idle": _idle,
+    "forget": _forget,
+    "forget it": _forget_it,
+    "list": _list,
+    "read manifest": _read_manifest,
+    "read copy": _read_copy,
+    "enter": _enter,
+    "strike out": _strike_out,
+    "entry": _entry,
+    "leads": _leads,
+    "look at entry": _look_at_entry,
+    "leads again": _leads_again,
+    "remove entry": _remove_entry,
     "judge member": _judge_member,
     "needs": _needs,
     "look at index": _look_at_index,
@@ -273,12 +385,6 @@ STEPS: dict[str, Step] = {
     "swap pointer": _collector_swaps_pointer,
     "remove data": _remove_data,
     "remove pointer": _remove_pointer,
-    "judge manifest": _judge_manifest,
-    "void": _void,
-    "look at link": _look_at_link,
-    "swap manifest": _swap_manifest,
-    "remove link": _remove_link,
-    "remove manifest": _remove_manifest,
     "remove late": _remove_late,
 }
 

@@ -8,11 +8,10 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from registry.spec.life import Life
 from tests.model import clients, collectors
 from tests.model.collectors import collector
 from tests.model.protocol import END, BrokenError, Model, Steps
-from tests.model.world import GRACE, A, B, World, older
+from tests.model.world import GRACE, WINDOW, A, B, World, older
 
 _STEPS = clients.STEPS | collectors.STEPS
 
@@ -72,21 +71,21 @@ def successors(model: Model, world: World, ticks: int) -> Iterator[tuple[str, Wo
 
 
 def check(world: World) -> None:
-    """An image that was acknowledged is whole; a pointer that is visible has its bytes."""
+    """An image that was acknowledged, or can be had back, is whole; a visible pointer has bytes."""
     pointer = world.pointer
     whole = pointer is not None and pointer.life.visible and pointer.data in world.data
     if pointer is not None and pointer.life.visible and not whole:
         raise BrokenError("a pointer without its bytes")
     for repository in (A, B):
-        if not world.acknowledged[repository]:
-            continue
-        manifest, member = world.manifests[repository], world.members[repository]
-        if manifest is None or manifest.life is not Life.LIVE:
+        copy = world.copies[repository]
+        kept = copy is not None and copy.timely and copy.age < WINDOW
+        if world.acknowledged[repository] and world.manifests[repository] is None:
             raise BrokenError("an acknowledged manifest is gone")
-        if world.exempt[repository]:
+        if world.exempt[repository] or not (kept or world.acknowledged[repository]):
             continue
+        member = world.members[repository]
         if member is None or not member.life.visible or not whole:
-            raise BrokenError("an acknowledged image lacks its blob")
+            raise BrokenError("an image lacks its blob that was acknowledged, or can be had back")
 
 
 def drain(model: Model, world: World) -> None:
@@ -96,7 +95,7 @@ def drain(model: Model, world: World) -> None:
         before = world
         for _ in range(GRACE + 1):
             world = older(world)
-        for target in ("pointer", "member 0", "member 1", "manifest 0", "manifest 1"):
+        for target in ("manifest 0", "manifest 1", "member 0", "member 1", "pointer"):
             world = _visit(model, world, f"takes up {target}")
         check(world)
         world = world._replace(actors=(), ticks=0)
@@ -118,10 +117,9 @@ def _visit(model: Model, world: World, target: str) -> World:
 
 def _check_clean(world: World) -> None:
     for repository in (A, B):
-        manifest = world.manifests[repository]
-        if manifest is not None and manifest.life is Life.LIVE:
+        if world.manifests[repository] is not None:
             continue
-        for name in ("manifests", "links", "members"):
+        for name in ("pushed", "links", "copies", "members"):
             if getattr(world, name)[repository] is not None:
                 raise BrokenError(f"garbage is left among {name}")
     if world.pointer is not None and not any(world.members):

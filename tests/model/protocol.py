@@ -7,7 +7,7 @@ take one away to see that the model notices.
 from collections.abc import Callable, Iterable
 
 from registry.spec.life import Event, advance
-from tests.model.world import Record, World
+from tests.model.world import WINDOW, Record, World
 
 RULES = {
     "revive": "a positive answer swaps a condemned membership back",
@@ -20,9 +20,13 @@ RULES = {
     "patient manifests": "a manifest that took too long is pushed again",
     "fresh bytes": "whoever meets a pointer that is being deleted brings bytes of its own",
     "own bytes": "an upload that is done again makes sure that its bytes are still there",
-    "links first": "what the manifest needs is written down before the manifest",
-    "refresh": "whoever pushes a hidden manifest first makes it young again",
-    "void": "links without a manifest get a hidden one, which expires first",
+    "pushed first": "that a manifest is pushed is written down before the manifest",
+    "entered first": "what it needs is entered before it is struck out that it was pushed",
+    "new entries": "whoever enters what is needed makes the entry young, whatever was there",
+    "old entries": "an entry that leads nowhere goes only when it is older than the grace",
+    "look twice": "what it leads to is looked at once more, after the entry",
+    "copies": "what can be had back counts as a need",
+    "as of the list": "how long something was condemned counts up to the list of what was pushed",
     "at the version": "what belongs to a record is removed at the version that was seen before",
     "settle": "on stores that can't delete at a version, nobody writes over what is being deleted",
 }
@@ -57,6 +61,13 @@ class Model:
 
 class BrokenError(AssertionError):
     """A collector removed what had been promised."""
+
+
+def is_there(model: Model, world: World, repository: int) -> bool:
+    """Whether there is a manifest, or one that can be had back."""
+    copy = world.copies[repository]
+    kept = copy is not None and copy.age < WINDOW and model.keeps("copies")
+    return world.manifests[repository] is not None or kept
 
 
 def go(world: World, number: int, step: str, **more: object) -> World:

@@ -3,20 +3,25 @@
 from collections.abc import Callable
 
 from registry.spec.life import Life
-from tests.model.clients import blob_deleter, deleter, mounter, pusher
+from tests.model.clients import asker, blob_deleter, deleter, mounter, pusher, undeleter
 from tests.model.collectors import collector
-from tests.model.world import OLDEST, A, Actor, B, Record, World, held, left, linked, pushed
+from tests.model.world import (
+    OLDEST,
+    A,
+    Actor,
+    B,
+    World,
+    announced,
+    deleted,
+    held,
+    left,
+    pushed,
+    unread,
+)
 
 
 def _world(*actors: Actor) -> World:
     return World(actors)
-
-
-def _hidden_manifest(world: World) -> World:
-    """An image that was pushed, and deleted long ago."""
-    hidden = Record(Life.HIDDEN, "f0", OLDEST, "whole")
-    world = pushed(world, A).after("manifests", A, hidden)
-    return world.after("acknowledged", A, False)  # noqa: FBT003
 
 
 SCENARIOS: dict[str, Callable[[int], World]] = {
@@ -41,12 +46,27 @@ SCENARIOS: dict[str, Callable[[int], World]] = {
     "a mount of what is condemned": lambda n: held(
         _world(mounter("m"), collector("c", n)), A, Life.CONDEMNED
     ),
-    "a push of a hidden manifest": lambda n: _hidden_manifest(
-        _world(pusher("p"), collector("c", n))
+    "a push of what was deleted": lambda n: deleted(
+        pushed(_world(pusher("p"), collector("c", n)), A), A, OLDEST
     ),
-    "a push where one broke off": lambda n: linked(
+    "a push of what was deleted before it was read": lambda n: deleted(
+        unread(pushed(_world(pusher("p"), collector("c", n)), A), A), A, OLDEST
+    ),
+    "a push where one broke off": lambda n: announced(
         held(_world(pusher("p"), collector("c", n)), A), A
     ),
+    "a push that somebody asks for": lambda n: held(
+        _world(pusher("p"), asker("a"), collector("c", n)), A
+    ),
+    "a push while a deletion ends": lambda n: pushed(
+        _world(Actor("d", "delete", "remove"), Actor("p", "put", "announce"), collector("c", n)),
+        A,
+    ),
+    "a deletion": lambda n: unread(pushed(_world(deleter("d"), collector("c", n)), A), A),
+    "a deletion that is undone": lambda n: deleted(
+        unread(pushed(_world(undeleter("u"), collector("c", n)), A), A), A
+    ),
+    "a push of what was read already": lambda n: pushed(_world(pusher("p"), collector("c", n)), A),
     "a deletion and a push": lambda n: pushed(
         _world(deleter("d"), pusher("p"), collector("c", n)), A
     ),

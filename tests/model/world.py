@@ -11,6 +11,9 @@ from registry.spec.life import Life
 GRACE = 1
 """In ticks. A writer's patience is less than one: it must end in the tick in which it began."""
 
+WINDOW = 2
+"""In ticks: for so long what was deleted can be had back."""
+
 OLDEST = GRACE + 1
 
 A, B = 0, 1
@@ -18,7 +21,7 @@ A, B = 0, 1
 
 
 class Record(NamedTuple):
-    """A pointer, membership or manifest. ``data``: which upload's bytes, or whether it is whole."""
+    """A pointer or membership. ``data``: which upload's bytes."""
 
     life: Life
     nonce: str
@@ -31,23 +34,33 @@ class Record(NamedTuple):
 
 
 class Link(NamedTuple):
-    """An entry that belongs to a record: ``repos/…/blobs/…`` or ``repos/…/needed/…``."""
+    """An entry that leads to a membership or manifest: ``refs/…``, ``…/needed/…``, ``…/pushed/…``.
+
+    Also the copy of a deleted manifest; ``timely``: of one that was stored within the patience.
+    """
 
     nonce: str
     age: int = 0
+    timely: bool = True
+
+
+class Manifest(NamedTuple):
+    """A manifest; ``timely``: stored within the patience. What is not, its push stores again."""
+
+    timely: bool = True
 
 
 class Actor(NamedTuple):
     """A request, a client's sequence of them, or a collector.
 
-    ``step`` is what it does next; ``slow`` whether a tick passed since it began its sequence.
+    ``step`` is what it does next; ``slow`` how many ticks passed since it began its sequence.
     """
 
     name: str
     kind: str
     step: str
     repository: int = A
-    slow: bool = False
+    slow: int = 0
     tries: int = 0
     seen: tuple[object, ...] = ()
 
@@ -60,8 +73,10 @@ class World(NamedTuple):
     data: frozenset[str] = frozenset()
     members: tuple[Record | None, ...] = (None, None)
     index: tuple[Link | None, ...] = (None, None)
-    manifests: tuple[Record | None, ...] = (None, None)
+    manifests: tuple[Manifest | None, ...] = (None, None)
+    pushed: tuple[Link | None, ...] = (None, None)
     links: tuple[Link | None, ...] = (None, None)
+    copies: tuple[Link | None, ...] = (None, None)
     promised: tuple[int | None, ...] = (None, None)
     acknowledged: tuple[bool, ...] = (False, False)
     exempt: tuple[bool, ...] = (False, False)
@@ -86,12 +101,13 @@ def older(world: World) -> World:
         return each and each._replace(age=min(each.age + 1, OLDEST))
 
     return world._replace(
-        actors=tuple(each._replace(slow=True) for each in world.actors),
+        actors=tuple(each._replace(slow=min(each.slow + 1, OLDEST)) for each in world.actors),
         pointer=record(world.pointer),
         members=tuple(map(record, world.members)),
         index=tuple(map(link, world.index)),
-        manifests=tuple(map(record, world.manifests)),
+        pushed=tuple(map(link, world.pushed)),
         links=tuple(map(link, world.links)),
+        copies=tuple(map(link, world.copies)),
         promised=tuple(None if each is None else min(each + 1, OLDEST) for each in world.promised),
         ticks=world.ticks + 1,
     )
@@ -107,7 +123,7 @@ def pushed(world: World, repository: int, data: str = "old") -> World:
     for name, value in (
         ("members", record),
         ("index", Link("i0", OLDEST)),
-        ("manifests", record._replace(data="whole")),
+        ("manifests", Manifest()),
         ("links", Link("n0", OLDEST)),
         ("acknowledged", True),
     ):
@@ -129,6 +145,19 @@ def left(world: World, life: Life, data: str = "old") -> World:
     return world._replace(pointer=pointer, data=world.data | {data})
 
 
-def linked(world: World, repository: int, age: int = OLDEST) -> World:
+def announced(world: World, repository: int, age: int = OLDEST) -> World:
     """The world with what a push of a manifest left that broke off before the manifest."""
-    return world.after("links", repository, Link("n0", age))
+    return world.after("pushed", repository, Link("n0", age))
+
+
+def deleted(world: World, repository: int, age: int = 0) -> World:
+    """The world with the repository's manifest deleted for so long."""
+    world = world.after("manifests", repository, None)
+    world = world.after("acknowledged", repository, False)  # noqa: FBT003
+    return world.after("copies", repository, Link("d0", age))
+
+
+def unread(world: World, repository: int) -> World:
+    """The world with a manifest that no collector has read yet."""
+    world = world.after("links", repository, None)
+    return world.after("pushed", repository, Link("n0", OLDEST))

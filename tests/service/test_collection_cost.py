@@ -119,7 +119,7 @@ async def of_memory(clock, blobs: int) -> tuple[Counter, float]:
 
     doomed = await fill(write, blobs, COLLECTED)
     registry = Registry(clock, store, window=0.0)
-    await store.put(keys.LINKED, b"")
+    await store.put(keys.READ, b"")
     clock.ahead += 2 * GRACE
     store.calls.clear()
     _, seconds, removed = await collect(registry, doomed)
@@ -162,7 +162,7 @@ async def of_s3(settings, blobs: int) -> Counter:
     store = await S3Store.opened(settings, lambda name, *_: told.update([name]), create=True)
     try:
         doomed = await fill(store.put_all, blobs, 40)
-        await store.put(keys.LINKED, b"")
+        await store.put(keys.READ, b"")
         exact, coordinator, removed = store.honours.delete, InProcessCoordinator(), set()
         services = Services.over(store, coordinator, files=None, memory=0, exact=exact, terms=terms)
         for place, digest in doomed:

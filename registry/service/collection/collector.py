@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from registry.service.collection.candidates import Candidate, Candidates
 from registry.service.collection.findings import Report, nobody
 from registry.service.collection.judge import Judge, Needed, Outcome
+from registry.service.collection.needs import Known, Needs
 from registry.service.entries import Entries, value
 from registry.service.failures import FAILURES
 from registry.service.memberships import Memberships
@@ -77,8 +78,8 @@ class Collector:
         self._gate = asyncio.Semaphore(concurrency)
         self._report = report
         self._quotas = quotas or Quotas(store, coordinator, enabled=False)
-        entries = Entries(store, exact=exact)
-        self._members = Memberships(store, entries, terms)
+        self._entries = Entries(store, exact=exact)
+        self._members = Memberships(store, self._entries, terms)
         self._pointers = Pointers(store, terms)
 
     async def collect(self, *, look: bool = False, wait: float = 0.0) -> Pass:
@@ -89,7 +90,7 @@ class Collector:
         until a full mark has been made of a store that is older than the collector.
         ``LeaseHeld`` where another is still at work after ``wait`` seconds.
         """
-        if not await exists(self._store, keys.LINKED):
+        if not await exists(self._store, keys.READ):
             raise NotLinked
         if look:
             return await self._pass(look=True)
@@ -102,21 +103,28 @@ class Collector:
         while True:
             page = await self._store.list(keys.CANDIDATES, after=after, limit=_PAGE)
             due = [key for key in page if look or keys.candidate_due(key) <= now * 1000]
+            needs = Needs(self._store, self._entries, self._candidates, self._terms, look=look)
             for start in range(0, len(due), _AT_ONCE):
                 await asyncio.gather(
-                    *(self._see_to(key, done, look=look) for key in due[start : start + _AT_ONCE])
+                    *(
+                        self._see_to(key, needs, done, look=look)
+                        for key in due[start : start + _AT_ONCE]
+                    )
                 )
             if len(due) < _PAGE:
                 return done
             after = due[-1]
 
-    async def _see_to(self, key: str, done: Pass, *, look: bool) -> None:
+    async def _see_to(self, key: str, needs: Needs, done: Pass, *, look: bool) -> None:
         """See to one candidate. What fails stays in the queue, and does not keep others waiting."""
         try:
             found = await value(self._store, key)
             if found is None:
                 return
             candidate = Candidate.decode(found.data)
+            known = Known(self._terms.clock())
+            if candidate.members or candidate.manifest:
+                known = await needs.of(Place(candidate.place))
             judge = Judge(
                 self._store,
                 self._coordinator,
@@ -124,9 +132,10 @@ class Collector:
                 self._pointers,
                 self._terms,
                 self._report,
+                known,
                 look=look,
             )
-            left, wait = await self._judge(judge, candidate, done, look=look)
+            left, wait = await self._judge(judge, candidate, known, done, look=look)
             done.seen += 1
             if look:
                 return
@@ -138,7 +147,7 @@ class Collector:
             _log.warning("candidate %s could not be seen to, it will be: %s", key, error)
 
     async def _judge(
-        self, judge: Judge, candidate: Candidate, done: Pass, *, look: bool
+        self, judge: Judge, candidate: Candidate, known: Known, done: Pass, *, look: bool
     ) -> tuple[Candidate | None, float]:
         """Judge all that a candidate names; return what of it is to be looked at again, and when.
 
@@ -190,7 +199,9 @@ class Collector:
         later = tuple(
             digest for digest, each in zip(pointers, outcomes, strict=True) if each.wait >= 0
         )
-        if not again and not later:
+        if candidate.manifest in known.left:
+            manifest, waits = candidate.manifest, [*waits, self._terms.grace]
+        elif not again and not later:
             return None, 0.0
         return Candidate(candidate.place, manifest, again, later), max(waits)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from registry.service.collection.findings import NOWHERE, Done, Finding, Kind, Report
+from registry.service.collection.needs import Known
 from registry.service.entries import value
 from registry.service.listing import every_key
 from registry.service.memberships import Member, Memberships, member_name
@@ -61,9 +62,12 @@ class Judge:
         pointers: Pointers,
         terms: Terms,
         report: Report,
+        known: Known,
         *,
         look: bool = False,
     ) -> None:
+        """``known``: what was pushed to the repository whose members are looked at."""
+        self._known = known
         self._store = store
         self._coordinator = coordinator
         self._members = members
@@ -156,6 +160,8 @@ class Judge:
 
         Entries that are met on the way and lead to none are taken away.
         """
+        if digest in self._known.unread:
+            return Needed.YES
         return await self._any(
             keys.needed(place, digest), lambda key: self._is_manifest(place, key)
         )
@@ -221,8 +227,9 @@ class Judge:
         return judge(life, age, grace=self._terms.grace, settle=0.0, needed=needed is Needed.YES)
 
     def _age(self, life: Life, since: float) -> float:
-        # When to condemn is said by when the candidate is due; safety does not rest on it.
-        return self._terms.grace if life is Life.LIVE else self._terms.clock() - since
+        # When to condemn is said by when the candidate is due; safety does not rest on it. What is
+        # condemned must have been so for the grace before what was pushed was listed.
+        return self._terms.grace if life is Life.LIVE else self._known.as_of - since
 
     def _young(self, entry: Stat) -> bool:
         return self._terms.clock() - entry.modified < self._terms.grace

@@ -17,16 +17,15 @@ from typing import Final
 
 from registry.service.collection.candidates import BATCH, Candidates
 from registry.service.collection.findings import NOWHERE, Done, Finding, Kind, Report, nobody
+from registry.service.collection.needs import Needs
 from registry.service.entries import Entries, mark, value
 from registry.service.listing import every_key
 from registry.service.presence import exists
-from registry.service.records import Corrupt, DeletedRecord, Pointer, Record
+from registry.service.records import DeletedRecord, Pointer, Record
 from registry.service.sessions import LIFETIME
 from registry.service.stored import StoredManifest
 from registry.service.terms import Terms
-from registry.spec import manifest as grammar
 from registry.spec.digest import Digest
-from registry.spec.errors import RegistryError
 from registry.spec.names import Place
 from storage import keys
 from storage.coordination import Coordinator
@@ -39,10 +38,15 @@ _AT_ONCE: Final = 16
 
 
 class MarkRecord(Record, frozen=True):
-    """How far a full mark is: the last repository; ``since`` it was known that one is needed."""
+    """How far a full mark is: the last repository; ``since`` it was known that one is needed.
+
+    ``reads``: collectors of this store read what was pushed. A release that does not can't read
+    this record then, and collects nothing.
+    """
 
     since: float = 0.0
     after: str = ""
+    reads: bool = False
 
 
 @dataclass(slots=True)
@@ -86,20 +90,35 @@ class Marker:
         without a collector, which may still be at work while all replicas are replaced: the first
         mark is made one grace after this was first asked. Whoever calls ``mark`` need not wait.
         """
-        if await exists(self._store, keys.LINKED):
+        await self.take_over()
+        if await exists(self._store, keys.READ):
             return True
         if not await self._store.list(keys.CATALOG, limit=1):
-            await self._store.put(keys.LINKED, b"")
+            await self._store.put(keys.READ, b"")
             return True
-        standing = await value(self._store, keys.MARK)
-        if standing is None:
-            await self._store.put(keys.MARK, MarkRecord(self._terms.clock()).encode())
-            return False
-        since = MarkRecord.decode(standing.data).since
-        if self._terms.clock() - since < self._terms.grace:
+        record = await self._record()
+        if self._terms.clock() - record.since < self._terms.grace:
             return False
         await self.mark()
         return True
+
+    async def take_over(self) -> None:
+        """Keep replicas of releases before from collecting. Done before anything is pushed.
+
+        They look for entries that pushes made of what manifests need, and these make none. What
+        they entered stays good: a store that was linked needs no mark.
+        """
+        if await exists(self._store, keys.READ):
+            return
+        if not (await self._record()).reads:
+            await self._store.put(keys.MARK, MarkRecord(self._terms.clock(), reads=True).encode())
+        if await exists(self._store, keys.LINKED):
+            await self._store.put(keys.READ, b"")
+            await self._store.delete(keys.LINKED)
+
+    async def _record(self) -> MarkRecord:
+        standing = await value(self._store, keys.MARK)
+        return MarkRecord.decode(standing.data) if standing else MarkRecord()
 
     async def mark(self, *, look: bool = False) -> Marked:
         """Go over everything. With ``look`` nothing is written.
@@ -112,12 +131,11 @@ class Marker:
             await self._contents(marked, look=True)
             return marked
         async with self._coordinator.hold(LEASE):
-            standing = await value(self._store, keys.MARK)
-            record = MarkRecord.decode(standing.data) if standing else MarkRecord()
+            record = await self._record()
             await self._repositories(marked, record, look=False)
-            await self._store.put(keys.LINKED, b"")
+            await self._store.put(keys.READ, b"")
             await self._contents(marked, look=False)
-            await self._store.delete(keys.MARK)
+            await self._store.put(keys.MARK, MarkRecord(reads=True).encode())
         return marked
 
     async def _repositories(self, marked: Marked, record: MarkRecord, *, look: bool) -> None:
@@ -125,7 +143,8 @@ class Marker:
             await self._repository(keys.catalog_place(key), marked, look=look)
             marked.repositories += 1
             if not look:
-                await self._store.put(keys.MARK, MarkRecord(record.since, key).encode())
+                reached = MarkRecord(record.since, key, reads=True)
+                await self._store.put(keys.MARK, reached.encode())
 
     async def _repository(self, place: Place, marked: Marked, *, look: bool) -> None:
         """Write down what the manifests need; find blobs that none needs."""
@@ -134,19 +153,21 @@ class Marker:
         async for key in every_key(self._store, prefix):
             blob, _, manifest = key[len(prefix) :].partition("/")
             entered.add((blob, manifest))
-        needed: set[str] = set()
+        needed: set[Digest] = set()
         manifests: set[str] = set()
         async for found in self._each(keys.manifests(place)):
             digest = Digest(keys.last_segment(found[0]))
             manifests.add(digest)
-            blobs = await asyncio.to_thread(_blobs, digest, found[1])
+            blobs = await asyncio.to_thread(StoredManifest.unpack(digest, found[1]).blobs)
             needed |= blobs
             missing = [each for each in blobs if (each, digest) not in entered]
             marked.linked += len(missing)
             if missing and not look:
-                entries = [(keys.needed(place, Digest(each)) + digest, mark()) for each in missing]
+                entries = [(keys.needed(place, each) + digest, mark()) for each in missing]
                 await self._entries.put(entries)
         marked.manifests += len(manifests)
+        # What is left is struck out that pushes wrote which broke off.
+        await Needs(self._store, self._entries, self._candidates, self._terms, look=look).of(place)
         unneeded: list[str] = []
         prefix = keys.members_of(place)
         async for key in every_key(self._store, prefix):
@@ -284,16 +305,6 @@ class Marker:
                 batch.clear()
         async for item in read():
             yield item
-
-
-def _blobs(digest: Digest, data: bytes) -> set[str]:
-    stored = StoredManifest.unpack(digest, data)
-    try:
-        manifest = grammar.parse(stored.data, stored.media_type)
-    except RegistryError as error:
-        # A version that took it wrote it; what it needs must not be guessed.
-        raise Corrupt(f"manifest {digest}: {error}") from error
-    return {str(each.digest) for each in manifest.blobs}
 
 
 def _hash(key: str) -> int:

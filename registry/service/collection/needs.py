@@ -1,0 +1,156 @@
+"""What manifests need: entries that the collector makes itself, of what was pushed since.
+
+A push writes down that it pushes a manifest (``pushed/…``) before the manifest, and not what that
+needs. Before the collector looks at blobs of a repository it reads the manifests that were pushed
+there, enters what they need (``needed/…``), and strikes out that they were pushed. So each manifest
+is read once, and only where something may be collected; and of each that is there the one or the
+other tells.
+"""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Final
+
+from registry.service.collection.candidates import Candidates
+from registry.service.entries import Entries, mark, value
+from registry.service.listing import every_key
+from registry.service.records import DeletedRecord, TagRecord
+from registry.service.stored import StoredManifest
+from registry.service.terms import Terms
+from registry.spec.digest import Digest
+from registry.spec.names import Place, Tag
+from storage import keys
+from storage.ports import NotFound, ObjectStore, PreconditionFailed, Stat
+
+_AT_ONCE: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a repository: every need of what was pushed up to ``as_of`` (Unix seconds).
+
+    ``unread``: blobs whose entries were not made, since it was only looked. ``left``: manifests
+    that are not there, and may be about to be pushed.
+    """
+
+    as_of: float
+    unread: frozenset[Digest] = frozenset()
+    left: frozenset[Digest] = frozenset()
+
+
+class Needs:
+    """Enters what manifests need, once for each repository. Made anew for some candidates.
+
+    With ``look`` it writes nothing.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        entries: Entries,
+        candidates: Candidates,
+        terms: Terms,
+        *,
+        look: bool = False,
+    ) -> None:
+        self._store = store
+        self._entries = entries
+        self._candidates = candidates
+        self._terms = terms
+        self._look = look
+        self._known: dict[Place, Known] = {}
+        self._locks: defaultdict[Place, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def of(self, place: Place) -> Known:
+        """Read what was pushed to the repository, unless this has done so already.
+
+        It may be broken off and repeated, and done by many at once. ``Corrupt`` for a manifest
+        that can't be read: what it needs must not be guessed.
+        """
+        async with self._locks[place]:
+            known = self._known.get(place)
+            if known is None:
+                known = self._known[place] = await self._read(place)
+            return known
+
+    async def _read(self, place: Place) -> Known:
+        as_of = self._terms.clock()
+        unread: set[Digest] = set()
+        left: set[Digest] = set()
+
+        async def enter(batch: list[str]) -> None:
+            await asyncio.gather(*(self._enter(place, key, unread, left) for key in batch))
+
+        batch: list[str] = []
+        async for key in every_key(self._store, keys.all_pushed(place)):
+            batch.append(key)
+            if len(batch) == _AT_ONCE:
+                await enter(batch)
+                batch.clear()
+        await enter(batch)
+        return Known(as_of, frozenset(unread), frozenset(left))
+
+    async def _enter(self, place: Place, key: str, unread: set[Digest], left: set[Digest]) -> None:
+        """Enter what a manifest needs, and strike out that it was pushed.
+
+        That is looked at before the manifest, and struck out at the version of the look: of a
+        manifest that is pushed again it is written again. What leads to no manifest was left by a
+        push that broke off, once no push is so slow; so was a link whose tag leads elsewhere.
+        """
+        began = self._terms.pace()
+        seen = await self._stat(key)
+        if seen is None:
+            return
+        digest, tag = keys.pushed_parts(key)
+        stored = await self._manifest(place, digest)
+        # Before that the push may be about to store the manifest, or to point the tag.
+        old = self._terms.clock() - seen.modified >= 2 * self._terms.patience
+        if stored is None:
+            if not old:
+                left.add(digest)
+            elif not self._look:
+                await self._strike_out(key, seen)
+            return
+        blobs = await asyncio.to_thread(stored.blobs)
+        if self._look:
+            unread |= blobs
+            return
+        entry = mark()
+        await self._entries.put([(keys.needed(place, each) + digest, entry) for each in blobs])
+        if self._terms.pace() - began > self._terms.patience:
+            # It may have been deleted, and looked at, before its needs were entered.
+            members, wait = sorted(blobs), self._terms.grace
+            await self._candidates.add(place, manifest=digest, members=members, wait=wait)
+        if old:
+            if tag and await self._leads(place, Tag(tag), digest):
+                await self._store.put(keys.tagged(place, digest) + tag, b"")
+            await self._strike_out(key, seen)
+
+    async def _manifest(self, place: Place, digest: Digest) -> StoredManifest | None:
+        """The manifest, also one that was deleted and can be had back."""
+        found = await value(self._store, keys.manifest(place, digest))
+        if found is not None:
+            return StoredManifest.unpack(digest, found.data)
+        found = await value(self._store, keys.deleted(place, digest))
+        if found is not None:
+            record, data = DeletedRecord.unpack(found.data)
+            if record.until > self._terms.clock():
+                return StoredManifest.unpack(digest, data)
+        return None
+
+    async def _leads(self, place: Place, tag: Tag, digest: Digest) -> bool:
+        found = await value(self._store, keys.tag(place, tag))
+        return found is not None and TagRecord.decode(found.data).target == digest
+
+    async def _stat(self, key: str) -> Stat | None:
+        try:
+            return await self._store.stat(key)
+        except NotFound:
+            return None
+
+    async def _strike_out(self, key: str, seen: Stat) -> None:
+        try:
+            await self._store.delete(key, version=seen.version)
+        except PreconditionFailed:
+            return
