@@ -140,6 +140,7 @@ async def unneeded_keys(store) -> list[str]:
     found = await every(store, "repos/")
     needed: set[str] = set()
     held: set[str] = set()
+    announced: set[str] = set()
     for key in found:
         if "!/manifests/" in key:
             manifest = (await store.get(key)).data.partition(b"\n")[2]
@@ -148,7 +149,9 @@ async def unneeded_keys(store) -> list[str]:
             held |= {f"{place}!/blobs/{blob}" for blob in blobs}
             held |= {f"{place}!/needed/{blob}/{key.rpartition('/')[2]}" for blob in blobs}
             needed |= blobs
+            announced.add(key.replace("!/manifests/", "!/pushed/"))
     left = [key for key in found if ("!/blobs/" in key or "!/needed/" in key) and key not in held]
+    left += [key for key in found if "!/pushed/" in key and key.rpartition("/")[0] not in announced]
     left += [key for key in await every(store, "refs/") if key.split("/")[1] not in needed]
     named = set()
     for key in await every(store, "blobs/"):
