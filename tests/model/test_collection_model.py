@@ -12,7 +12,7 @@ from tests.model.protocol import RULES, Model
 from tests.model.scenarios import SCENARIOS
 
 DEPTHS = {True: [(1, 2), (2, 1)], False: [(2, 1)]}
-"""Things that the collector takes up, and ticks: on a store that is exact, and on one that is not."""
+"""Things that the collector takes up, and ticks: where the store is exact, and where it is not."""
 
 BROKEN = {
     "revive": ("a push of what is condemned", 1, 1, True),
