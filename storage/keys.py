@@ -488,7 +488,12 @@ def parts(principal: str) -> str:
 
 def part(principal: str, project: str) -> str:
     """An entry of that index."""
-    return f"{PRINCIPALS}{principal_segment(principal)}!/projects/{project}"
+    return part_of_segment(principal_segment(principal), project)
+
+
+def part_of_segment(principal: str, project: str) -> str:
+    """An entry of that index, for a principal as another key has it."""
+    return f"{PRINCIPALS}{principal}!/projects/{project}"
 
 
 def quota(tenant: str) -> str:

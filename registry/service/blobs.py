@@ -225,6 +225,23 @@ class Blobs:
         await self._members.enter(repository, blob.digest, blob.size, charge)
         return blob
 
+    async def adopt(self, repository: Place, digest: Digest) -> Blob | None:
+        """Make the repository hold a blob that the store has, whoever holds it; ``None`` for none.
+
+        For who restores or imports on behalf of the registry: no client may be told of it.
+        """
+        for _ in range(TRIES):
+            began = self._terms.pace()
+            try:
+                pointer = await self._pointer(digest)
+            except NotFound:
+                return None
+            await self._members.enter(repository, digest, pointer.size)
+            if self._in_time(began):
+                self._candidates.note(repository, digest)
+                return Blob(digest, pointer.size, pointer.data)
+        raise too_slow(digest)
+
     async def mount_any(
         self,
         repository: Place,

@@ -8,6 +8,7 @@ from registry.service.blobs import Blobs
 from registry.service.entries import Entries, mark
 from registry.service.presence import exists
 from registry.service.quotas.charges import NO_CHARGE, Charge
+from registry.service.records import TagRecord
 from registry.service.referrers import Referrers
 from registry.service.tag_rules import Guard
 from registry.service.tags import Tags, Target
@@ -228,16 +229,22 @@ class Images:
             raise ManifestBlobUnknown(missing)
 
     async def point(
-        self, image: Image, tag: Tag, by: str, conditions: Conditions, standing: Value | None
+        self,
+        image: Image,
+        tag: Tag,
+        by: str,
+        conditions: Conditions,
+        standing: Value | None,
+        was: TagRecord | None = None,
     ) -> None:
-        """Point a tag at a manifest that is stored. It is pointed once.
+        """Point a tag at a manifest that is stored. It is pointed once. ``was`` as in ``Tags``.
 
         Who has moved or deleted it since came later than this push.
         """
         target = image.target()
         repository, guard, charge = image.repository, image.guard, image.charge
         wrote = await self._tags.point(
-            repository, tag, target, by, conditions, standing, guard, charge=charge
+            repository, tag, target, by, conditions, standing, guard, charge=charge, was=was
         )
         await self._see_to(image, tag, lasts=wrote)
 

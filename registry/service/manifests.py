@@ -16,6 +16,7 @@ from registry.service.images import CHECKS, Image, Images, manifest_name
 from registry.service.presence import exists
 from registry.service.quotas.charges import Charge
 from registry.service.quotas.quotas import Quotas
+from registry.service.records import TagRecord
 from registry.service.referrers import Descriptor, Referrers, fallback_tag
 from registry.service.remembered import Remembered, stamps_of
 from registry.service.stored import StoredManifest
@@ -34,6 +35,7 @@ from registry.spec.manifest import Manifest
 from registry.spec.names import Place, Reference, Tag
 from registry.spec.pagination import Page
 from registry.spec.quota import Amounts
+from registry.spec.tagrules import NO_PROJECT_RULES, NO_RULES
 from storage import keys
 from storage.coordination import Change, Coordinator
 from storage.ports import ContentStore, NotFound
@@ -300,6 +302,33 @@ class Manifests:
             back.append(tag)
         await self.deleted.forget(repository, digest)
         return back
+
+    async def reinstate(
+        self,
+        repository: Place,
+        stored: StoredManifest,
+        tags: Mapping[Tag, TagRecord | None],
+        by: str,
+    ) -> None:
+        """Store a manifest that comes from a backup or another registry, and point tags at it.
+
+        A tag that is not there gets its record, if there is one: by whom and when it was pushed,
+        and where it pointed before. One that is there is moved, whatever the tag rules say.
+        ``ManifestInvalid``; ``ManifestBlobUnknown`` where content is missing. May be repeated.
+        """
+        manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
+        guard = Guard(NO_RULES, NO_PROJECT_RULES, repository, "")
+        async with self._quotas.charging(repository.tenant) as charge:
+            image = Image(
+                repository, stored.digest, manifest, stored.data, list(tags), guard, charge
+            )
+            await self._images.hold(image, known=await self._catalog.knows(repository))
+            await self._catalog.enter(repository, charge)
+            await self._images.store_whole(image)
+            for tag, record in tags.items():
+                standing = await self._tags.standing(repository, tag)
+                await self._images.point(image, tag, by, Conditions(), standing, record)
+        self._candidates.needed(repository, [each.digest for each in manifest.blobs])
 
     async def kept(self, repository: Place, digest: Digest) -> StoredManifest:
         """Return a manifest that is there, or that was deleted and can be had back.

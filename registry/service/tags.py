@@ -153,6 +153,8 @@ class Tags:
         guard: Guard,
         change: Change | None = None,
         charge: Charge = NO_CHARGE,
+        *,
+        was: TagRecord | None = None,
     ) -> bool:
         """Point the tag at a manifest of the repository (end-7), to which a link leads already.
 
@@ -162,7 +164,8 @@ class Tags:
         ``PreconditionFailed`` where ``conditions`` do not hold of the tag as it is: of concurrent
         swaps from one digest, one succeeds. ``Denied`` where it points elsewhere and ``guard`` says
         that it has to stay.
-        ``charge`` pays for one that was not there.
+        ``charge`` pays for one that was not there; ``was`` is the record that such a one gets: what
+        it was where it comes from, its history included.
         """
         written: set[bytes] = set()
         seen = [standing]
@@ -180,6 +183,8 @@ class Tags:
             if current is not None:
                 guard.check(tag)
             record = _moved(before, target, by, self.histories.after(before))
+            if standing is None and was is not None:
+                record = was.encode()
             written.add(record)
             if standing is None:
                 await self._create(keys.tag(repository, tag), record, charge)

@@ -1,0 +1,284 @@
+"""Restoring: content from the pool into repositories; projects that are not there, made anew."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+
+from auth.roles import Visibility
+from registry.service.backup import layout, records
+from registry.service.backup.backups import Backup, Backups, ProjectsUnknown
+from registry.service.backup.layout import Descriptor
+from registry.service.backup.pool import Damaged
+from registry.service.bounded import each
+from registry.service.entries import value
+from registry.service.ingest import Ingest
+from registry.service.projects.directory import ACCESS, principal_stamp, project_stamp
+from registry.service.projects.records import ProjectRecord, ShareRecord, TenantRecord
+from registry.service.records import Corrupt, TagRecord
+from registry.service.scrub.contents import Pace
+from registry.service.services import Services
+from registry.service.stored import StoredManifest
+from registry.spec.digest import Digest
+from registry.spec.errors import DigestMismatch, RegistryError
+from registry.spec.names import Place, Tag
+from storage import keys
+from storage.coordination import Coordinator
+from storage.ports import AlreadyExists, ContentStore, NotFound
+
+BY: Final = "system:restore"
+"""Who moves a tag back that is elsewhere."""
+
+_AT_ONCE: Final = 4
+
+
+@dataclass(slots=True)
+class Restored:
+    """What a restore has done so far. ``failed``: images or blobs that could not be restored."""
+
+    projects: int = 0
+    repositories: int = 0
+    manifests: int = 0
+    tags: int = 0
+    blobs: int = 0
+    bytes: int = 0
+    failed: int = 0
+
+
+Failed = Callable[[str, str], None]
+"""Is told of what could not be restored, and why."""
+
+
+class Restore:
+    """Restores backups into one registry, also while it serves. It may be repeated."""
+
+    def __init__(
+        self,
+        store: ContentStore,
+        coordinator: Coordinator,
+        services: Services,
+        backups: Backups,
+        *,
+        projects: bool,
+        per_second: float = 0.0,
+        told: Callable[[Restored], None] = lambda _: None,
+        failed: Failed = lambda _, __: None,
+    ) -> None:
+        """``services`` are over ``store``, and take what lacks content. ``projects``: it has some.
+
+        Up to ``per_second`` bytes are read in a second (0: any number).
+        """
+        self._store = store
+        self._coordinator = coordinator
+        self._services = services
+        self._pool = backups.pool
+        self._tree = backups.tree
+        self._projects = projects
+        self._pace = Pace(per_second)
+        self._told = told
+        self._failed = failed
+        self._ingest = Ingest(store, services.blobs)
+        self.done = Restored()
+
+    async def restore(
+        self, backup: Backup, names: Sequence[str] = (), *, into: str = ""
+    ) -> Restored:
+        """Restore ``names``, or all that the backup has; one of them ``into`` another project.
+
+        A project that is there keeps what it is, and gets the content: its tags point where they
+        did, and what came since stays beside. One that is not there is made as it was, under its
+        id where nothing else has had that, and can be seen when all of it is there. Accounts that
+        are not there come with a whole backup. ``ProjectsUnknown``; ``Damaged`` or ``Corrupt``
+        where indexes of the backup can't be read.
+        """
+        found = await self._tree.parts(backup.root, layout.PROJECT)
+        chosen = [part for part in found if not names or part.annotations[layout.NAME] in names]
+        unknown = set(names) - {part.annotations[layout.NAME] for part in chosen}
+        if unknown:
+            raise ProjectsUnknown(", ".join(sorted(unknown)))
+        if not names:
+            await self._registry(backup)
+        for part in chosen:
+            await self._project(part, into or part.annotations[layout.NAME])
+            self.done.projects += 1
+            self._told(self.done)
+        return self.done
+
+    async def _registry(self, backup: Backup) -> None:
+        for artifact in await self._tree.parts(backup.root, layout.RECORDS):
+            async for key, data in records.read(self._pool, artifact):
+                await self._create(key, data)
+
+    async def _project(self, part: Descriptor, name: str) -> None:
+        kept = {
+            key: data
+            for artifact in await self._tree.parts(part, layout.RECORDS)
+            async for key, data in records.read(self._pool, artifact)
+        }
+        before, old = part.annotations[layout.TENANT], part.annotations[layout.NAME]
+        tenant = await self._standing(name)
+        made = tenant is None and keys.project(old) in kept and self._projects
+        if made:
+            tenant = await self._tenant(before, name)
+        elif tenant is None:
+            if self._projects:
+                raise ProjectsUnknown(
+                    f"{name}: the backup has no record of it, so it has to be made first"
+                )
+            tenant = name
+        for repository in await self._tree.parts(part, layout.REPOSITORY):
+            place = Place(tenant + repository.annotations[layout.REPOSITORY_NAME][len(old) :])
+            await self._repository(place, repository)
+        if made:
+            await self._make(kept, before, old, tenant, name)
+        elif await self._services.quotas.find(tenant) is not None:
+            await self._services.quotas.count(tenant)
+
+    async def _standing(self, name: str) -> str | None:
+        """The id of the project of this name."""
+        found = await value(self._store, keys.project(name))
+        return ProjectRecord.decode(found.data).id if found is not None else None
+
+    async def _tenant(self, before: str, name: str) -> str:
+        """Take the id that the project had, if no other project has had it here; else a new one.
+
+        One that an earlier restore took and did not finish is taken again.
+        """
+        record = TenantRecord(name, BY, self._services.terms.clock())
+        while True:
+            found = await value(self._store, keys.tenant_name(before))
+            if found is None:
+                try:
+                    await self._store.create(keys.tenant_name(before), record.encode())
+                except AlreadyExists:
+                    continue
+                return before
+            standing = TenantRecord.decode(found.data)
+            gone = await value(self._store, keys.removal(before))
+            ours = (standing.name, standing.by, standing.removed) == (name, BY, None)
+            if ours and gone is None:
+                return before
+            # The same again, if this restore breaks off and is repeated.
+            before = sha256(f"{before} {name}".encode()).hexdigest()[:32]
+
+    async def _make(
+        self, kept: dict[str, bytes], before: str, old: str, tenant: str, name: str
+    ) -> None:
+        """Write what is kept of a project; its name last, so that nobody sees half of it."""
+        project = ProjectRecord.decode(kept.pop(keys.project(old)))
+        limits = kept.pop(keys.quota(before), None)
+        concerned: list[str] = []
+        for key, data in kept.items():
+            if key == keys.tenant_name(before):
+                continue
+            kind, _, rest = key[len(keys.tenant(before)) :].partition("/")
+            if kind == "shares":
+                share = ShareRecord.decode(data)
+                if name != old or await self._standing(share.target) is None:
+                    continue
+                await self._store.put(keys.shared(name, share.target), b"")
+            elif kind == "members":
+                await self._store.put(keys.part_of_segment(rest, name), b"")
+                concerned.append(principal_stamp(keys.principal_of(rest)))
+            elif kind == "retention":
+                await self._store.put(keys.retained(tenant), b"")
+            await self._create(keys.tenant(tenant) + key[len(keys.tenant(before)) :], data)
+        if limits is not None:
+            await self._services.quotas.limit(tenant, records.limits_of(limits), None)
+        if project.visibility is not Visibility.PRIVATE:
+            whom = keys.EVERYONE if project.visibility is Visibility.PUBLIC else keys.USERS
+            await self._store.put(keys.part(whom, name), b"")
+        display = project.display if name == old else name
+        record = msgspec.structs.replace(project, id=tenant, display=display)
+        async with self._coordinator.change(project_stamp(name), ACCESS):
+            await self._create(keys.project(name), record.encode())
+        if concerned:
+            async with self._coordinator.change(*concerned):
+                pass  # what was remembered of them is not used any more
+
+    async def _create(self, key: str, data: bytes) -> None:
+        """Write a record unless there is one."""
+        try:
+            await self._store.create(key, data)
+        except AlreadyExists:
+            return
+
+    async def _repository(self, place: Place, repository: Descriptor) -> None:
+        by_digest: dict[Digest, list[Descriptor]] = {}
+        for image in await self._tree.images(repository):
+            by_digest.setdefault(image.digest, []).append(image)
+        done: set[Digest] = set()
+        waiting = list(by_digest)
+        while waiting:
+            digest = waiting[-1]
+            if digest in done:
+                waiting.pop()
+                continue
+            try:
+                manifest, data = await self._tree.manifest(by_digest[digest][0])
+            except (Damaged, Corrupt) as error:
+                self._fail(f"{place}@{digest}", error)
+                done.add(digest)
+                continue
+            children = [child.digest for child in manifest.manifests]
+            ahead = [child for child in children if child in by_digest and child not in done]
+            if ahead:
+                waiting += ahead
+                continue
+            done.add(digest)
+            lacks = by_digest[digest][0].lacks
+            blobs = {each.digest for each in (*manifest.blobs, *manifest.foreign)} - lacks
+            await each(sorted(blobs), lambda blob: self._blob(place, blob), at_once=_AT_ONCE)
+            stored = StoredManifest(digest, by_digest[digest][0].media_type, data)
+            await self._image(place, stored, by_digest[digest])
+        self.done.repositories += 1
+        self._told(self.done)
+
+    async def _image(
+        self, place: Place, stored: StoredManifest, images: Sequence[Descriptor]
+    ) -> None:
+        try:
+            tags: dict[Tag, TagRecord | None] = {
+                Tag.parse(image.name): TagRecord.decode(image.annotations[layout.TAG].encode())
+                for image in images
+                if image.name
+            }
+            await self._services.manifests.reinstate(place, stored, tags, BY)
+        except (RegistryError, Corrupt) as error:
+            self._fail(f"{place}@{stored.digest}", error)
+            return
+        self.done.manifests += 1
+        self.done.tags += len(tags)
+        self._told(self.done)
+
+    async def _blob(self, place: Place, digest: Digest) -> None:
+        try:
+            size = await self._ingest.blob(place, digest, self._open)
+        except NotFound:
+            self._fail(f"{place}@{digest}", Damaged(digest, "the backup has not got it"))
+            return
+        except DigestMismatch as error:
+            self._fail(f"{place}@{digest}", error)
+            return
+        if size:
+            self.done.blobs += 1
+            self.done.bytes += size
+            self._told(self.done)
+
+    @asynccontextmanager
+    async def _open(self, digest: Digest) -> AsyncIterator[AsyncIterator[bytes]]:
+        async with self._pool.open(digest) as reader:
+
+            async def pieces() -> AsyncIterator[bytes]:
+                async for piece in reader:
+                    await self._pace.spend(len(piece))
+                    yield piece
+
+            yield pieces()
+
+    def _fail(self, what: str, error: Exception) -> None:
+        self.done.failed += 1
+        self._failed(what, getattr(error, "message", str(error)))
