@@ -23,6 +23,8 @@ from storage.ports import ContentStore, NotFound, StorageError
 
 _log = logging.getLogger("moorage.backup")
 
+_pause = asyncio.sleep
+
 _AT_ONCE: Final = 4
 """Blobs that are copied at the same time."""
 
@@ -121,7 +123,7 @@ class Held:
 
     async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(self._terms.patience)
+            await _pause(self._terms.patience)
             for digest in list(self._waiting):
                 try:
                     await self._pointers.find(digest)
