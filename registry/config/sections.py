@@ -10,6 +10,7 @@ from msgspec import Meta, Struct, field
 
 from registry.config.audit import AuditConfig
 from registry.config.auth import AuthConfig
+from registry.config.backup import BackupConfig
 from registry.config.collection import CollectionConfig
 from registry.config.pulls import PullsConfig
 from registry.config.quota import QuotaConfig
@@ -357,6 +358,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     collection: CollectionConfig = field(default_factory=CollectionConfig)
     quota: QuotaConfig = field(default_factory=QuotaConfig)
     scrub: ScrubConfig = field(default_factory=ScrubConfig)
+    backup: BackupConfig = field(default_factory=BackupConfig)
     tags: TagsConfig = field(default_factory=TagsConfig)
     pulls: PullsConfig = field(default_factory=PullsConfig)
     webhooks: WebhooksConfig = field(default_factory=WebhooksConfig)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
 from registry.service.blobs import SMALL, Blobs
+from registry.service.hashing import hashed
 from registry.service.scrub.contents import fresh_data
 from registry.spec.digest import Digest, Hasher
 from registry.spec.errors import DigestMismatch
@@ -60,8 +61,7 @@ class Ingest:
         async with self._store.append(data, "") as writer:
             await asyncio.to_thread(hasher.update, bytes(first))
             await writer.write(bytes(first))
-            async for piece in pieces:
-                await asyncio.to_thread(hasher.update, piece)
+            async for piece in hashed(pieces, hasher):
                 await writer.write(piece)
             size = writer.offset
             if hasher.digest() == digest:

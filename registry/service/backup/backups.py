@@ -18,8 +18,8 @@ from registry.service.entries import Entries, value
 from registry.service.listing import every_key
 from registry.service.memberships import Memberships
 from registry.service.records import Corrupt
-from registry.service.scrub.contents import Pace
 from registry.service.terms import Terms
+from registry.service.throttle import Throttle
 from registry.spec.digest import Digest
 from storage.coordination import Coordinator
 from storage.ports import AlreadyExists, ContentStore, PreconditionFailed, Unavailable
@@ -133,7 +133,7 @@ class Backups:
             await self._store.put(layout.MARKER, layout.MARKED)
             began = terms.clock()
             members = Memberships(source, Entries(source, exact=True), terms)
-            held = Held(source, self.pool, members, terms, Pace(per_second), lacks)
+            held = Held(source, self.pool, members, terms, Throttle(per_second), lacks)
             survey = Survey(source, self.pool, held, terms)
             async with held.renewed():
                 tenants = _chosen(await survey.tenants(projects=projects), names)
@@ -192,13 +192,15 @@ class Backups:
 
         Return how many blobs were read.
         """
-        pace, looked = Pace(per_second), 0
+        throttle, looked = Throttle(per_second), 0
         async for digest in self.tree.needed([backup.root for backup in backups], wrong):
             looked += 1
             try:
-                await pace.spend(await self.pool.check(digest))
-            except (Damaged, Unavailable) as error:
-                wrong(digest, getattr(error, "reason", str(error)))
+                await throttle.wait(await self.pool.check(digest))
+            except Damaged as error:
+                wrong(digest, error.reason)
+            except Unavailable as error:
+                wrong(digest, str(error))
         return looked
 
     async def _project(

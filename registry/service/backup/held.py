@@ -15,8 +15,8 @@ from registry.service.backup.pool import Damaged, Pool
 from registry.service.bounded import each
 from registry.service.memberships import Memberships
 from registry.service.pointers import Pointers
-from registry.service.scrub.contents import Pace
 from registry.service.terms import Terms
+from registry.service.throttle import Throttle
 from registry.spec.digest import Digest
 from registry.spec.names import Place
 from storage.ports import ContentStore, NotFound, StorageError
@@ -44,7 +44,7 @@ class Held:
         pool: Pool,
         members: Memberships,
         terms: Terms,
-        pace: Pace,
+        throttle: Throttle,
         missing: Missing,
     ) -> None:
         self._store = store
@@ -52,7 +52,7 @@ class Held:
         self._members = members
         self._pointers = Pointers(store, terms)
         self._terms = terms
-        self._pace = pace
+        self._throttle = throttle
         self.lacks = missing
         self._there: set[Digest] = set()
         self._waiting: dict[Digest, None] = {}
@@ -113,12 +113,12 @@ class Held:
 
     async def _pieces(self, data: str, content: bytes) -> AsyncGenerator[bytes, None]:
         if not data:
-            await self._pace.spend(len(content))
+            await self._throttle.wait(len(content))
             yield content
             return
         async with self._store.open(data) as reader:
             async for piece in reader:
-                await self._pace.spend(len(piece))
+                await self._throttle.wait(len(piece))
                 yield piece
 
     async def _renew(self) -> None:

@@ -6,8 +6,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from registry.service.backup import layout
+from registry.service.hashing import hashed
+from registry.service.records import Corrupt
 from registry.spec.digest import Digest, Hasher
-from storage.ports import ContentReader, ContentStore, NotFound, StorageError
+from storage.ports import ContentReader, ContentStore, NotFound
 
 MAX_DOCUMENT: Final = 128 * 1024 * 1024
 """Most bytes of one index: some 400,000 images of one repository."""
@@ -15,7 +17,7 @@ MAX_DOCUMENT: Final = 128 * 1024 * 1024
 _INLINE: Final = 64 * 1024
 
 
-class Damaged(Exception):
+class Damaged(Corrupt):
     """Bytes are not those of the digest that they were asked for by, or are not there."""
 
     def __init__(self, digest: Digest, reason: str) -> None:
@@ -46,8 +48,7 @@ class Pool:
         hasher, size = Hasher(digest.algorithm), 0
         key = layout.blob(digest)
         async with self._store.append(key, "") as writer:
-            async for piece in pieces:
-                await asyncio.to_thread(hasher.update, piece)
+            async for piece in hashed(pieces, hasher):
                 await writer.write(piece)
                 size += len(piece)
             if hasher.digest() == digest:
@@ -100,7 +101,7 @@ class Pool:
         return data
 
     async def index(self, digest: Digest) -> layout.Index:
-        """Return an index. ``Damaged``; ``Corrupt``."""
+        """Return an index. ``Corrupt``."""
         return layout.Index.decode(await self.read(digest))
 
     def open(self, digest: Digest) -> AbstractAsyncContextManager[ContentReader]:
@@ -116,18 +117,13 @@ class Pool:
         hasher, size = Hasher(digest.algorithm), 0
         try:
             async with self.open(digest) as reader:
-                async for piece in reader:
-                    await asyncio.to_thread(hasher.update, piece)
+                async for piece in hashed(reader, hasher):
                     size += len(piece)
         except NotFound:
             raise Damaged(digest, "it is not there") from None
         if hasher.digest() != digest:
             raise Damaged(digest, f"its bytes are those of {hasher.digest()}")
         return size
-
-
-FAILURES: Final = (StorageError, Damaged)
-"""What reading or writing a blob may end in."""
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:

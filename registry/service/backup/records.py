@@ -88,7 +88,7 @@ async def keep(pool: Pool, records: AsyncIterator[tuple[str, bytes]]) -> layout.
 
 
 async def read(pool: Pool, artifact: layout.Descriptor) -> AsyncIterator[tuple[str, bytes]]:
-    """Yield records of an artifact. ``Damaged``; ``Corrupt``."""
+    """Yield records of an artifact. ``Corrupt``."""
     found = layout.Artifact.decode(await pool.read(artifact.digest))
     for layer in found.layers:
         try:

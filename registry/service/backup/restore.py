@@ -1,6 +1,6 @@
 """Restoring: content from the pool into repositories; projects that are not there, made anew."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,9 +19,9 @@ from registry.service.ingest import Ingest
 from registry.service.projects.directory import ACCESS, principal_stamp, project_stamp
 from registry.service.projects.records import ProjectRecord, ShareRecord, TenantRecord
 from registry.service.records import Corrupt, TagRecord
-from registry.service.scrub.contents import Pace
 from registry.service.services import Services
 from registry.service.stored import StoredManifest
+from registry.service.throttle import Throttle
 from registry.spec.digest import Digest
 from registry.spec.errors import DigestMismatch, RegistryError
 from registry.spec.names import Place, Tag
@@ -52,6 +52,18 @@ Failed = Callable[[str, str], None]
 """Is told of what could not be restored, and why."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A project of the backup: the id and the name that it had, and those that it is to have."""
+
+    part: Descriptor
+    before: str
+    old: str
+    name: str
+    tenant: str
+    made: bool
+
+
 class Restore:
     """Restores backups into one registry, also while it serves. It may be repeated."""
 
@@ -77,7 +89,7 @@ class Restore:
         self._pool = backups.pool
         self._tree = backups.tree
         self._projects = projects
-        self._pace = Pace(per_second)
+        self._throttle = Throttle(per_second)
         self._told = told
         self._failed = failed
         self._ingest = Ingest(store, services.blobs)
@@ -91,8 +103,8 @@ class Restore:
         A project that is there keeps what it is, and gets the content: its tags point where they
         did, and what came since stays beside. One that is not there is made as it was, under its
         id where nothing else has had that, and can be seen when all of it is there. Accounts that
-        are not there come with a whole backup. ``ProjectsUnknown``; ``Damaged`` or ``Corrupt``
-        where indexes of the backup can't be read.
+        are not there come with a whole backup. ``ProjectsUnknown``; ``Corrupt`` where
+        indexes of the backup can't be read.
         """
         found = await self._tree.parts(backup.root, layout.PROJECT)
         chosen = [part for part in found if not names or part.annotations[layout.NAME] in names]
@@ -101,8 +113,16 @@ class Restore:
             raise ProjectsUnknown(", ".join(sorted(unknown)))
         if not names:
             await self._registry(backup)
-        for part in chosen:
-            await self._project(part, into or part.annotations[layout.NAME])
+        wanted = [await self._wanted(part, into) for part in chosen]
+        ids = {project.before: project.tenant for project in wanted}
+        for project in wanted:
+            for repository in await self._tree.parts(project.part, layout.REPOSITORY):
+                rest = repository.annotations[layout.REPOSITORY_NAME][len(project.old) :]
+                await self._repository(Place(project.tenant + rest), repository)
+            if project.made:
+                await self._make(project, ids)
+            elif await self._services.quotas.find(project.tenant) is not None:
+                await self._services.quotas.count(project.tenant)
             self.done.projects += 1
             self._told(self.done)
         return self.done
@@ -112,30 +132,20 @@ class Restore:
             async for key, data in records.read(self._pool, artifact):
                 await self._create(key, data)
 
-    async def _project(self, part: Descriptor, name: str) -> None:
-        kept = {
-            key: data
-            for artifact in await self._tree.parts(part, layout.RECORDS)
-            async for key, data in records.read(self._pool, artifact)
-        }
+    async def _wanted(self, part: Descriptor, into: str) -> "_Wanted":
+        """Find out where a project of the backup is to go. Its id is taken where it is made."""
         before, old = part.annotations[layout.TENANT], part.annotations[layout.NAME]
-        tenant = await self._standing(name)
-        made = tenant is None and keys.project(old) in kept and self._projects
-        if made:
-            tenant = await self._tenant(before, name)
-        elif tenant is None:
-            if self._projects:
-                raise ProjectsUnknown(
-                    f"{name}: the backup has no record of it, so it has to be made first"
-                )
-            tenant = name
-        for repository in await self._tree.parts(part, layout.REPOSITORY):
-            place = Place(tenant + repository.annotations[layout.REPOSITORY_NAME][len(old) :])
-            await self._repository(place, repository)
-        if made:
-            await self._make(kept, before, old, tenant, name)
-        elif await self._services.quotas.find(tenant) is not None:
-            await self._services.quotas.count(tenant)
+        name = into or old
+        standing = await self._standing(name)
+        if standing is not None:
+            return _Wanted(part, before, old, name, standing, made=False)
+        if not self._projects:
+            return _Wanted(part, before, old, name, name, made=False)
+        if not await self._tree.parts(part, layout.RECORDS):
+            raise ProjectsUnknown(
+                f"{name}: the backup has no record of it, so it has to be made first"
+            )
+        return _Wanted(part, before, old, name, await self._tenant(before, name), made=True)
 
     async def _standing(self, name: str) -> str | None:
         """The id of the project of this name."""
@@ -164,40 +174,58 @@ class Restore:
             # The same again, if this restore breaks off and is repeated.
             before = sha256(f"{before} {name}".encode()).hexdigest()[:32]
 
-    async def _make(
-        self, kept: dict[str, bytes], before: str, old: str, tenant: str, name: str
-    ) -> None:
-        """Write what is kept of a project; its name last, so that nobody sees half of it."""
-        project = ProjectRecord.decode(kept.pop(keys.project(old)))
-        limits = kept.pop(keys.quota(before), None)
+    async def _make(self, wanted: "_Wanted", ids: Mapping[str, str]) -> None:
+        """Write what is kept of a project; its name last, so that nobody sees half of it.
+
+        ``ids`` leads from the ids that projects of the backup had to those that they have now.
+        """
+        name, tenant = wanted.name, wanted.tenant
+        kept = {
+            key: data
+            for artifact in await self._tree.parts(wanted.part, layout.RECORDS)
+            async for key, data in records.read(self._pool, artifact)
+        }
+        project = ProjectRecord.decode(kept.pop(keys.project(wanted.old)))
+        limits = kept.pop(keys.quota(wanted.before), None)
+        kept.pop(keys.tenant_name(wanted.before), None)
         concerned: list[str] = []
         for key, data in kept.items():
-            if key == keys.tenant_name(before):
-                continue
-            kind, _, rest = key[len(keys.tenant(before)) :].partition("/")
+            rest = key[len(keys.tenant(wanted.before)) :]
+            kind, _, last = rest.partition("/")
             if kind == "shares":
-                share = ShareRecord.decode(data)
-                if name != old or await self._standing(share.target) is None:
-                    continue
-                await self._store.put(keys.shared(name, share.target), b"")
-            elif kind == "members":
-                await self._store.put(keys.part_of_segment(rest, name), b"")
-                concerned.append(principal_stamp(keys.principal_of(rest)))
+                await self._share(wanted, key, data, ids)
+                continue
+            if kind == "members":
+                await self._store.put(keys.part_of_segment(last, name), b"")
+                concerned.append(principal_stamp(keys.principal_of(last)))
             elif kind == "retention":
                 await self._store.put(keys.retained(tenant), b"")
-            await self._create(keys.tenant(tenant) + key[len(keys.tenant(before)) :], data)
+            await self._create(keys.tenant(tenant) + rest, data)
         if limits is not None:
             await self._services.quotas.limit(tenant, records.limits_of(limits), None)
         if project.visibility is not Visibility.PRIVATE:
             whom = keys.EVERYONE if project.visibility is Visibility.PUBLIC else keys.USERS
             await self._store.put(keys.part(whom, name), b"")
-        display = project.display if name == old else name
+        display = project.display if name == wanted.old else name
         record = msgspec.structs.replace(project, id=tenant, display=display)
-        async with self._coordinator.change(project_stamp(name), ACCESS):
+        async with self._coordinator.change(project_stamp(name), ACCESS, *concerned):
             await self._create(keys.project(name), record.encode())
-        if concerned:
-            async with self._coordinator.change(*concerned):
-                pass  # what was remembered of them is not used any more
+
+    async def _share(
+        self, wanted: "_Wanted", key: str, data: bytes, ids: Mapping[str, str]
+    ) -> None:
+        """Write a share of a project that is under its own name, if the other one is there.
+
+        It may be one of the same backup that is not quite there yet.
+        """
+        share = ShareRecord.decode(data)
+        before, repository = keys.share_parts(key)
+        target = ids.get(before, before)
+        there = before in ids or await self._standing(share.target) == target
+        if wanted.name != wanted.old or not there:
+            return
+        await self._store.put(keys.shared(wanted.name, share.target), b"")
+        await self._create(keys.share(wanted.tenant, target, repository), data)
 
     async def _create(self, key: str, data: bytes) -> None:
         """Write a record unless there is one."""
@@ -211,6 +239,7 @@ class Restore:
         for image in await self._tree.images(repository):
             by_digest.setdefault(image.digest, []).append(image)
         done: set[Digest] = set()
+        failed: set[Digest] = set()
         waiting = list(by_digest)
         while waiting:
             digest = waiting[-1]
@@ -219,9 +248,10 @@ class Restore:
                 continue
             try:
                 manifest, data = await self._tree.manifest(by_digest[digest][0])
-            except (Damaged, Corrupt) as error:
+            except Corrupt as error:
                 self._fail(f"{place}@{digest}", error)
                 done.add(digest)
+                failed.add(digest)
                 continue
             children = [child.digest for child in manifest.manifests]
             ahead = [child for child in children if child in by_digest and child not in done]
@@ -231,15 +261,22 @@ class Restore:
             done.add(digest)
             lacks = by_digest[digest][0].lacks
             blobs = {each.digest for each in (*manifest.blobs, *manifest.foreign)} - lacks
-            await each(sorted(blobs), lambda blob: self._blob(place, blob), at_once=_AT_ONCE)
+
+            async def take(blob: Digest) -> None:
+                if not await self._blob(place, blob):
+                    failed.add(blob)
+
+            await each(sorted(blobs - failed), take, at_once=_AT_ONCE)
             stored = StoredManifest(digest, by_digest[digest][0].media_type, data)
-            await self._image(place, stored, by_digest[digest])
+            whole = failed.isdisjoint((*blobs, *children))
+            if not (whole and await self._image(place, stored, by_digest[digest])):
+                failed.add(digest)
         self.done.repositories += 1
         self._told(self.done)
 
     async def _image(
         self, place: Place, stored: StoredManifest, images: Sequence[Descriptor]
-    ) -> None:
+    ) -> bool:
         try:
             tags: dict[Tag, TagRecord | None] = {
                 Tag.parse(image.name): TagRecord.decode(image.annotations[layout.TAG].encode())
@@ -249,24 +286,26 @@ class Restore:
             await self._services.manifests.reinstate(place, stored, tags, BY)
         except (RegistryError, Corrupt) as error:
             self._fail(f"{place}@{stored.digest}", error)
-            return
+            return False
         self.done.manifests += 1
         self.done.tags += len(tags)
         self._told(self.done)
+        return True
 
-    async def _blob(self, place: Place, digest: Digest) -> None:
+    async def _blob(self, place: Place, digest: Digest) -> bool:
         try:
             size = await self._ingest.blob(place, digest, self._open)
         except NotFound:
             self._fail(f"{place}@{digest}", Damaged(digest, "the backup has not got it"))
-            return
+            return False
         except DigestMismatch as error:
             self._fail(f"{place}@{digest}", error)
-            return
+            return False
         if size:
             self.done.blobs += 1
             self.done.bytes += size
             self._told(self.done)
+        return True
 
     @asynccontextmanager
     async def _open(self, digest: Digest) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -274,7 +313,7 @@ class Restore:
 
             async def pieces() -> AsyncIterator[bytes]:
                 async for piece in reader:
-                    await self._pace.spend(len(piece))
+                    await self._throttle.wait(len(piece))
                     yield piece
 
             yield pieces()

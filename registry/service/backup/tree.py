@@ -20,16 +20,16 @@ class Tree:
         self._pool = pool
 
     async def parts(self, index: Descriptor, kind: str) -> Sequence[Descriptor]:
-        """Return what an index has of this kind. ``Damaged``; ``Corrupt``."""
+        """Return what an index has of this kind. ``Corrupt``."""
         found = await self._pool.index(index.digest)
         return [part for part in found.manifests if part.artifact_type == kind]
 
     async def images(self, repository: Descriptor) -> Sequence[Descriptor]:
-        """Return the images of a repository, once for each tag. ``Damaged``; ``Corrupt``."""
+        """Return the images of a repository, once for each tag. ``Corrupt``."""
         return (await self._pool.index(repository.digest)).manifests
 
     async def manifest(self, image: Descriptor) -> tuple[Manifest, bytes]:
-        """Return an image's manifest and its exact bytes. ``Damaged``; ``Corrupt``."""
+        """Return an image's manifest and its exact bytes. ``Corrupt``."""
         data = await self._pool.read(image.digest)
         try:
             return await asyncio.to_thread(grammar.parse, data, image.media_type), data
@@ -57,8 +57,8 @@ class Tree:
             digests = [node.digest]
             try:
                 below, blobs = await self._below(node, kind)
-            except (Damaged, Corrupt) as error:
-                unread(node.digest, getattr(error, "reason", str(error)))
+            except Corrupt as error:
+                unread(node.digest, error.reason if isinstance(error, Damaged) else str(error))
             else:
                 waiting += below
                 digests += blobs

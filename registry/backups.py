@@ -1,0 +1,77 @@
+"""The composition root's part for backups: where they are kept, and restores into a registry."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from registry.backend import Backend, opened
+from registry.collecting import terms_of
+from registry.config import Config, ConfigError, load
+from registry.http.metrics import Metrics
+from registry.service.backup.backups import Backups
+from registry.service.backup.restore import Failed, Restore, Restored
+from registry.service.services import Services
+from registry.version import __version__
+
+
+def target_of(config: Config) -> Config:
+    """Return the configuration of the store of backups: a directory, or what a file names.
+
+    ``ConfigError`` where there is none, or it is the registry's own.
+    """
+    target = config.backup.target
+    if not target:
+        raise ConfigError("say where the backups are: --target, or backup.target")
+    path = Path(target)
+    if path.is_file():
+        found = load([path], {}, {})
+    else:
+        found = load([], {}, {"storage.driver": "filesystem", "storage.path": target})
+    if found.storage.driver == "memory":
+        raise ConfigError("backups that are kept in memory would be lost at once")
+    if _place(found) == _place(config):
+        raise ConfigError("backups are kept in a store of their own, not in the registry's")
+    return found
+
+
+@contextlib.asynccontextmanager
+async def backups_of(config: Config) -> AsyncIterator[Backups]:
+    """Open the store of backups."""
+    async with opened(target_of(config), Metrics(version=__version__)) as target:
+        yield Backups(target.store, target.coordinator)
+
+
+def restoring(
+    config: Config,
+    backend: Backend,
+    backups: Backups,
+    told: Callable[[Restored], None],
+    failed: Failed,
+) -> Restore:
+    """Make what restores into the registry over ``backend``. No quota keeps it from doing so."""
+    services = Services.over(
+        backend.store,
+        backend.coordinator,
+        files=backend.files,
+        memory=0,
+        allow_sparse=True,
+        exact=backend.exact,
+        terms=terms_of(config),
+    )
+    return Restore(
+        backend.store,
+        backend.coordinator,
+        services,
+        backups,
+        projects=config.auth.mode == "projects",
+        per_second=config.backup.bytes_per_second,
+        told=told,
+        failed=failed,
+    )
+
+
+def _place(config: Config) -> tuple[str, ...]:
+    storage = config.storage
+    if storage.driver == "s3":
+        return ("s3", storage.s3.endpoint, storage.s3.bucket, storage.s3.prefix)
+    return (storage.driver, str(Path(storage.path).resolve()))

@@ -1,0 +1,137 @@
+"""Projects in backups: with members, robots, rules, quotas; made anew as they were, or merged."""
+
+import json
+
+import pytest
+
+from auth.roles import Role, Visibility
+from registry.service.backup.backups import ProjectsUnknown
+from registry.service.projects.accounts import AccountTerms
+from registry.service.projects.robots import RobotTerms
+from registry.spec.names import Place
+from registry.spec.quota import Limits
+from registry.spec.retention import Retention
+from storage import keys
+from tests.backup.keeper import Registry, backups_in
+from tests.projects.conftest import passwords, world  # noqa: F401
+from tests.projects.world import ROOT, user
+from tests.service.content import image
+
+LAYER = b"layer" * 40_000
+CONTENT = ("repos/", "catalog/", "refs/", "blobs/", "data/", "gc/")
+
+
+@pytest.fixture
+async def filled(world):  # noqa: F811
+    """Two projects with all that projects have, and an account with a token."""
+    demo = await world.project("demo", visibility=Visibility.INTERNAL, alice="developer")
+    other = await world.project("other", alice="guest")
+    tenancy, services = world.tenancy, world.services
+    await tenancy.robots.put(demo, "ci", RobotTerms(Role.DEVELOPER), ROOT)
+    await tenancy.members.put(demo, "group:team", Role.MAINTAINER, ROOT)
+    await tenancy.shares.put(demo, other.id, None, user("owner-of-all"))
+    await tenancy.retention.put(demo, Retention(untagged_days=30), ROOT)
+    await tenancy.accounts.create("bob", "a password of ten or more", AccountTerms(), ROOT)
+    await services.quotas.limit(demo.id, Limits(bytes=1_000_000), None)
+    registry = Registry(world.store, projects=True)
+    registry.services = services
+    for tenant in (demo, other):
+        await registry.push(Place(f"{tenant.id}/env"), image(LAYER), LAYER, b"{}", tag="v1")
+    return registry, world
+
+
+async def kept(store):
+    """All that is kept beside content, but for accounts of quotas, which are counted anew."""
+    prefixes = ("projects/", "tenants/", "accounts/", "principals/", "shared/", "retained/")
+    listed = [key for each in prefixes for key in await store.list(each, limit=10_000)]
+    return {key: (await store.get(key)).data for key in listed}
+
+
+async def test_projects_come_back_with_all_that_they_have(filled):
+    registry, _ = filled
+    backups, other = backups_in(), Registry(projects=True)
+    backup = await registry.backup(backups)
+    done = await other.restore(backups, backup)
+    assert (done.projects, done.failed) == (2, 0)
+    # The way here is not the same: which name an id has is told by who restored it.
+    names = {key for key in await kept(registry.store) if key.endswith("/name")}
+    before, after = await kept(registry.store), await kept(other.store)
+    assert {key: data for key, data in after.items() if key not in names} == {
+        key: data for key, data in before.items() if key not in names
+    }
+    assert names <= after.keys()
+    assert await other.content() == await registry.content()
+    account = await other.services.quotas.find((await ids(other))["demo"])
+    assert (account.limits, account.due) == (Limits(bytes=1_000_000), True)
+
+
+async def ids(registry):
+    """The ids of all projects by their names."""
+    found = await registry.store.list("projects/")
+    records = [json.loads((await registry.store.get(key)).data) for key in found]
+    return {
+        keys.project_name(key): record["id"] for key, record in zip(found, records, strict=True)
+    }
+
+
+async def test_who_could_pull_can_pull_again(filled, world, monkeypatch):  # noqa: F811
+    registry, before = filled
+    backups = backups_in()
+    backup = await registry.backup(backups)
+    alice = user("alice")
+    rights = await before.may(alice, "demo/env"), await before.may(alice, "other/env")
+    for name in ("demo", "other"):
+        project = await before.tenancy.projects.named(name)
+        await before.tenancy.projects.remove(project.tenant, ROOT)
+        assert await before.may(alice, f"{name}/env") == set()
+    await registry.restore(backups, backup)
+    assert (await before.may(alice, "demo/env"), await before.may(alice, "other/env")) == rights
+    # Under a new id: what was removed is being purged under the old one.
+    project = await before.tenancy.projects.named("demo")
+    assert await before.store.list(keys.removal("")) != []
+    assert not await before.tenancy.directory.removed(project.id)
+    await before.tenancy.removals.purge_due()
+    content = await registry.content()
+    assert list(content[Place(f"{project.id}/env")][0]) == ["v1"]
+
+
+async def test_a_project_is_restored_beside_itself(filled):
+    registry, world_of = filled
+    backups = backups_in()
+    backup = await registry.backup(backups)
+    await registry.restore(backups, backup, "demo", into="demo-again")
+    again = await world_of.tenancy.projects.named("demo-again")
+    assert (again.display, again.visibility) == ("demo-again", Visibility.INTERNAL)
+    assert await world_of.may(user("alice"), "demo-again/env") == await world_of.may(
+        user("alice"), "demo/env"
+    )
+    # No share: that was given by the other project.
+    assert await world_of.store.list(keys.shares(again.id)) == []
+    assert (await world_of.services.quotas.find(again.id)).limits == Limits(bytes=1_000_000)
+    # Once more: into the one that is there by now, and nothing changes.
+    before = await kept(registry.store)
+    await registry.restore(backups, backup, "demo", into="demo-again")
+    assert await kept(registry.store) == before
+
+
+async def test_a_restore_that_broke_off_takes_the_same_id_again(filled):
+    registry, _ = filled
+    backups = backups_in()
+    await registry.backup(backups)
+    before = (await ids(registry))["demo"]
+    taken = {await registry.restoring(backups)._tenant(before, "again") for _ in range(2)}
+    assert len(taken) == 1
+    assert before not in taken
+
+
+async def test_content_without_a_project_needs_one(filled):
+    registry, _ = filled
+    plain, backups = Registry(), backups_in()
+    await plain.push(Place("demo/env"), image(LAYER), LAYER, b"{}", tag="old")
+    await plain.push(Place("nobody/env"), image(LAYER), LAYER, b"{}", tag="old")
+    backup = await plain.backup(backups)
+    await registry.restore(backups, backup, "demo")
+    place = Place((await ids(registry))["demo"] + "/env")
+    assert sorted((await registry.content())[place][0]) == ["old", "v1"]
+    with pytest.raises(ProjectsUnknown, match="nobody"):
+        await registry.restore(backups, backup, "nobody")
