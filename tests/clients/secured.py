@@ -9,6 +9,7 @@ import http.client
 import json
 import ssl
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,13 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 class Registry:
     """Two projects behind TLS: alice owns demo, bob owns other, and the robot pulls from demo.
 
-    `public`: it is told the address that clients use, `localhost` and its port.
+    `public`: it is told the address that clients use, `localhost` and its port. `arguments` go to
+    the command.
     """
 
-    def __init__(self, directory: Path, *, public: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *, public: bool = False, arguments: Sequence[str] = ()
+    ) -> None:
         port = free_port()
         settings = {"AUTH__MODE": "projects"}
         if public:
@@ -55,6 +59,7 @@ class Registry:
             workers=2,
             settings=settings,
             port=port,
+            arguments=arguments,
             log=directory / "server.log",
             tls=(directory / "cert.pem", directory / "key.pem"),
         )
