@@ -106,17 +106,27 @@ Decision = Allow | Deny
 
 
 def judge(
-    identity: Identity, action: Action, access: Access, now: float, *, users_create: bool = False
+    identity: Identity,
+    action: Action,
+    access: Access,
+    now: float,
+    *,
+    users_create: bool = False,
+    provisioner: str = "",
 ) -> Decision:
     """Decide. ``access`` holds the facts about ``action.concerns``; ``now`` is in Unix seconds.
 
-    ``users_create``: every user may create projects, not only administrators.
+    ``users_create``: every user may create projects, not only administrators. ``provisioner`` may
+    keep the projects of a platform, beside them.
     """
     why = lapse(action, access.standing, now)
     if why is not None:
         return Deny(REASONS[why], why, tenant=access.tenant)
     if action.verb not in REPOSITORY_VERBS and action.verb not in PROJECT_VERBS:
-        return _about_registry(identity, action, access.standing, users_create=users_create)
+        provisions = bool(provisioner) and identity.name == provisioner
+        return _about_registry(
+            identity, action, access.standing, users_create=users_create, provisions=provisions
+        )
     tenant = access.tenant
     if tenant is None:
         return Deny(REASONS[Why.UNRELATED], Why.UNRELATED)
@@ -206,7 +216,7 @@ def _resource(action: Action, verb: Verb) -> tuple[str, str, str]:
 
 
 def _about_registry(
-    identity: Identity, action: Action, standing: Standing, *, users_create: bool
+    identity: Identity, action: Action, standing: Standing, *, users_create: bool, provisions: bool
 ) -> Decision:
     """Decide on what is about no project. A ceiling lets nothing through but the catalog."""
     ceilings = [each for each in (identity.ceiling, standing.ceiling) if each is not None]
@@ -220,6 +230,9 @@ def _about_registry(
             within = all(map(_catalogs, ceilings))
         case Verb.CREATE:
             allowed = standing.administrator or (users_create and identity.kind is Kind.USER)
+            within = not ceilings
+        case Verb.PROVISION:
+            allowed = standing.administrator or provisions
             within = not ceilings
         case Verb.ACCOUNT:
             own = identity.kind is Kind.USER and identity.name == action.subject

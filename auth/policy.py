@@ -94,11 +94,17 @@ class ProjectPolicy:
         directory: Directory,
         *,
         users_create: bool = False,
+        provisioner: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``users_create``: every user may create projects. ``clock`` gives Unix seconds."""
+        """``users_create``: every user may create projects. ``clock`` gives Unix seconds.
+
+        ``provisioner`` is the principal that keeps the projects of a platform; ``""``: only
+        administrators do.
+        """
         self._directory = directory
         self._users_create = users_create
+        self._provisioner = provisioner
         self._clock = clock
         # The same caller and the same facts have the same decision. The caller is kept, so that no
         # other has its id meanwhile; it is one object for as long as its token is remembered.
@@ -131,7 +137,14 @@ class ProjectPolicy:
         return decision
 
     def _judge(self, identity: Identity, action: Action, access: Access) -> Decision:
-        return judge(identity, action, access, self._clock(), users_create=self._users_create)
+        return judge(
+            identity,
+            action,
+            access,
+            self._clock(),
+            users_create=self._users_create,
+            provisioner=self._provisioner,
+        )
 
     async def facts(self, identity: Identity, action: Action) -> Access:
         """Return the facts that ``decide`` uses."""

@@ -35,6 +35,9 @@ class Verb(StrEnum):
     ACCOUNT = "account"
     """See to an account: its password and its access tokens."""
 
+    PROVISION = "provision"
+    """Keep the projects of a platform: made, peopled and removed as they are there."""
+
     GOVERN = "govern"
     """Run the registry: accounts, and projects of others."""
 

@@ -23,6 +23,8 @@ from registry.http.trail import Trail
 from registry.rates import Limiting
 from registry.service.audit.journal import Journal
 from registry.service.audit.log import AuditLog
+from registry.service.platform.lifecycle import PlatformTerms
+from registry.service.platform.receiving import Receiver
 from registry.service.projects.events import log_event
 from registry.service.projects.projects import Projects
 from registry.service.projects.tenancy import Tenancy, TenancyTerms
@@ -86,6 +88,7 @@ async def admitted(
             limits=limits_of(config),
             destinations=destinations(config),
             public_url=config.server.public_url,
+            platform=platform_terms(config),
         ),
         events=log_event if journal is None else journal.changed,
     )
@@ -110,10 +113,22 @@ async def admitted(
         send = None
         if config.webhooks.enabled:
             send = await stack.enter_async_context(sending(config))
-        managed = Managed(tenancy.policy, services, tenancy, log, attempts, trail, send)
+        receiver = Receiver(config.platform.events_secret.reveal())
+        managed = Managed(tenancy.policy, services, tenancy, log, attempts, trail, send, receiver)
         management = Management(managed, opened.login, limits, throttle)
         gate = LoginGate(opened.login)
         yield Admission(tenancy.policy, gate, (opened.tokens,), (management,), trail, tenancy)
+
+
+def platform_terms(config: Config) -> PlatformTerms:
+    """Return how the projects of a platform are kept."""
+    platform = config.platform
+    return PlatformTerms(
+        config.auth.hopsworks.prefix,
+        platform.service,
+        platform.members == "told",
+        frozenset(platform.bases),
+    )
 
 
 async def _id_of(projects: Projects, name: str) -> str:

@@ -49,6 +49,9 @@
     principals/<principal>!/secrets/<id>     an access token of it
     principals/<principal>!/projects/<name>  the principal may have a part in the project
     shared/<name>/<target name>              something may be shared between the two
+    platform/projects/<number>               what a platform told of its project of this number
+    platform/members/<number>/<user>         what it told of a user's part in it
+    platform/tenants/<id>                    which of its projects the project was made for
     removals/<id>                            the project is being purged, and how far that is
     secrets/bootstrap                        the first administrator has been made
     audit/events/<id>/<time>.<writer>.<batch>   events of the audit log that are about the project;
@@ -87,6 +90,7 @@ ACCOUNTS = "accounts/"
 PRINCIPALS = "principals/"
 SHARED = "shared/"
 REMOVALS = "removals/"
+TOLD_PROJECTS = "platform/projects/"
 RETAINED = "retained/"
 QUOTAS = "quotas/"
 BOOTSTRAP = "secrets/bootstrap"
@@ -499,6 +503,31 @@ def part_of_segment(principal: str, project: str) -> str:
 def quota(tenant: str) -> str:
     """What a project may hold, and the account of what it holds."""
     return f"{QUOTAS}{tenant}"
+
+
+def told_project(number: int) -> str:
+    """What a platform told of its project of this number; keys sort by it."""
+    return f"{TOLD_PROJECTS}{number:010}"
+
+
+def told_number(key: str) -> int:
+    """The inverse of ``told_project``."""
+    return int(last_segment(key))
+
+
+def told_members(number: int) -> str:
+    """The prefix of what a platform told of the users of a project."""
+    return f"platform/members/{number:010}/"
+
+
+def told_member(number: int, user: str) -> str:
+    """What a platform told of a user's part in a project."""
+    return told_members(number) + principal_segment(user)
+
+
+def claim(tenant: str) -> str:
+    """Which project of a platform the project was made for."""
+    return f"platform/tenants/{tenant}"
 
 
 def removal(tenant: str) -> str:

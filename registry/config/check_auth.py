@@ -40,10 +40,29 @@ def check_auth(config: Config) -> None:
         raise error(
             "auth.hopsworks.url", f"{platform} would get keys without TLS: plain_http allows it"
         )
+    _check_platform(config)
     if rules and not config.tls.client_ca:
         raise error("auth.certificates", "no client shows a certificate without tls.client_ca")
     if rules:
         _check_rules("auth.certificates", rules)
+
+
+def _check_platform(config: Config) -> None:
+    platform = config.platform
+    secret = len(platform.events_secret.reveal())
+    if platform.service and config.auth.mode == "open":
+        raise error(
+            "platform.service", 'where there are no projects, this does nothing: "projects"'
+        )
+    if 0 < secret < _SHORTEST_SECRET:
+        raise error(
+            "platform.events_secret",
+            f"it can be guessed: use {_SHORTEST_SECRET} characters or more",
+        )
+    if secret and not platform.service:
+        raise error(
+            "platform.service", "events are done in its name: give the platform's principal"
+        )
 
 
 def _issuers(auth: AuthConfig) -> Iterable[tuple[str, _Issuer]]:

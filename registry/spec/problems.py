@@ -45,6 +45,32 @@ class ProjectExists(Problem):
         super().__init__(f"the project name {name!r} is taken: choose another")
 
 
+class ProjectGone(Problem):
+    """A project of a platform that was deleted there."""
+
+    type, title, status = "project-gone", "The project was deleted", 409
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"the platform's project {number} was deleted, and its number is never used again"
+        )
+
+
+class PlatformProjectUnknown(Problem):
+    """A project that the platform has told nothing of."""
+
+    type, title, status = "platform-project-unknown", "Nothing was told of this project", 404
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"nothing was told of the platform's project {number}")
+
+
+class SignatureInvalid(Problem):
+    """An event that was not signed with the secret, or too long ago."""
+
+    type, title, status = "signature-invalid", "The signature does not hold", 403
+
+
 class ProjectNameInvalid(Problem):
     """Text that can be no project's name."""
 

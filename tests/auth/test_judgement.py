@@ -203,7 +203,9 @@ def test_the_account_expires_at_its_second_and_not_before():
     assert isinstance(judge(who, Action(Verb.PULL, APP), access, NOW), Deny)
 
 
-REGISTRY_VERBS = [Verb.ENTER, Verb.CATALOG, Verb.CREATE, Verb.ACCOUNT, Verb.GOVERN]
+REGISTRY_VERBS = [
+    *(Verb.ENTER, Verb.CATALOG, Verb.CREATE, Verb.ACCOUNT, Verb.PROVISION, Verb.GOVERN),
+]
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -215,7 +217,10 @@ def test_what_concerns_no_project(kind, verb):
         subject = who.name if own else "user:other"
         access = Access(Standing(administrator=administrator))
         action = Action(verb, subject=subject)
-        decision = judge(who, action, access, NOW, users_create=users_create)
+        provisioner = who.name if own else "user:platform"
+        decision = judge(
+            who, action, access, NOW, users_create=users_create, provisioner=provisioner
+        )
         user = kind is Kind.USER
         expected = {
             Verb.ENTER: kind is not Kind.ANONYMOUS,
@@ -223,6 +228,7 @@ def test_what_concerns_no_project(kind, verb):
             and ceiling in (None, "catalog"),
             Verb.CREATE: (administrator or (user and users_create)) and ceiling is None,
             Verb.ACCOUNT: (administrator or (user and own)) and ceiling is None,
+            Verb.PROVISION: (administrator or own) and ceiling is None,
             Verb.GOVERN: administrator and ceiling is None,
         }[verb]
         assert isinstance(decision, Allow) == expected, (administrator, own, users_create, ceiling)

@@ -76,6 +76,15 @@ EXAMPLES = {
     "explain": ("/projects/{p}/explain?principal=user:none", None),
     "audit.project": ("/projects/{p}/audit", None),
     "audit.registry": ("/audit", None),
+    "platform-project.get": ("/platform/projects/119", None),
+    "platform-project.put": ("/platform/projects/119", {"name": "base"}),
+    "platform-project.end": ("/platform/projects/119", None),
+    "platform-member.put": ("/platform/projects/119/members/meb10000", {"role": "Data owner"}),
+    "platform-member.end": ("/platform/projects/119/members/meb10000", None),
+    "platform.event": (
+        "/platform/events",
+        {"id": "1", "type": "project.deleted", "at": 1, "project": 119},
+    ),
     "whoami": ("/whoami", None),
     "user.list": ("/users", None),
     "user.get": ("/users/ann", None),
@@ -94,7 +103,7 @@ DEVELOPER = GUEST | {Verb.PUSH}
 MAINTAINER = DEVELOPER | {Verb.DELETE, Verb.OPERATE}
 OWNER = MAINTAINER | {Verb.ADMINISTER}
 GOVERNOR = frozenset({Verb.DESCRIBE, Verb.OPERATE, Verb.ADMINISTER})
-BEYOND = frozenset({Verb.CREATE, Verb.GOVERN, Verb.ACCOUNT})
+BEYOND = frozenset({Verb.CREATE, Verb.PROVISION, Verb.GOVERN, Verb.ACCOUNT})
 NOTHING: frozenset[Verb] = frozenset()
 
 

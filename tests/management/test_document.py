@@ -27,6 +27,7 @@ WHO = {
     Verb.OPERATE: "maintainers",
     Verb.ADMINISTER: "owners",
     Verb.CREATE: "administrators",
+    Verb.PROVISION: "the platform",
     Verb.GOVERN: "administrators",
     Verb.ACCOUNT: "self",
 }

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from auth.identity import Identity
 from auth.policy import Action, Deny, Verb
 from registry.http.management.inputs import RepositoryParameter
 from registry.http.management.repositories import OfTag
@@ -54,14 +55,16 @@ class DerivedView(View, frozen=True, kw_only=True):
     manifest_bytes: int
 
 
-async def source_of(call: Call[Any, Any], wanted: DerivationTerms) -> Source:
-    """Return the image that is asked for, if the caller may pull it.
+async def source_of(
+    call: Call[Any, Any], wanted: DerivationTerms, identity: Identity | None = None
+) -> Source:
+    """Return the image that is asked for, if the caller, or ``identity``, may pull it.
 
     ``ManifestUnknown`` else, as of one that is not there: who may not see it learns no more.
     """
     reference = parse_reference(wanted.reference)
     action = Action(Verb.PULL, wanted.repository, address=call.address)
-    decision = await call.managed.policy.decide(call.identity, action)
+    decision = await call.managed.policy.decide(identity or call.identity, action)
     if isinstance(decision, Deny):
         raise ManifestUnknown(reference)
     return Source(decision.place, reference)

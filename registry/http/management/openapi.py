@@ -49,6 +49,7 @@ _VERBS: Final[Mapping[Verb, str]] = {
     Verb.OPERATE: "For maintainers of the project.",
     Verb.ADMINISTER: "For owners of the project.",
     Verb.CREATE: "For administrators, and for users where `auth.users_create` is set.",
+    Verb.PROVISION: "For the platform itself (`auth.hopsworks.service`), and for administrators.",
     Verb.GOVERN: "For administrators.",
     Verb.ACCOUNT: "For the account's owner, and for administrators.",
     Verb.PULL: "For whoever may pull from the repository.",

@@ -92,8 +92,8 @@ class Management:
         if self._throttle is not None:
             await self._throttle.management(identity, record)
         allowed = await self._decide(http, route, given, identity, record)
-        body = await self._body(http, route)
-        call = Call(http, given, body, identity, allowed, self._managed, record.remote)
+        body, sent = await self._body(http, route)
+        call = Call(http, given, body, identity, allowed, self._managed, record.remote, sent)
         try:
             if route.writes:
                 async with trail.change(record, identity, allowed.tenant):
@@ -147,18 +147,19 @@ class Management:
             return NotAllowed(deny.reason)
         return NameUnknown() if "repository" in route.path.parameters else ProjectUnknown()
 
-    async def _body(self, http: BaseRequest, route: Route) -> msgspec.Struct | None:
+    async def _body(self, http: BaseRequest, route: Route) -> tuple[msgspec.Struct | None, bytes]:
         if route.body is None:
             if http.can_read_body:
                 raise RequestInvalid("this request has no body: send none")
             # What sites can make a browser send without asking here first (CSRF).
             if route.method == hdrs.METH_POST:  # pragma: no cover -- every POST has a body
                 raise NotJson
-            return None
+            return None, b""
         kind = http.headers.get(hdrs.CONTENT_TYPE, "")
         if _JSON.fullmatch(kind) is None:
             raise NotJson
-        return inputs.read_body(route.body, await whole(http, self._limits, MAX_BODY))
+        sent = await whole(http, self._limits, MAX_BODY)
+        return inputs.read_body(route.body, sent), sent
 
     def _reply(
         self,

@@ -18,6 +18,7 @@ from registry.http.call import joined
 from registry.http.trail import Trail
 from registry.service.audit.events import Happening
 from registry.service.audit.log import AuditLog
+from registry.service.platform.receiving import Receiver
 from registry.service.projects.kept import Leaf
 from registry.service.projects.tenancy import Tenancy
 from registry.service.services import Services
@@ -52,12 +53,16 @@ class Managed:
     send: Send | None = None
     """Sends an event to a webhook; ``None`` where none is ever sent."""
 
+    receiver: Receiver = field(default_factory=lambda: Receiver(""))
+    """Checks the events that a platform sends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[I, B]):
     """A request on its way to a handler: understood, and allowed.
 
-    ``input`` holds the parameters of its path and query, ``body`` what its body says.
+    ``input`` holds the parameters of its path and query, ``body`` what its body says; ``sent`` is
+    that as it came.
     """
 
     http: BaseRequest
@@ -67,6 +72,7 @@ class Call(Generic[I, B]):
     allowed: Allow
     managed: Managed
     address: str
+    sent: bytes = b""
 
     @property
     def tenancy(self) -> Tenancy:

@@ -10,6 +10,7 @@ from registry.http.management import (
     explain,
     members,
     past,
+    platform,
     projects,
     pull_secrets,
     pulls,
@@ -41,6 +42,7 @@ ROUTES: Final[Sequence[Route]] = (
     *audit.ROUTES,
     *accounts.ROUTES,
     *tokens.ROUTES,
+    *platform.ROUTES,
 )
 """Everything that can be asked for, in the order of the documentation."""
 

@@ -37,6 +37,7 @@ class Happening(StrEnum):
     TAG_DELETED = "tag.deleted"
     CONTENT_COLLECTED = "content.collected"
     CONTENT_DAMAGED = "content.damaged"
+    PLATFORM_TOLD = "platform.told"
     KEYS_ROTATED = "keys.rotated"
     KEYS_REVOKED = "keys.revoked"
     CHANGE_BROKEN = "change.broken"

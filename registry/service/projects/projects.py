@@ -3,9 +3,11 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import msgspec
 
 from auth.access import Directory, Tenant
 from auth.identity import Identity, Kind
@@ -21,7 +23,7 @@ from registry.service.projects.records import (
     TenantRecord,
 )
 from registry.service.quotas.quotas import Quotas
-from registry.spec.problems import ProjectExists, ProjectUnknown
+from registry.spec.problems import Invalid, ProjectExists, ProjectUnknown
 from registry.spec.quota import Limits
 from storage import keys
 from storage.coordination import Coordinator
@@ -54,14 +56,16 @@ class Project:
 class Wanted:
     """A project to be created. ``name`` may have upper-case letters: they are for display.
 
-    ``owner`` becomes its first member; none: who creates it, if that is a user. With ``adopt`` the
-    project takes over the repositories that were pushed under its name before there were projects.
+    ``owner`` becomes its first member; none: who creates it, if that is a user. ``members`` are
+    others that it has from the start. With ``adopt`` the project takes over the repositories that
+    were pushed under its name before there were projects.
     """
 
     name: str
     visibility: Visibility = Visibility.PRIVATE
     owner: str = ""
     adopt: bool = False
+    members: Mapping[str, Role] = field(default_factory=dict)
 
 
 class Projects:
@@ -98,7 +102,10 @@ class Projects:
         owner = member_name(wanted.owner) if wanted.owner else ""
         if not owner and by.kind is Kind.USER:
             owner = by.name
-        concerned = [project_stamp(name), *([principal_stamp(owner)] if owner else [])]
+        members = {member_name(each): role for each, role in wanted.members.items()}
+        if owner:
+            members[owner] = Role.OWNER
+        concerned = [project_stamp(name), *map(principal_stamp, members)]
         if wanted.visibility is not Visibility.PRIVATE:
             concerned.append(ACCESS)
         async with self._coordinator.change(*concerned):
@@ -108,10 +115,13 @@ class Projects:
             tenant = await self._new_tenant(name, wanted, by)
             await self._quotas.begin(tenant, self._limits, empty=not wanted.adopt)
             now = time.time()
-            if owner:
-                await self._store.put(keys.part(owner, name), b"")
-                member = MemberRecord(Role.OWNER, by.name, now)
-                await self._store.put(keys.member(tenant, owner), member.encode())
+            await self._store.put_all(
+                [(keys.part(each, name), b"") for each in members],
+                [
+                    (keys.member(tenant, each), MemberRecord(role, by.name, now).encode())
+                    for each, role in members.items()
+                ],
+            )
             await self._open_to(name, wanted.visibility)
             record = ProjectRecord(tenant, wanted.name, wanted.visibility, by.name, now)
             kept = await self._records.write(keys.project(name), record, None)
@@ -169,6 +179,24 @@ class Projects:
                 tenant,
                 visibility=visibility,
             )
+        )
+        return _project(tenant.name, kept)
+
+    async def respell(self, tenant: Tenant, display: str, by: Identity) -> Project:
+        """Change how the project's name is written, by case only. ``ProjectUnknown``; ``Invalid``.
+
+        The name that repositories have is the same for each spelling, and never changes.
+        """
+        if project_name(display) != tenant.name:
+            raise Invalid(f"a project is never renamed, and {tenant.name} is not {display}")
+        async with self._coordinator.change(project_stamp(tenant.name)):
+            standing = await self._find(tenant)
+            if standing.record.display == display:
+                return _project(tenant.name, standing)
+            record = msgspec.structs.replace(standing.record, display=display)
+            kept = await self._records.write(standing.key, record, standing)
+        await self._events(
+            event(EventKind.PROJECT_CHANGED, by, tenant.name, tenant, display=display)
         )
         return _project(tenant.name, kept)
 

@@ -5,6 +5,7 @@ from typing import Self
 
 from auth.passwords import Passwords
 from auth.policy import ProjectPolicy
+from registry.service.platform.lifecycle import Lifecycle, PlatformTerms
 from registry.service.projects.access_tokens import AccessTokens
 from registry.service.projects.accounts import Accounts
 from registry.service.projects.credentials import Credentials
@@ -37,7 +38,8 @@ class TenancyTerms:
     administrator. ``offline_days``: days without use after which an offline token ends. ``settle``:
     seconds until it is looked a last time for what is left of a removed project. ``limits``: what
     a new project may hold. ``destinations``: where webhooks may lead. ``public_url``: scheme, host
-    and port that clients use, ``""`` if they are not known.
+    and port that clients use, ``""`` if they are not known. ``platform``: how projects of a
+    platform are kept.
     """
 
     users_create: bool = False
@@ -47,6 +49,7 @@ class TenancyTerms:
     limits: Limits = NO_LIMITS
     destinations: Destinations = Destinations()  # noqa: RUF009 -- a constant
     public_url: str = ""
+    platform: PlatformTerms = PlatformTerms()  # noqa: RUF009 -- a constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Tenancy:
     removals: Removals
     quotas: ProjectQuotas
     webhooks: Subscriptions
+    platform: Lifecycle
 
     @classmethod
     def over(
@@ -88,7 +92,9 @@ class Tenancy:
         """
         terms = terms or TenancyTerms()
         directory = StoredDirectory(store, coordinator, memory)
-        policy = ProjectPolicy(directory, users_create=terms.users_create)
+        policy = ProjectPolicy(
+            directory, users_create=terms.users_create, provisioner=terms.platform.service
+        )
         projects = Projects(store, coordinator, directory, events, services.quotas, terms.limits)
         members = Members(store, projects, events)
         robots = Robots(store, projects, events)
@@ -124,4 +130,5 @@ class Tenancy:
             ),
             ProjectQuotas(services.quotas, events),
             webhooks,
+            Lifecycle(store, coordinator, projects, members, terms.platform),
         )
