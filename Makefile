@@ -18,10 +18,11 @@ CLIENTS := docker=docker.io dockerd=docker.io podman=podman buildah=buildah \
 	containerd=containerd ctr=containerd skopeo=skopeo
 SERVERS := haproxy=haproxy redis-server=redis-server redis-sentinel=redis-sentinel redis-cli=redis-tools
 LOADERS := nginx=nginx-light wrk=wrk
+CHART := etcd=etcd-server promtool=prometheus redis-server=redis-server redis-cli=redis-tools
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve cluster manifests test storm bench thesis chaos lint mutations conformance tools system lock clean distclean dev
+.PHONY: help serve cluster chart manifests test storm bench thesis chaos lint mutations conformance tools system lock clean distclean dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +56,12 @@ thesis: dev tools ## the thesis's experiment, this registry and Distribution in 
 conformance: dev tools ## the official suite: every store, 1 and 2 workers, three replicas, both profiles
 	@tools/system-packages $(SERVERS)
 	$(BIN)/python -m conformance --matrix $(ARGS)
+
+chart: dev tools ## the chart on a real kube-apiserver, against schemas and policies, its alerts by promtool
+	@tools/go-tools $(TOOLS) requirements/chart-tools.txt
+	@tools/kubernetes/prepare .tools/kubernetes
+	@tools/system-packages $(CHART)
+	MOORAGE_CHART=1 $(BIN)/pytest -v -ra tests/deploy $(ARGS)
 
 manifests: dev tools ## render the chart's schema and plain manifests anew
 	$(BIN)/python -m deploy.k8s.render

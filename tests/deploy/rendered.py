@@ -1,5 +1,6 @@
 """The chart's manifests, as objects."""
 
+import copy
 import json
 from functools import cache
 from pathlib import Path
@@ -35,12 +36,17 @@ def one(found, kind, name=None):
 
 
 def pods(found):
-    """The name and the pod's metadata and spec of each workload."""
+    """The name and the pod's template of each workload, with the claims that a controller adds."""
     for each in found:
         spec = each.get("spec", {})
         spec = spec.get("jobTemplate", {}).get("spec", spec)
         if "template" in spec:
-            yield f"{each['kind']}/{each['metadata']['name']}", spec["template"]
+            template = copy.deepcopy(spec["template"])
+            for claim in spec.get("volumeClaimTemplates", []):
+                name = claim["metadata"]["name"]
+                volume = {"name": name, "persistentVolumeClaim": {"claimName": f"{name}-0"}}
+                template["spec"]["volumes"].append(volume)
+            yield f"{each['kind']}/{each['metadata']['name']}", template
 
 
 def defaults():
