@@ -29,6 +29,7 @@ from registry.service.projects.events import log_event
 from registry.service.projects.projects import Projects
 from registry.service.projects.tenancy import Tenancy, TenancyTerms
 from registry.service.services import Services
+from registry.spec.names import RepositoryName
 from registry.telling import destinations, outbox, sending
 
 
@@ -70,7 +71,10 @@ async def admitted(
     if auth.mode == "open":
         policy = OpenPolicy()
         management = Management(
-            Managed(policy, services, None, log, trail=trail), None, limits, throttle
+            Managed(policy, services, None, log, trail=trail, bases=bases_of(config)),
+            None,
+            limits,
+            throttle,
         )
         yield Admission(policy, OpenGate(), (), (management,), trail)
         return
@@ -114,7 +118,17 @@ async def admitted(
         if config.webhooks.enabled:
             send = await stack.enter_async_context(sending(config))
         receiver = Receiver(config.platform.events_secret.reveal())
-        managed = Managed(tenancy.policy, services, tenancy, log, attempts, trail, send, receiver)
+        managed = Managed(
+            tenancy.policy,
+            services,
+            tenancy,
+            log,
+            attempts,
+            trail,
+            send,
+            receiver,
+            bases_of(config),
+        )
         management = Management(managed, opened.login, limits, throttle)
         gate = LoginGate(opened.login)
         yield Admission(tenancy.policy, gate, (opened.tokens,), (management,), trail, tenancy)
@@ -129,6 +143,11 @@ def platform_terms(config: Config) -> PlatformTerms:
         platform.members == "told",
         frozenset(platform.bases),
     )
+
+
+def bases_of(config: Config) -> Sequence[RepositoryName]:
+    """Where base images are."""
+    return tuple(map(RepositoryName, config.environments.bases))
 
 
 async def _id_of(projects: Projects, name: str) -> str:

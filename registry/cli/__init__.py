@@ -14,6 +14,7 @@ from registry.cli.errors import Failed, UsageError
 from registry.cli.remote import (
     accounts,
     content,
+    environments,
     projects,
     pull_secrets,
     pulls,
@@ -100,6 +101,7 @@ def command_line() -> argparse.ArgumentParser:
     rules.add(remote)
     quota.add(commands)
     pulls.add(remote)
+    environments.add(remote)
     retention.add(remote)
     audit.add(commands)
     commands.command("version", "print the version", _version)

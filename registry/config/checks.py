@@ -7,6 +7,8 @@ from registry.config.check_auth import check_auth
 from registry.config.check_redis import check_redis, coordinated
 from registry.config.errors import ConfigError, error
 from registry.config.sections import Config
+from registry.spec.errors import NameInvalid
+from registry.spec.names import RepositoryName
 
 __all__ = ["ConfigError", "check"]
 
@@ -29,6 +31,11 @@ def check(config: Config) -> None:
             ip_network(network)
     except ValueError as problem:
         raise error("webhooks.allow_networks", str(problem)) from None
+    try:
+        for name in config.environments.bases:
+            RepositoryName.parse(name)
+    except NameInvalid as problem:
+        raise error("environments.bases", problem.message) from None
     check_redis(config)
     check_auth(config)
 

@@ -12,6 +12,7 @@ from registry.config.audit import AuditConfig
 from registry.config.auth import AuthConfig
 from registry.config.backup import BackupConfig
 from registry.config.collection import CollectionConfig
+from registry.config.environments import EnvironmentsConfig
 from registry.config.platform import PlatformConfig
 from registry.config.pulls import PullsConfig
 from registry.config.quota import QuotaConfig
@@ -362,6 +363,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     backup: BackupConfig = field(default_factory=BackupConfig)
     tags: TagsConfig = field(default_factory=TagsConfig)
     pulls: PullsConfig = field(default_factory=PullsConfig)
+    environments: EnvironmentsConfig = field(default_factory=EnvironmentsConfig)
     webhooks: WebhooksConfig = field(default_factory=WebhooksConfig)
     platform: PlatformConfig = field(default_factory=PlatformConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)

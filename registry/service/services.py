@@ -8,6 +8,7 @@ from registry.service.catalog import Catalog
 from registry.service.collection.candidates import Candidates
 from registry.service.derivations import Derivations
 from registry.service.entries import Entries
+from registry.service.environments import Environments
 from registry.service.history import HISTORY_TERMS, HistoryTerms
 from registry.service.manifests import Manifests
 from registry.service.pulls.history import PullHistory
@@ -44,6 +45,7 @@ class Services:
     """Where clients may be sent to the store for large blobs."""
 
     retainer: Retainer = field(kw_only=True)
+    environments: Environments = field(kw_only=True)
 
     @property
     def derivations(self) -> Derivations:
@@ -101,7 +103,7 @@ class Services:
             candidates,
             quotas,
             guards,
-            memory=memory * 7 // 20,
+            memory=memory * 33 // 100,
             allow_sparse=allow_sparse,
             terms=terms,
         )
@@ -120,4 +122,5 @@ class Services:
             terms,
             redirects,
             retainer=Retainer(store, manifests, tags, guards, pulls, terms),
+            environments=Environments(manifests, tags, blobs, pulls, memory // 50),
         )

@@ -90,7 +90,8 @@ def _add_past(tag: Remote) -> None:
     )
 
 
-def _path(text: str) -> dict[str, str]:
+def reference(text: str) -> dict[str, str]:
+    """The parameters of a path about a tag, from ``REPOSITORY:TAG``. ``UsageError``."""
     repository, colon, tag = text.rpartition(":")
     if not colon or not repository or "/" in tag:
         raise UsageError(f"{text!r} is no tag of a repository such as demo/app:latest")
@@ -98,12 +99,12 @@ def _path(text: str) -> dict[str, str]:
 
 
 async def _history(client: Client, options: argparse.Namespace) -> None:
-    said = await client.ask("tag.history", _path(options.tag))
+    said = await client.ask("tag.history", reference(options.tag))
     print_items(said.value["items"], _STATES, as_json=options.json)
 
 
 async def _rollback(client: Client, options: argparse.Namespace) -> None:
-    path = _path(options.tag)
+    path = reference(options.tag)
     standing = await client.ask("tag.history", path)
     body = {"to": options.to} if options.to else {"steps": options.steps}
     said = await client.ask(

@@ -10,7 +10,6 @@ from registry.http.management.route import Call, Reply, Route, paged
 from registry.http.management.views import Page, Time, View, moment
 from registry.service.pulls.history import Pulled
 from registry.spec.errors import NameUnknown
-from registry.spec.names import Place
 
 
 class PullsOfRepository(PagesOfProject, frozen=True, kw_only=True):
@@ -40,10 +39,7 @@ async def list_pulls(call: Call[PullsOfRepository, None]) -> Reply:
     asked = call.input
     if asked.repository.project != asked.project:
         raise NameUnknown
-    tenant = call.allowed.tenant
-    # Without projects, places are names.
-    root = tenant.id if tenant is not None else asked.project
-    place = Place(root + asked.repository[len(asked.project) :])
+    place = call.within(asked.project, asked.repository)
     history = call.managed.services.pulls
     leaf = await history.page(place, asked.after, asked.limit)
     return paged(PullPage, leaf, _view, lambda each: each.reference)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final
 
 from auth.policy import Verb, Visible
 from registry.http.management.inputs import (
@@ -58,15 +58,15 @@ async def list_repositories(call: Call[PagesOfProject, None]) -> Reply:
     """List the repositories of a project that the caller may pull from."""
     asked = call.input
     found = await call.managed.services.catalog.page(
-        Page(asked.limit, asked.after), _of_project(call)
+        Page(asked.limit, asked.after), visible(call, asked.project)
     )
     after = found.repositories[-1] if found.more and found.repositories else ""
     items = tuple(RepositoryView(name=name) for name in found.repositories)
     return Reply(RepositoryPage(items=items, next=after or None), after=after)
 
 
-async def _of_project(call: Call[PagesOfProject, None]) -> AsyncIterator[Visible]:
-    project = call.input.project
+async def visible(call: Call[Any, Any], project: str) -> AsyncIterator[Visible]:
+    """The part of the catalog that is the project's, as far as the caller may see it."""
     async for part in call.managed.policy.visible(call.identity, project, call.address):
         if part.name in ("", project):
             # Without projects, places are names.

@@ -1,6 +1,6 @@
 """What a route is, and what its handler is given and gives back."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Self, TypeVar
@@ -56,6 +56,9 @@ class Managed:
     receiver: Receiver = field(default_factory=lambda: Receiver(""))
     """Checks the events that a platform sends."""
 
+    bases: Sequence[RepositoryName] = ()
+    """Repositories of base images."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[I, B]):
@@ -92,6 +95,13 @@ class Call(Generic[I, B]):
     def place(self) -> Place:
         """Where the repository is kept that the decision was about."""
         return self.allowed.place
+
+    def within(self, project: str, repository: RepositoryName) -> Place:
+        """Where a repository is kept of the project that the decision was about."""
+        tenant = self.allowed.tenant
+        # Without projects, places are names.
+        root = tenant.id if tenant is not None else project
+        return Place(root + repository[len(project) :])
 
     async def may(self, verb: Verb, *, subject: str = "") -> bool:
         """Whether the caller may do something else too, which is about no project."""

@@ -98,20 +98,16 @@ class PullHistory:
         times = (kept.record.last if kept else None, self.tallies.last(place, reference))
         return max((each for each in times if each is not None), default=None)
 
+    async def of(self, place: Place, reference: Reference) -> Pulled | None:
+        """The history of one tag or digest as it was written down; ``None`` for none."""
+        kept = await self._records.find(keys.pulled(place, reference))
+        return None if kept is None else _pulled(reference, kept.record)
+
     async def page(self, place: Place, after: str, limit: int) -> Leaf[Pulled]:
         """Return the history of tags and digests of a repository after the name ``after``."""
         prefix = keys.all_pulled(place)
         leaf = await self._records.page(prefix, prefix + after if after else "", limit)
-        found = [
-            Pulled(
-                keys.last_segment(each.key),
-                each.record.count,
-                each.record.last,
-                each.record.by,
-                each.record.digest,
-            )
-            for each in leaf.items
-        ]
+        found = [_pulled(keys.last_segment(each.key), each.record) for each in leaf.items]
         return Leaf(found, leaf.more)
 
     async def flush(self) -> int:
@@ -130,6 +126,10 @@ class PullHistory:
             del self._unwritten[: len(some)]
             written += len(some)
         return written
+
+
+def _pulled(reference: str, record: PulledRecord) -> Pulled:
+    return Pulled(reference, record.count, record.last, record.by, record.digest)
 
 
 def _batches(counted: Counted, now: float) -> Sequence[tuple[str, PullBatch]]:
