@@ -152,8 +152,11 @@ class Disk:
         for index, (key, data) in enumerate(items):
             self._write(key, data, commit=index == last or not self.ordered)
 
-    def create(self, key: str, data: bytes, *, beside: Items, then: Items, durable: bool) -> str:
+    def create(
+        self, key: str, data: bytes, *, beside: Items, then: Items, durable: bool, settled: bool
+    ) -> str:
         """As the port's ``create``. What ``AlreadyExists`` tells of is as durable as asked for."""
+        wait = settled or not self.ordered
 
         def absent() -> None:
             if self._version(key) is not None:
@@ -162,14 +165,14 @@ class Disk:
         self.put_all(beside, settled=False)
         try:
             absent()
-            commit = (durable or bool(beside)) and not (then and self.ordered)
+            commit = wait and (durable or bool(beside)) and not (then and self.ordered)
             version = self._write(key, data, absent, durable=durable, commit=commit)
         except AlreadyExists:
-            if durable or beside:
+            if wait and (durable or beside):
                 with writing(key):
                     self.sync(_parent(key))
             raise
-        self.put_all(then)
+        self.put_all(then, settled=settled)
         return version
 
     def replace(self, key: str, data: bytes, version: str, *, durable: bool) -> str:

@@ -109,9 +109,12 @@ class FileStore:
         beside: Items = (),
         then: Items = (),
         durable: bool = True,
+        settled: bool = True,
     ) -> str:
         check_items([(key, data)], beside, then)
-        create = partial(self._disk.create, beside=beside, then=then, durable=durable)
+        create = partial(
+            self._disk.create, beside=beside, then=then, durable=durable, settled=settled
+        )
         return await self._writing.run(create, key, data)
 
     async def replace(self, key: str, data: bytes, version: str, *, durable: bool = True) -> str:

@@ -152,11 +152,14 @@ class InstrumentedObjects:
         beside: Items = (),
         then: Items = (),
         durable: bool = True,
+        settled: bool = True,
     ) -> str:
         items = [(key, data), *beside, *then]
         with self._meter.measure("create", key, _size(items)):
             check_items(items)
-            return await self._objects.create(key, data, beside=beside, then=then, durable=durable)
+            return await self._objects.create(
+                key, data, beside=beside, then=then, durable=durable, settled=settled
+            )
 
     async def replace(self, key: str, data: bytes, version: str, *, durable: bool = True) -> str:
         with self._meter.measure("replace", key, len(data)):

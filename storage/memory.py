@@ -90,6 +90,7 @@ class MemoryStore:
         beside: Items = (),
         then: Items = (),
         durable: bool = True,  # noqa: ARG002
+        settled: bool = True,  # noqa: ARG002
     ) -> str:
         check_items([(key, data)], beside, then)
         await self.put_all(beside)

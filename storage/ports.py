@@ -142,13 +142,14 @@ class ObjectStore(Protocol):
         beside: Items = (),
         then: Items = (),
         durable: bool = True,
+        settled: bool = True,
     ) -> str:
         """Write ``data`` at ``key`` if nothing is there, in one atomic step; return its version.
 
         ``AlreadyExists`` if an object is there: of concurrent creates exactly one returns.
         ``beside`` is put at once with it or in any order, whether something is there or not;
         ``then`` is put as a step after both, if it was created, and else not at all. ``durable``
-        speaks of ``key`` alone.
+        speaks of ``key`` alone, ``settled`` of all of it, as for ``put_all``.
         """
         ...
 

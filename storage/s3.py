@@ -151,6 +151,7 @@ class S3Store:
         beside: Items = (),
         then: Items = (),
         durable: bool = True,  # noqa: ARG002
+        settled: bool = True,  # noqa: ARG002
     ) -> str:
         check_items([(key, data)], beside, then)
         version, *_ = await all_of(

@@ -29,7 +29,7 @@ from registry.spec.names import Place, Tag
 from registry.spec.quota import Amounts
 from storage import keys
 from storage.coordination import Coordinator
-from storage.ports import ContentStore, Items, Unavailable, Value
+from storage.ports import AlreadyExists, ContentStore, Items, Unavailable, Value
 
 CHECKS = 16
 """Things that are looked at at the same time."""
@@ -279,20 +279,21 @@ class Images:
             await self._put(steps, image.charge)
 
     async def _put(self, steps: Sequence[Items], charge: Charge, *, settled: bool = True) -> None:
-        """Put the steps; where it counts, look whether the manifest, the very first, is new.
+        """Put the steps; where it counts, the manifest, the very first, is created: it pays once.
 
-        One that is there already stays as it is: it has these bytes. Two that push it by its
-        digest at once may both pay, until the next count.
+        One that is there already stays as it is: it has these bytes.
         """
         if not charge.limited:
             await self._store.put_all(*steps, settled=settled)
             return
         ((key, stored),), *rest = steps
-        if await exists(self._store, key):
-            await self._store.put_all(*rest, settled=settled)
-            return
-        async with charge.storing(Amounts(bytes=len(stored))):
-            await self._store.put_all(*steps, settled=settled)
+        referrer = rest[0] if rest else ()
+        async with charge.storing(Amounts(bytes=len(stored))) as storing:
+            try:
+                await self._store.create(key, stored, then=referrer, settled=settled)
+            except AlreadyExists:
+                storing.was_there()
+                await self._store.put_all(referrer, settled=settled)
 
     def _steps(self, image: Image) -> list[Items]:
         """The manifest, and then its entry as a referrer."""

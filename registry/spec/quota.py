@@ -168,13 +168,15 @@ def spare(account: Account, part: int = 64, most: int = 256 * 1024 * 1024) -> Am
     """What a process may take beyond its need: a ``part``-th of what is left, and not too much.
 
     The less is left the less that is; so what others need is seldom with somebody who does not.
+    Of tags a crowd of pushes takes one each: a share that is too small for it makes it wait for
+    one swap after the other.
     """
 
     def of(kind: str, most: int) -> int:
         left = account.left(kind)
         return 0 if left is None else max(0, min(left // part, most))
 
-    return Amounts(of("bytes", most), 0, of("tags", 64))
+    return Amounts(of("bytes", most), 0, of("tags", 4096))
 
 
 def take(account: Account, who: str, amounts: Amounts, until: float) -> Account | None:

@@ -191,6 +191,7 @@ class FaultyStore:
         beside: Items = (),
         then: Items = (),
         durable: bool = True,
+        settled: bool = True,
     ) -> str:
         async def half() -> None:
             if beside:
@@ -201,7 +202,9 @@ class FaultyStore:
         return await self.step(
             "create",
             key,
-            lambda: self.inner.create(key, data, beside=beside, then=then, durable=durable),
+            lambda: self.inner.create(
+                key, data, beside=beside, then=then, durable=durable, settled=settled
+            ),
             half,
         )
 

@@ -191,21 +191,21 @@ class ObjectStoreContract:
             await store.create("a/b", b"2", then=[("a/c", b"2")])
         assert list(await store.list("a/")) == ["a/b"]
 
-    @pytest.mark.parametrize("durable", [True, False])
+    @pytest.mark.parametrize(
+        "how", [{"durable": True}, {"durable": False}, {"settled": False}], ids=str
+    )
     async def test_create_puts_what_is_beside_it_whether_it_won_or_lost(
-        self,
-        store: ObjectStore,
-        durable: bool,  # noqa: FBT001
+        self, store: ObjectStore, how: dict[str, bool]
     ) -> None:
         beside, then = [("a/c", b"2"), ("x/y", b"")], [("a/d", b"3")]
-        await store.create("a/b", b"1", beside=beside, then=then, durable=durable)
+        await store.create("a/b", b"1", beside=beside, then=then, **how)
         assert list(await store.list("a/")) == ["a/b", "a/c", "a/d"]
         assert [(key, (await store.get(key)).data) for key, _ in beside] == beside
-        await store.put("a/b", b"other", durable=durable)
+        await store.put("a/b", b"other")
         await store.delete("a/d")
         later = [("a/c", b"4"), ("x/z", b"")]
         with pytest.raises(AlreadyExists):
-            await store.create("a/b", b"1", beside=later, then=then, durable=durable)
+            await store.create("a/b", b"1", beside=later, then=then, **how)
         assert [(key, (await store.get(key)).data) for key, _ in later] == later
         assert list(await store.list("a/")) == ["a/b", "a/c"]
         assert (await store.get("a/b")).data == b"other"

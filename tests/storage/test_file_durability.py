@@ -123,6 +123,18 @@ async def test_what_is_beside_a_create_becomes_durable_with_it(plug):
     plug.safe()
 
 
+async def test_a_create_that_need_not_be_settled_is_when_a_durable_write_follows(plug):
+    items = {"beside": [("d/e/f", b"")], "then": [("a/c/d", b"")]}
+    for data in (b"1", b"x" * 5000):
+        plug.fsyncs = 0
+        await plug.store.create(f"a/b/{len(data)}", data, **items, settled=False)
+        assert plug.fsyncs <= 1 if plug.ordered else plug.fsyncs >= 3
+        with pytest.raises(AlreadyExists):
+            await plug.store.create(f"a/b/{len(data)}", data, **items, settled=False)
+        await plug.store.put("g/h", b"1")
+        plug.safe()
+
+
 async def test_what_follows_a_create_becomes_durable_after_it(plug):
     await plug.store.create("a/b/c", b"1", then=[("d/e/f", b""), ("a/b/d", b"2")])
     plug.safe()

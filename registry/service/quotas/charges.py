@@ -1,8 +1,8 @@
 """What one request may store in its project."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Final
+from contextlib import contextmanager
+from typing import Final, NamedTuple, Self
 
 from registry.service.quotas.ledger import Ledger
 from registry.service.quotas.terms import QUOTA_TERMS, QuotaTerms
@@ -14,12 +14,22 @@ STEP: Final = 16 * 1024 * 1024
 
 
 class Storing:
-    """A write under way. Unless it ``was_there`` it counts, whether it had an answer or not."""
+    """A write under way: within this context. It counts, unless it ``was_there``.
+
+    Also if it had no answer. This one is of a project without limits. A class, since each push
+    enters five: a generator would cost as much as all else that is done for them.
+    """
 
     __slots__ = ("new",)
 
     def __init__(self) -> None:
         self.new = True
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
 
     def was_there(self) -> None:
         """What was to be stored was there already, or another was first: nothing was written."""
@@ -57,14 +67,13 @@ class Charge:
         del amounts
         return True
 
-    @asynccontextmanager
-    async def storing(self, amounts: Amounts) -> AsyncIterator[Storing]:
+    def storing(self, amounts: Amounts) -> Storing:
         """Store so much inside, of what is reserved; what is not, is first.
 
         Whatever comes of it: it counts as stored, but for what ``was_there``.
         """
         del amounts
-        yield Storing()
+        return Storing()
 
     async def metered(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Yield a body as far as there is room for it; what is not reserved, is step by step."""
@@ -134,32 +143,32 @@ class ProjectCharge(Charge):
         """See ``Charge``."""
         return self._generation == self._ledger.generation and self._reserved.covers(amounts)
 
-    @asynccontextmanager
-    async def storing(self, amounts: Amounts) -> AsyncIterator[Storing]:
+    def storing(self, amounts: Amounts) -> Storing:
         """See ``Charge``. Nothing is begun from a share that is over."""
+        return _Spending(self, amounts)
+
+    async def begin(self, amounts: Amounts) -> "_Begun":
+        """Have so much reserved for a write that begins now, but for what a session brought."""
         adopted = min(self._adopted, amounts.bytes)
-        own = amounts - Amounts(bytes=adopted)
+        own = amounts - Amounts(bytes=adopted) if adopted else amounts
         await self.hold(own)
         while own and not self._ledger.good(self._generation):
             self._release()
             await self.hold(own)
-        generation, until = self._generation, self._terms.pace() + self._terms.margin / 2
-        storing = Storing()
-        try:
-            yield storing
-        finally:
-            if storing.new:
-                self._adopted -= adopted
-                self._came = max(0, self._came - own.bytes)
-                self._spend(generation, own)
-                if self._terms.pace() > until and own:
-                    # It came so late that the share may be gone, and the count over.
-                    self._ledger.force(own)
+        until = self._terms.pace() + self._terms.margin / 2
+        return _Begun(own, adopted, self._generation, until)
 
-    def _spend(self, generation: int, amounts: Amounts) -> None:
-        self._ledger.stored(generation, amounts)
-        if generation == self._generation:
-            self._reserved -= amounts
+    def end(self, begun: "_Begun") -> None:
+        """What was begun is stored, or may be."""
+        own = begun.own
+        self._adopted -= begun.adopted
+        self._came = max(0, self._came - own.bytes)
+        self._ledger.stored(begun.generation, own)
+        if begun.generation == self._generation:
+            self._reserved -= own
+        if self._terms.pace() > begun.until and own:
+            # It came so late that the share may be gone, and the count over.
+            self._ledger.force(own)
 
     async def metered(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """See ``Charge``."""
@@ -196,3 +205,34 @@ class ProjectCharge(Charge):
     def _release(self) -> None:
         self._ledger.release(self._generation, self._reserved)
         self._reserved = NOTHING
+
+
+class _Begun(NamedTuple):
+    """What a write takes: its ``own`` of a share of that generation, and ``adopted`` bytes.
+
+    After ``until``, by the terms' pace, it is late.
+    """
+
+    own: Amounts
+    adopted: int
+    generation: int
+    until: float
+
+
+class _Spending(Storing):
+    """A write that a charge pays for."""
+
+    __slots__ = ("_amounts", "_begun", "_charge")
+
+    def __init__(self, charge: ProjectCharge, amounts: Amounts) -> None:
+        super().__init__()
+        self._charge = charge
+        self._amounts = amounts
+
+    async def __aenter__(self) -> Self:
+        self._begun = await self._charge.begin(self._amounts)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.new:
+            self._charge.end(self._begun)
