@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from ipaddress import ip_network
 from pathlib import Path
 
+from registry.auditing import audited
 from registry.backend import Backend
 from registry.background import beside, repeated
 from registry.config import Config
 from registry.http.webhooks import HttpSender
+from registry.service.audit.journal import Journal
 from registry.service.projects.events import log_event
 from registry.service.projects.tenancy import Tenancy
 from registry.service.webhooks.deliverer import Deliverer, Deliveries, DeliveryTerms
@@ -38,6 +40,18 @@ def subscriptions(config: Config, backend: Backend) -> Subscriptions:
     return Subscriptions(
         store, coordinator, None, log_event, DeliveryQueue(store), destinations(config)
     )
+
+
+@contextlib.asynccontextmanager
+async def audited_command(config: Config, backend: Backend) -> AsyncIterator[Journal | None]:
+    """Open the audit log for a command that works on the store; ``None`` where there is none.
+
+    Webhooks are told of what it writes there, by the registries that serve the store.
+    """
+    async with audited(config, backend.store) as journal:
+        if journal is not None and config.webhooks.enabled:
+            journal.accompany_by(outbox(config, subscriptions(config, backend)))
+        yield journal
 
 
 @contextlib.asynccontextmanager

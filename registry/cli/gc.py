@@ -62,10 +62,9 @@ def _gc(options: argparse.Namespace) -> int:
 
 async def _run(config: Config, options: argparse.Namespace) -> int:
     # Not at the top: the other commands need none of it.
-    from registry.auditing import audited  # noqa: PLC0415
     from registry.collecting import collector, marker, reporting, terms_of  # noqa: PLC0415
     from registry.service.services import Services  # noqa: PLC0415
-    from registry.telling import outbox, subscriptions  # noqa: PLC0415
+    from registry.telling import audited_command  # noqa: PLC0415
 
     freed, found = 0, 0
 
@@ -81,10 +80,8 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
             alone="nothing but the one process that serves it may collect, so leave "
             "collection.enabled on there",
         ) as backend,
-        audited(config, backend.store) as journal,
+        audited_command(config, backend) as journal,
     ):
-        if journal is not None and config.webhooks.enabled:
-            journal.accompany_by(outbox(config, subscriptions(config, backend)))
         services = Services.over(
             backend.store,
             backend.coordinator,

@@ -52,10 +52,10 @@ def _scrub(options: argparse.Namespace) -> int:
 
 async def _run(config: Config, options: argparse.Namespace) -> int:
     # Not at the top: the other commands need none of it.
-    from registry.auditing import audited  # noqa: PLC0415
     from registry.collecting import terms_of  # noqa: PLC0415
     from registry.scrubbing import scrubber, second_store, telling  # noqa: PLC0415
     from registry.service.scrub.scrubber import Found  # noqa: PLC0415
+    from registry.telling import audited_command  # noqa: PLC0415
 
     left = 0
 
@@ -70,7 +70,7 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
             alone="nothing but the one process that serves it may scrub, so set "
             "scrub.interval_days there",
         ) as backend,
-        audited(config, backend.store) as journal,
+        audited_command(config, backend) as journal,
         second_store(config) as second,
     ):
         report = told if options.dry_run else telling(journal, told)

@@ -97,16 +97,16 @@ def _with_keys(options: argparse.Namespace, action: str, change: "_Change") -> i
 
 async def _change(config: Config, action: str, change: "_Change") -> str:
     # Not at the top: the other commands need none of it.
-    from registry.auditing import audited  # noqa: PLC0415
     from registry.backend import opened  # noqa: PLC0415
     from registry.http.metrics import Metrics  # noqa: PLC0415
     from registry.logins import kept_keys  # noqa: PLC0415
     from registry.service.audit.events import COMMAND, AuditEvent  # noqa: PLC0415
+    from registry.telling import audited_command  # noqa: PLC0415
     from registry.version import __version__  # noqa: PLC0415
 
     async with (
         opened(config, Metrics(version=__version__)) as backend,
-        audited(config, backend.store) as journal,
+        audited_command(config, backend) as journal,
     ):
         done, subject = await change(kept_keys(config.auth.token, backend.store))
         if journal is not None:
