@@ -88,8 +88,7 @@ class Publishing:
             if make:
                 try:
                     if not self._entries.exact:
-                        await self._entries.put(references)
-                        await self._store.create(key, packed)
+                        await self._create(key, packed, references)
                     else:
                         # What had no pointer is no member either, so it counts.
                         async with charge.storing(Amounts(bytes=pointer.size)) as storing:
@@ -112,6 +111,20 @@ class Publishing:
                 return standing
             if not make:
                 raise ContentGone
+
+    async def _create(self, key: str, packed: bytes, references: Items) -> None:
+        """As ``create(key, packed, beside=references)``, where entries can't be put beside.
+
+        Both have ended when this raises.
+        """
+        ended = await asyncio.gather(
+            self._entries.put(references),
+            self._store.create(key, packed),
+            return_exceptions=True,
+        )
+        for each in ended:
+            if isinstance(each, BaseException):
+                raise each
 
     async def _join(
         self, repository: Place, digest: Digest, size: int, charge: Charge, members: Items
