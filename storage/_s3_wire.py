@@ -129,6 +129,7 @@ class Wire:
         """Use ``open`` before anything else."""
         self.bucket = settings.bucket
         self.prefix = settings.prefix
+        self.read_seconds = settings.read_seconds
         self._settings = settings
         self._signer = signer
         self._observe = observe

@@ -27,6 +27,7 @@ from storage.ports import (
     OpenFile,
     PreconditionFailed,
     PresignedStore,
+    RelayedReader,
     Stat,
     StorageError,
     Unavailable,
@@ -214,7 +215,10 @@ class InstrumentedContent(InstrumentedObjects):
                 check_range(key, start, end)
                 context = self._content.open(key, start, end)
                 reader = await stack.enter_async_context(context)
-            yield _Reader(reader, key, self._meter)
+            if isinstance(reader, RelayedReader):
+                yield _RelayedReader(reader, key, self._meter)
+            else:
+                yield _Reader(reader, key, self._meter)
 
 
 class InstrumentedFiles(InstrumentedContent):
@@ -292,6 +296,17 @@ class _Reader:
             if piece is None:
                 return
             yield piece
+
+
+class _RelayedReader(_Reader):
+    _inner: RelayedReader
+
+    async def relay(self, sink: int, idle_seconds: float) -> int:
+        # How long that takes, and that it fails, is the client's doing.
+        sent = await self._inner.relay(sink, idle_seconds)
+        with self._meter.measure("read", self._key) as step:
+            step.size = sent
+        return sent
 
 
 _contents: type[ContentStore] = InstrumentedContent

@@ -14,7 +14,7 @@ a driver may rely on it.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 MAX_VALUE = 8 * 1024 * 1024
 """The largest value, in bytes, that ``ObjectStore`` writes take; larger content is appended.
@@ -221,6 +221,20 @@ class ContentReader(Protocol):
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the bytes of the range in order, in pieces of at most 1 MiB."""
+        ...
+
+
+@runtime_checkable
+class RelayedReader(ContentReader, Protocol):
+    """A reader whose bytes may go to a socket without passing through this process."""
+
+    async def relay(self, sink: int, idle_seconds: float) -> int:
+        """Send what is left of the range to a socket, as far as that can be; return the bytes sent.
+
+        What was not sent is yielded as ever. ``sink`` is a descriptor that does not block, and
+        that nothing else on this loop watches. ``ConnectionResetError`` where it fails, or takes
+        nothing for ``idle_seconds``. Asked for before any byte was yielded.
+        """
         ...
 
 

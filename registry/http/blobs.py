@@ -7,12 +7,13 @@ from aiohttp.web import BaseRequest
 
 from registry.http.answer import Answer, Headers, Streamed
 from registry.http.call import Call
-from registry.http.send import send_file, send_pieces
+from registry.http.send import send_file, send_pieces, send_relayed
 from registry.service.blobs import Blob
 from registry.spec.conditions import etag
 from registry.spec.errors import PreconditionFailed
 from registry.spec.ranges import ByteRange, content_range, parse_range
 from registry.spec.requests import DeleteBlob, GetBlob
+from storage.ports import RelayedReader
 
 _TYPE = "application/octet-stream"
 
@@ -97,6 +98,8 @@ async def _send(
             await send_file(call.http, file, start, end, idle)
     else:
         async with blobs.open(blob, start, end) as reader, answer.begun(call.http):
+            if isinstance(reader, RelayedReader) and not _encrypted(call.http):
+                await send_relayed(call.http, reader, idle)
             await send_pieces(call.http, reader, idle)
     return answer
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp.web import BaseRequest
 
-from storage.ports import OpenFile
+from storage.ports import OpenFile, RelayedReader
 
 _STRIDE = 16 * 1024 * 1024
 """The most bytes that a thread sends in one go, so that many clients share threads."""
@@ -120,6 +120,24 @@ async def _drained(request: BaseRequest, idle_seconds: float) -> None:
         await asyncio.sleep(0.001)
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the client went away")
+
+
+async def send_relayed(request: BaseRequest, reader: RelayedReader, idle_seconds: float) -> None:
+    """Let the store's bytes go to the client past this process, as far as that can be.
+
+    The head must be written already; the rest is left to ``send_pieces``. ``ConnectionError`` as
+    in ``send_file``.
+    """
+    transport = request.transport
+    if transport is None:
+        raise ConnectionResetError("the client went away")
+    await _drained(request, idle_seconds)
+    # As in ``send_file``.
+    sink = os.dup(transport.get_extra_info("socket").fileno())
+    try:
+        await reader.relay(sink, idle_seconds)
+    finally:
+        os.close(sink)
 
 
 async def send_pieces(

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import socket
 import time
 from itertools import count
 
@@ -276,6 +277,30 @@ async def test_a_download_that_breaks_goes_on_where_it_was(store, proxy):
     starts = [int(part.removeprefix("bytes=").removesuffix("-")) for part, _ in asked]
     assert starts == sorted(set(starts))
     assert {match for _, match in asked[1:]} == {f'"{(await store.stat("data/a")).version}"'}
+
+
+async def test_a_download_that_is_relayed_and_breaks_goes_on_where_it_was(store, proxy):
+    """What the kernel moved counts; the rest is asked for again, and comes as ever."""
+    await write(store, "data/a", DATA)
+    proxy.fault(1, "cut", fits=of_content)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(0)
+        taking = asyncio.ensure_future(asyncio.to_thread(_received, theirs))
+        async with store.open("data/a", 1000) as reader:
+            sent = await reader.relay(ours.fileno(), 5)
+            rest = b"".join([piece async for piece in reader])
+        ours.close()
+        assert await taking + rest == DATA[1000:]
+    assert sent
+    assert rest
+
+
+def _received(sock):
+    data = bytearray()
+    while more := sock.recv(100_000):
+        data += more
+    return bytes(data)
 
 
 async def test_a_download_of_what_is_gone_meanwhile_is_not_cut_short(store, proxy):
