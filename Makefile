@@ -22,7 +22,7 @@ CHART := etcd=etcd-server promtool=prometheus redis-server=redis-server redis-cl
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve cluster chart manifests test storm bench thesis chaos lint mutations conformance tools system lock clean distclean dev
+.PHONY: help serve cluster chart manifests test storm imports bench thesis chaos lint mutations conformance tools system lock clean distclean dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ cluster: dev tools ## start three replicas, HAProxy, MinIO, Redis and Sentinel (
 
 test: dev system tools ## everything that proves the project (ARGS= goes to pytest, SHARES= to as many processes)
 	$(BIN)/pytest -n $(SHARES) --dist loadgroup -v -ra --durations=15 $(ARGS)
+
+imports: dev ## import 20,000 layers from a tree, killed three times on the way
+	MOORAGE_IMPORT_LAYERS=20000 $(BIN)/pytest -v -s --timeout=2000 tests/imports -k killed $(ARGS)
 
 storm: dev system tools ## ten minutes of pushes and deletions against the collector, on each store
 	MOORAGE_STORM_SECONDS=600 $(BIN)/pytest -v -s --timeout=2000 tests/storm $(ARGS)

@@ -1,5 +1,6 @@
 """Content as one file, which grows under ``partial/`` and is renamed to its place when whole."""
 
+import errno
 import os
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -198,6 +199,33 @@ def abandon(disk: Disk, key: str) -> None:
     """Unlink the unfinished content of ``key``, if there is any."""
     with writing(key), suppress(FileNotFoundError):
         os.unlink(partial_name(key), dir_fd=disk.partial.fd)
+
+
+def take(disk: Disk, key: str, source: int) -> bool:
+    """Make the file that is open at ``source`` content at ``key``, by a second name of it.
+
+    Its mode becomes that of content. ``False`` where that can't be done: it is on another file
+    system, or belongs to somebody else.
+    """
+    name = disk.fresh_name()
+    with writing(key):
+        try:
+            os.link(f"/proc/self/fd/{source}", name, dst_dir_fd=disk.temporary.fd)
+        except OSError as error:
+            if error.errno in _NO_SECOND_NAME:
+                return False
+            raise
+        try:
+            os.chmod(name, CONTENT, dir_fd=disk.temporary.fd)
+        except PermissionError:
+            os.unlink(name, dir_fd=disk.temporary.fd)
+            return False
+        os.fsync(source)
+        disk.settle(key, name, disk.temporary, None, commit=True)
+    return True
+
+
+_NO_SECOND_NAME = frozenset({errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOENT})
 
 
 @final

@@ -148,6 +148,15 @@ class FileStore:
         check_key(key)
         await self._writing.run(_content.abandon, self._disk, key)
 
+    async def take(self, key: str, source: int) -> bool:
+        """Make a file that is open for reading content at ``key``, with no byte copied.
+
+        It gets a second name, and the mode of content. ``False``, and nothing was done, where it is
+        on another file system, has too many names, or belongs to another user.
+        """
+        check_key(key)
+        return await self._writing.run(_content.take, self._disk, key, source)
+
     @asynccontextmanager
     async def open(
         self, key: str, start: int = 0, end: int | None = None

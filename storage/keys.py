@@ -14,6 +14,8 @@
     refs/<alg>:<hex>/<repository>!           the repository holds the blob (reverse membership)
     gc/due/<time>.<random>                   candidates of the collector, to be looked at then
     gc/…                                     how far the collector is
+    imports/<id>                             how far an import from another registry is, and what it
+                                             came to
     gc/scrub                                 how far the scrubber is
     gc/damaged/<repository>!/<alg>:<hex>     a manifest that was not what its digest says; a pointer
                                              that can't be read, without a repository
@@ -528,6 +530,11 @@ def told_member(number: int, user: str) -> str:
 def claim(tenant: str) -> str:
     """Which project of a platform the project was made for."""
     return f"platform/tenants/{tenant}"
+
+
+def imported(number: str) -> str:
+    """How far the import from a source is."""
+    return f"imports/{number}"
 
 
 def removal(tenant: str) -> str:

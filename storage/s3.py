@@ -103,6 +103,13 @@ class S3Store:
             raise
         return cls(wire, bucket, settings)
 
+    @classmethod
+    async def reading(cls, settings: S3Settings) -> Self:
+        """Connect to a bucket that is only read: nothing is tried out there."""
+        wire = Wire(settings, await signer(settings), _ignore)
+        await wire.open()
+        return cls(wire, Bucket(wire), settings)
+
     async def close(self) -> None:
         """Close the connections, when nothing uses the store any more."""
         await self._wire.close()

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from registry.cli import audit, backup, gc, health, quota, scrub, serve, tokens
+from registry.cli import audit, backup, gc, health, imports, quota, scrub, serve, tokens
 from registry.cli.commands import Commands, parser
 from registry.cli.errors import Failed, UsageError
 from registry.cli.remote import (
@@ -90,6 +90,7 @@ def command_line() -> argparse.ArgumentParser:
     gc.add(commands)
     scrub.add(commands)
     backup.add(commands)
+    imports.add(commands)
     health.add(commands)
     remote = Remote(commands)
     projects.add(remote)

@@ -234,7 +234,7 @@ def _of_restore(done: "Restored") -> str:
 def _document(backup: "Backup") -> dict[str, object]:
     import msgspec  # noqa: PLC0415
 
-    return {"id": backup.id, **msgspec.to_builtins(backup.summary)}
+    return {"id": backup.id, **msgspec.structs.asdict(backup.summary)}
 
 
 def _line(backup: "Backup") -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 from registry.service.blobs import SMALL, Blobs
@@ -17,6 +17,9 @@ from storage.ports import ContentStore
 Source = Callable[[Digest], AbstractAsyncContextManager[AsyncIterator[bytes]]]
 """Opens the bytes of a blob where it comes from."""
 
+Placing = Callable[[str], Awaitable[bool]]
+"""Makes the blob content at a key of the store with no byte passing here; ``False`` if it can't."""
+
 
 class Ingest:
     """Makes repositories hold blobs. Bytes that the store has are not fetched again."""
@@ -26,8 +29,16 @@ class Ingest:
         self._blobs = blobs
         self._locks: defaultdict[Digest, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def blob(self, repository: Place, digest: Digest, source: Source) -> int:
+    async def blob(
+        self,
+        repository: Place,
+        digest: Digest,
+        source: Source,
+        placing: Placing | None = None,
+    ) -> int:
         """Make the repository hold the blob; return how many bytes were fetched for it.
+
+        ``placing`` is tried first: what it puts into the store is only read, to be compared.
 
         ``DigestMismatch`` where they are not what the digest says: nothing is kept of them. It may
         be repeated: what is there already is not fetched again.
@@ -39,11 +50,29 @@ class Ingest:
                     return 0
                 if await self._blobs.adopt(repository, digest) is not None:
                     return 0
+                if placing is not None:
+                    size = await self._place(repository, digest, placing)
+                    if size is not None:
+                        return size
                 async with source(digest) as pieces:
                     return await self._fetch(repository, digest, pieces)
         finally:
             if not lock.locked():
                 self._locks.pop(digest, None)
+
+    async def _place(self, repository: Place, digest: Digest, placing: Placing) -> int | None:
+        data = fresh_data(secrets.token_hex(16))
+        if not await placing(data):
+            return None
+        hasher, size = Hasher(digest.algorithm), 0
+        async with self._store.open(data) as reader:
+            async for piece in hashed(reader, hasher):
+                size += len(piece)
+        if hasher.digest() != digest:
+            await self._store.delete(data)
+            raise DigestMismatch(digest, hasher.digest())
+        await self._blobs.publish(repository, digest, data, size)
+        return size
 
     async def _fetch(self, repository: Place, digest: Digest, pieces: AsyncIterator[bytes]) -> int:
         hasher, first = Hasher(digest.algorithm), bytearray()

@@ -1,0 +1,144 @@
+"""The composition root's part for imports: sources, where repositories go, and the importer."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from auth.identity import Identity, Kind
+from registry.accounting import limits_of
+from registry.backend import Backend, s3_settings
+from registry.collecting import terms_of
+from registry.config import Config, ConfigError, load
+from registry.service.imports.importer import Failed, Importer, Journal, NoProject
+from registry.service.imports.repository import BY
+from registry.service.imports.source import Source
+from registry.service.imports.tree import TreeSource
+from registry.service.ingest import Ingest
+from registry.service.projects.directory import StoredDirectory
+from registry.service.projects.events import log_event
+from registry.service.projects.projects import Projects, Wanted
+from registry.service.services import Services
+from registry.spec.names import Place, RepositoryName
+from storage.filesystem import FileStore
+from storage.plain import PlainDirectory
+from storage.ports import NotFound
+
+_MEMORY = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ImportTerms:
+    """How it is imported: repositories are put below the name ``into``, if there is one.
+
+    ``create`` projects that are not there; fetch up to ``jobs`` blobs of a repository at once.
+    """
+
+    into: str = ""
+    create: bool = False
+    jobs: int = 4
+
+
+@contextlib.asynccontextmanager
+async def tree(config: Config, where: Path, *, copy: bool) -> AsyncIterator[Source]:
+    """Open a storage tree: a directory, or the bucket that a configuration file names.
+
+    Files are taken over as they are where the store is on their file system, unless they are to be
+    ``copy``-ed.
+    """
+    if await asyncio.to_thread(where.is_file):
+        from storage.s3 import S3Store  # noqa: PLC0415  botocore takes 0.3 s: only where it is used
+
+        found = load([where], {}, {})
+        if found.storage.driver != "s3":
+            raise ConfigError(f"{where} names no bucket: name the directory itself")
+        bucket = await S3Store.reading(s3_settings(found))
+        try:
+            s3 = found.storage.s3
+            yield TreeSource(bucket, f"{s3.endpoint}/{s3.bucket}/{s3.prefix}")
+        finally:
+            await bucket.close()
+        return
+    plain = PlainDirectory(where)
+    name = str(await asyncio.to_thread(where.resolve))
+    try:
+        if copy or config.storage.driver != "filesystem":
+            yield TreeSource(plain, name)
+            return
+        # Of its own: only this one takes files over.
+        files = FileStore(Path(config.storage.path))
+        try:
+            yield TreeSource(plain, name, partial(_take, plain, files))
+        finally:
+            files.close()
+    finally:
+        plain.close()
+
+
+async def _take(plain: PlainDirectory, files: FileStore, source: str, key: str) -> bool:
+    try:
+        async with plain.open_file(source) as file:
+            return await files.take(key, file.fd)
+    except NotFound:
+        return False  # who reads it says so
+
+
+def importer(
+    config: Config,
+    backend: Backend,
+    source: Source,
+    terms: ImportTerms,
+    told: Callable[[Journal], None],
+    failed: Failed,
+) -> Importer:
+    """Make an importer. No quota keeps it from importing; what is there is counted afterwards."""
+    services = Services.over(
+        backend.store,
+        backend.coordinator,
+        files=backend.files,
+        memory=0,
+        allow_sparse=config.limits.allow_sparse,
+        exact=backend.exact,
+        terms=terms_of(config),
+    )
+    return Importer(
+        backend.store,
+        backend.coordinator,
+        services,
+        Ingest(backend.store, services.blobs),
+        source,
+        partial(_place, _projects(config, backend, services), terms),
+        jobs=terms.jobs,
+        told=told,
+        failed=failed,
+    )
+
+
+def _projects(config: Config, backend: Backend, services: Services) -> Projects | None:
+    if config.auth.mode != "projects":
+        return None
+    directory = StoredDirectory(backend.store, backend.coordinator, _MEMORY)
+    return Projects(
+        backend.store,
+        backend.coordinator,
+        directory,
+        log_event,
+        services.quotas,
+        limits_of(config),
+    )
+
+
+async def _place(projects: Projects | None, terms: ImportTerms, name: RepositoryName) -> Place:
+    """Where a repository's content goes."""
+    if terms.into:
+        name = RepositoryName.parse(f"{terms.into}/{name}")
+    if projects is None:
+        return Place(name)
+    project = await projects.named(name.project)
+    if project is None and terms.create:
+        project, _ = await projects.create(Wanted(name.project), Identity(BY, Kind.SYSTEM))
+    if project is None:
+        raise NoProject(f"there is no project {name.project}: create it, or let it be created")
+    return Place(project.id + name[len(name.project) :])

@@ -1,0 +1,156 @@
+"""One repository on its way in: what its tags lead to, what refers to that, and what has no tag."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from registry.service.bounded import each
+from registry.service.imports.source import Source, SourceUnknown
+from registry.service.ingest import Ingest
+from registry.service.presence import exists
+from registry.service.services import Services
+from registry.service.stored import StoredManifest
+from registry.spec import manifest as grammar
+from registry.spec.digest import Digest
+from registry.spec.errors import DigestMismatch, RegistryError
+from registry.spec.manifest import Manifest
+from registry.spec.names import Place, RepositoryName, Tag
+from storage import keys
+from storage.ports import ContentStore
+
+BY: Final = "system:import"
+"""Who pushed what was imported."""
+
+_IMAGES: Final = 4
+"""Images of a repository that are imported at once."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was imported, and what could not be.
+
+    ``manifests`` and ``blobs`` are those that were not here, ``tags`` all, ``bytes`` of blobs.
+    """
+
+    manifests: int = 0
+    tags: int = 0
+    blobs: int = 0
+    bytes: int = 0
+    failed: int = 0
+
+
+class RepositoryImport:
+    """Imports one repository of a source."""
+
+    def __init__(
+        self,
+        store: ContentStore,
+        services: Services,
+        ingest: Ingest,
+        source: Source,
+        name: RepositoryName,
+        place: Place,
+        counts: Counts,
+        failed: Callable[[str, Exception], None],
+        *,
+        jobs: int,
+    ) -> None:
+        """Take ``name`` of ``source`` to ``place``. Up to ``jobs`` blobs are fetched at once."""
+        self._store = store
+        self._manifests = services.manifests
+        self._tags = services.tags
+        self._ingest = ingest
+        self._source = source
+        self._name = name
+        self._place = place
+        self._counts = counts
+        self._failed = failed
+        self._gate = asyncio.Semaphore(jobs)
+        self._done: dict[Digest, bool] = {}
+        self._locks: defaultdict[Digest, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def take(self) -> None:
+        """Import all of it. What fails is told, and the rest goes on."""
+        await each(await self._source.tags(self._name), self._tag, at_once=_IMAGES)
+        await each(self._source.untagged(self._name), self._image, at_once=_IMAGES)
+
+    async def _tag(self, text: str) -> None:
+        try:
+            tag = Tag.parse(text)
+            digest = await self._source.resolve(self._name, tag)
+            if not await self._image(digest):
+                return
+            standing = await self._tags.standing(self._place, tag)
+            if self._tags.target(standing) != digest:
+                stored = await self._manifests.get(self._place, digest)
+                await self._manifests.reinstate(self._place, stored, {tag: None}, BY)
+        except (RegistryError, SourceUnknown) as error:
+            self._fail(f":{text}", error)
+            return
+        self._counts.tags += 1
+
+    async def _image(self, digest: Digest) -> bool:
+        """Import a manifest with all it needs, once; ``False`` where that failed."""
+        async with self._locks[digest]:
+            if digest not in self._done:
+                self._done[digest] = await self._take(digest)
+            return self._done[digest]
+
+    async def _take(self, digest: Digest) -> bool:
+        try:
+            if not await exists(self._store, keys.manifest(self._place, digest)):
+                await self._fetch(digest)
+                self._counts.manifests += 1
+            for referrer in await self._source.referrers(self._name, digest):
+                await self._image(referrer)
+        except (RegistryError, SourceUnknown) as error:
+            self._fail(f"@{digest}", error)
+            return False
+        return True
+
+    async def _fetch(self, digest: Digest) -> None:
+        """Fetch a manifest; what it needs comes before it."""
+        stored = await self._source.manifest(self._name, digest)
+        found = await asyncio.to_thread(Digest.of, stored.data, digest.algorithm)
+        if found != digest:
+            raise DigestMismatch(digest, found)
+        manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type or None)
+        for child in manifest.manifests:
+            await self._image(child.digest)
+        await self._blobs(manifest)
+        kept = StoredManifest(digest, manifest.media_type, stored.data)
+        await self._manifests.reinstate(self._place, kept, {}, BY)
+
+    async def _blobs(self, manifest: Manifest) -> None:
+        foreign = {layer.digest for layer in manifest.foreign}
+
+        async def take(digest: Digest) -> None:
+            async with self._gate:
+                try:
+                    size = await self._ingest.blob(
+                        self._place, digest, self._open, lambda key: self._put(digest, key)
+                    )
+                except SourceUnknown:
+                    if digest in foreign:
+                        return  # it is where its URLs say, as it was there
+                    raise
+            self._counts.blobs += size > 0
+            self._counts.bytes += size
+
+        wanted = {layer.digest for layer in manifest.blobs} | foreign
+        await each(sorted(wanted), take, at_once=len(wanted) or 1)
+
+    async def _put(self, digest: Digest, key: str) -> bool:
+        return await self._source.place(self._name, digest, key)
+
+    @asynccontextmanager
+    async def _open(self, digest: Digest) -> AsyncIterator[AsyncIterator[bytes]]:
+        async with self._source.blob(self._name, digest) as pieces:
+            yield pieces
+
+    def _fail(self, what: str, error: Exception) -> None:
+        self._counts.failed += 1
+        self._failed(f"{self._name}{what}", error)

@@ -1,0 +1,169 @@
+"""A source that is what Distribution keeps: its storage tree, in a directory or a bucket.
+
+::
+
+    docker/registry/v2/blobs/<alg>/<aa>/<hex>/data
+    docker/registry/v2/repositories/<name>/_manifests/tags/<tag>/current/link
+    docker/registry/v2/repositories/<name>/_manifests/revisions/<alg>/<hex>/link
+    docker/registry/v2/repositories/<name>/_layers/<alg>/<hex>/link
+
+A ``link`` holds a digest. Source: the comment on ``paths.go`` of distribution/distribution,
+versions 2 and 3. What is pushed there while it is read may be missed, and is taken over by the next
+import; its garbage collector must not run.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final, Protocol
+
+from registry.service.imports.source import SourceUnavailable, SourceUnknown
+from registry.service.stored import StoredManifest
+from registry.spec.digest import Digest
+from registry.spec.errors import RegistryError
+from registry.spec.manifest import MAX_SIZE
+from registry.spec.names import RepositoryName, Tag
+from storage.ports import ContentReader, NotFound, Value
+
+ROOT: Final = "docker/registry/v2"
+_REPOSITORIES: Final = f"{ROOT}/repositories/"
+_LONGEST_LINK: Final = 1024
+_PAGE: Final = 1000
+
+Placing = Callable[[str, str], Awaitable[bool]]
+"""Makes what is at a key of the tree content at a key of the store; ``False`` if it can't."""
+
+
+async def _never(_source: str, _key: str) -> bool:
+    return False
+
+
+class Tree(Protocol):
+    """What is read of a store: a tree may be in one that nothing is written to."""
+
+    async def get(self, key: str) -> Value:
+        """As ``ObjectStore.get``."""
+        ...
+
+    async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[str]:
+        """As ``ObjectStore.list``."""
+        ...
+
+    def open(
+        self, key: str, start: int = 0, end: int | None = None
+    ) -> AbstractAsyncContextManager[ContentReader]:
+        """As ``ContentStore.open``."""
+        ...
+
+
+class TreeSource:
+    """Reads a tree through a store whose keys are its paths."""
+
+    def __init__(self, store: Tree, name: str, placing: Placing = _never) -> None:
+        self._store = store
+        self._placing = placing
+        self.name = name
+
+    async def repositories(self, after: str) -> AsyncIterator[str]:
+        """As ``Source.repositories``: those that have, or had, manifests, in the order of keys."""
+        cursor = f"{_REPOSITORIES}{after}/_manifests0" if after else ""
+        while page := await self._listed(_REPOSITORIES, cursor, 1):
+            name, _, own = page[0][len(_REPOSITORIES) :].partition("/_")
+            part = own.partition("/")[0]
+            if part == "manifests":
+                yield name
+            # "0" is behind "/": whatever else this part of the repository has is passed over.
+            cursor = f"{_REPOSITORIES}{name}/_{part}0"
+
+    async def tags(self, repository: RepositoryName) -> Sequence[str]:
+        """As ``Source.tags``."""
+        prefix, found = f"{_REPOSITORIES}{repository}/_manifests/tags/", list[str]()
+        cursor = ""
+        while page := await self._listed(prefix, cursor, 1):
+            tag = page[0][len(prefix) :].partition("/")[0]
+            found.append(tag)
+            cursor = f"{prefix}{tag}0"
+        return found
+
+    async def resolve(self, repository: RepositoryName, tag: Tag) -> Digest:
+        """As ``Source.resolve``."""
+        return await self._link(f"{_REPOSITORIES}{repository}/_manifests/tags/{tag}/current/link")
+
+    async def untagged(self, repository: RepositoryName) -> AsyncIterator[Digest]:
+        """Every revision, those with tags too."""
+        prefix = f"{_REPOSITORIES}{repository}/_manifests/revisions/"
+        cursor = ""
+        while page := await self._listed(prefix, cursor, _PAGE):
+            cursor = page[-1]
+            for key in page:
+                algorithm, _, rest = key[len(prefix) :].partition("/")
+                digest = _digest(f"{algorithm}:{rest.removesuffix('/link')}")
+                if digest is not None:
+                    yield digest
+
+    async def manifest(self, repository: RepositoryName, digest: Digest) -> StoredManifest:
+        """As ``Source.manifest``. Its media type is in it, or is told by its shape."""
+        await self._link(
+            f"{_REPOSITORIES}{repository}/_manifests/revisions/{digest.algorithm}/{digest.hex}/link"
+        )
+        async with self._opened(digest, MAX_SIZE + 1) as pieces:
+            data = b"".join([piece async for piece in pieces])
+        return StoredManifest(digest, "", data)
+
+    async def referrers(self, repository: RepositoryName, subject: Digest) -> Sequence[Digest]:  # noqa: ARG002
+        """None: they are under a tag, by which clients of registries without this API list them."""
+        return ()
+
+    @asynccontextmanager
+    async def blob(
+        self, repository: RepositoryName, digest: Digest
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """As ``Source.blob``; only what the repository links to."""
+        await self._link(
+            f"{_REPOSITORIES}{repository}/_layers/{digest.algorithm}/{digest.hex}/link"
+        )
+        async with self._opened(digest) as pieces:
+            yield pieces
+
+    async def place(self, repository: RepositoryName, digest: Digest, key: str) -> bool:
+        """As ``Source.place``."""
+        await self._link(
+            f"{_REPOSITORIES}{repository}/_layers/{digest.algorithm}/{digest.hex}/link"
+        )
+        return await self._placing(_data(digest), key)
+
+    @asynccontextmanager
+    async def _opened(
+        self, digest: Digest, most: int | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open a blob; ``SourceUnavailable`` where it has more bytes than ``most``."""
+        try:
+            async with self._store.open(_data(digest)) as reader:
+                if most is not None and reader.size > most:
+                    raise SourceUnavailable(f"{digest} has {reader.size} bytes: no manifest")
+                yield aiter(reader)
+        except NotFound:
+            raise SourceUnknown(digest) from None
+
+    async def _listed(self, prefix: str, after: str, limit: int) -> Sequence[str]:
+        return await self._store.list(prefix, after=after, limit=limit)
+
+    async def _link(self, key: str) -> Digest:
+        try:
+            data = (await self._store.get(key)).data
+        except NotFound:
+            raise SourceUnknown(key) from None
+        digest = _digest(data[:_LONGEST_LINK].decode("ascii", "replace").strip())
+        if digest is None:
+            raise SourceUnknown(f"{key} holds no digest")
+        return digest
+
+
+def _data(digest: Digest) -> str:
+    return f"{ROOT}/blobs/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}/data"
+
+
+def _digest(text: str) -> Digest | None:
+    try:
+        return Digest.parse(text)
+    except RegistryError:
+        return None

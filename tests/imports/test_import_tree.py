@@ -1,0 +1,340 @@
+"""Importing a storage tree: all that it links to, nothing else, and nothing without a check."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from registry.cli import main
+from registry.service.imports.importer import Importer
+from registry.service.imports.tree import TreeSource
+from registry.service.ingest import Ingest
+from registry.spec.digest import Digest
+from registry.spec.mediatype import OCI_INDEX, OCI_MANIFEST, OCI_NONDISTRIBUTABLE_GZIP
+from registry.spec.names import Place
+from storage.filesystem import FileStore
+from storage.memory import MemoryStore
+from storage.plain import PlainDirectory
+from storage.ports import Unavailable
+from storage.testing import Crash, FaultyStore
+from tests.backup.keeper import Registry
+from tests.imports.old import Tree
+from tests.service.content import encode, image
+
+PROJECT = Path(__file__).parents[2]
+LAYERS = int(os.environ.get("MOORAGE_IMPORT_LAYERS", "400"))
+LARGE, SMALL, CONFIG = b"layer" * 40_000, b"a small layer", b"{}"
+FIRST, SECOND = image(LARGE), image(SMALL)
+
+
+def index(*children):
+    manifests = [
+        {"mediaType": OCI_MANIFEST, "digest": Digest.of(child), "size": len(child)}
+        for child in children
+    ]
+    return encode({"schemaVersion": 2, "manifests": manifests})
+
+
+def filled(root):
+    tree = Tree(root)
+    tree.push("demo/env", FIRST, LARGE, CONFIG, tag="v1")
+    tree.push("demo/env", SECOND, SMALL, CONFIG, tag="v1")
+    tree.push("demo/env", FIRST, tag="latest")
+    tree.push("base", FIRST, LARGE, CONFIG)
+    tree.push("base", index(FIRST), tag="all")
+    tree.push("base/2nd", SECOND, SMALL, CONFIG, tag="v1")
+    tree.write("repositories/uploads-only/_uploads/x/startedat", b"")
+    tree.link("layers-only", "_layers", tree.blob(b"a layer"))
+    return tree
+
+
+WANTED = {
+    Place("demo/env"): {"v1": Digest.of(SECOND), "latest": Digest.of(FIRST)},
+    Place("base"): {"all": Digest.of(index(FIRST))},
+    Place("base/2nd"): {"v1": Digest.of(SECOND)},
+}
+
+
+async def where(name):
+    return Place(name)
+
+
+@contextmanager
+def importing(root, store, *, jobs=4, failed=None):
+    """An importer, and the registry that it imports into."""
+    registry, plain = Registry(store), PlainDirectory(root)
+    registry.services = registry.services.over(
+        registry.store, registry.coordinator, files=None, memory=0
+    )
+    told = failed if failed is not None else []
+    try:
+        yield (
+            registry,
+            Importer(
+                registry.store,
+                registry.coordinator,
+                registry.services,
+                Ingest(registry.store, registry.services.blobs),
+                TreeSource(plain, str(root)),
+                where,
+                jobs=jobs,
+                failed=lambda what, reason: told.append((what, reason)),
+            ),
+        )
+    finally:
+        plain.close()
+
+
+async def tags_of(registry):
+    return {place: tags for place, (tags, _, _) in (await registry.content()).items()}
+
+
+async def test_all_that_a_tree_links_to_is_imported(tmp_path):
+    filled(tmp_path)
+    with importing(tmp_path, MemoryStore()) as (registry, importer):
+        done = await importer.run()
+        assert await tags_of(registry) == WANTED
+        content = await registry.content()
+        assert content[Place("base")][1] == {Digest.of(FIRST), Digest.of(index(FIRST))}
+        assert (done.repositories, done.tags, done.failed) == (3, 4, 0)
+        assert (done.manifests, done.blobs) == (5, 3)
+        assert done.bytes == len(LARGE) + len(SMALL) + len(CONFIG)
+        stored = await registry.services.manifests.get(Place("base"), Digest.of(index(FIRST)))
+        assert stored.media_type == OCI_INDEX
+        again = await importer.run()
+        assert (again.repositories, again.manifests, again.blobs) == (3, 0, 0)
+
+
+async def test_what_is_pushed_after_an_import_comes_with_the_next(tmp_path):
+    tree = filled(tmp_path)
+    with importing(tmp_path, MemoryStore()) as (registry, importer):
+        await importer.run()
+        tree.push("demo/env", image(b"new"), b"new", CONFIG, tag="v1")
+        done = await importer.run()
+        assert (done.manifests, done.blobs, done.bytes) == (1, 1, 3)
+        states = await registry.states(Place("demo/env"), "v1")
+        assert [state.digest for state in states] == [Digest.of(image(b"new")), Digest.of(SECOND)]
+        assert states[0].by == "system:import"
+
+
+async def test_what_is_damaged_missing_or_not_linked_is_told_and_not_taken(tmp_path):
+    tree, told = filled(tmp_path), []
+    tree.data(Digest.of(LARGE)).write_bytes(b"something else")
+    tree.push("other", image(b"never linked"), CONFIG, tag="unlinked")
+    tree.blob(b"never linked")
+    tree.push("other", image(b"gone"), b"gone", CONFIG, tag="gone")
+    tree.data(Digest.of(b"gone")).unlink()
+    tree.write("repositories/other/_manifests/tags/broken/current/link", b"nonsense")
+    tree.write("repositories/other/_manifests/tags/a~b/current/link", b"nonsense")
+    good = tree.push("other", SECOND, SMALL, CONFIG, tag="good")
+    tree.data(tree.push("other", image(b"x"), b"x", CONFIG, tag="changed")).write_bytes(SECOND)
+    with importing(tmp_path, MemoryStore(), failed=told) as (registry, importer):
+        done = await importer.run()
+        assert (await tags_of(registry))[Place("other")] == {"good": good}
+        assert (await tags_of(registry))[Place("demo/env")] == {"v1": Digest.of(SECOND)}
+        assert done.failed == len(told)
+        assert {what.partition("@")[0] for what, _ in told} >= {
+            *("other", "other:broken", "other:a~b", "demo/env", "base"),
+        }
+        for place, (_, _, blobs) in (await registry.content()).items():
+            assert b"never linked" not in blobs.values(), place
+
+
+async def test_foreign_layers_may_be_missing_and_are_kept_where_they_are(tmp_path):
+    tree = Tree(tmp_path)
+    document = json.loads(image(SMALL))
+    for data in (b"here", b"elsewhere"):
+        document["layers"].append(
+            {
+                "mediaType": OCI_NONDISTRIBUTABLE_GZIP,
+                "digest": Digest.of(data),
+                "size": len(data),
+                "urls": ["https://elsewhere.example/layer"],
+            }
+        )
+    tree.push("demo", encode(document), SMALL, CONFIG, b"here", tag="windows")
+    with importing(tmp_path, MemoryStore()) as (registry, importer):
+        assert (await importer.run()).failed == 0
+        _, _, blobs = (await registry.content())[Place("demo")]
+        assert set(blobs.values()) == {SMALL, CONFIG, b"here"}
+
+
+@pytest.mark.parametrize("when", ["before", "after", "crash"])
+async def test_an_import_that_failed_anywhere_goes_on(tmp_path, when):
+    filled(tmp_path)
+    for n in count(1):
+        inner = MemoryStore()
+        faulty = FaultyStore(inner)
+        if when == "crash":
+            faulty.crash(n)
+        else:
+            faulty.fail(n, when=when)
+        with importing(tmp_path, faulty) as (_, importer):
+            try:
+                await importer.run()
+            except (Unavailable, Crash):
+                for place, (tags, manifests, _) in (await Registry(inner).content()).items():
+                    assert set(tags.values()) <= manifests, place
+        told = []
+        with importing(tmp_path, inner, failed=told) as (registry, importer):
+            assert (await importer.run()).failed == 0, (told, faulty.log[n - 1])
+            assert await tags_of(registry) == WANTED
+        if faulty.total < n:
+            assert n > 50
+            return
+
+
+async def test_no_more_is_fetched_at_once_than_it_is_told(tmp_path):
+    tree, at_once, most = Tree(tmp_path), 0, 0
+    layers = [bytes([number]) * 70_000 for number in range(12)]
+    tree.push("demo", image(*layers), *layers, CONFIG, tag="v1")
+    with importing(tmp_path, MemoryStore(), jobs=3) as (_, importer):
+        blob = importer._source.blob
+
+        def counted(*arguments):
+            context = blob(*arguments)
+
+            class Counted:
+                async def __aenter__(self):
+                    nonlocal at_once, most
+                    at_once += 1
+                    most = max(most, at_once)
+                    return await context.__aenter__()
+
+                async def __aexit__(self, *error):
+                    nonlocal at_once
+                    at_once -= 1
+                    return await context.__aexit__(*error)
+
+            return Counted()
+
+        importer._source.blob = counted
+        assert (await importer.run()).failed == 0
+    assert most == 3
+
+
+# as a command, over files
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    def run(*arguments):
+        code = main(
+            [
+                *("import", "tree", str(tmp_path / "old"), "--json"),
+                *("--data", str(tmp_path / "store"), *arguments),
+            ]
+        )
+        captured = capsys.readouterr()
+        return code, json.loads(captured.out or "{}"), captured.err
+
+    return run
+
+
+def on(root, work):
+    async def done():
+        store = FileStore(root)
+        try:
+            return await work(Registry(store))
+        finally:
+            store.close()
+
+    return asyncio.run(done())
+
+
+def inodes(root):
+    return {file.stat().st_ino for file in root.rglob("*") if file.is_file()}
+
+
+def test_files_are_taken_over_without_a_byte_copied(tmp_path, run):
+    tree = filled(tmp_path / "old")
+    code, done, _ = run()
+    assert (code, done["repositories"], done["blobs"]) == (0, 3, 3)
+    assert on(tmp_path / "store", tags_of) == WANTED
+    for data in (LARGE, SMALL, CONFIG):
+        assert tree.data(Digest.of(data)).stat().st_ino in inodes(tmp_path / "store")
+    # The old registry goes on, and what it removes stays here.
+    assert tree.data(Digest.of(LARGE)).read_bytes() == LARGE
+    tree.data(Digest.of(LARGE)).unlink()
+    assert Digest.of(LARGE) in on(tmp_path / "store", Registry.content)[Place("demo/env")][2]
+
+
+def test_files_are_left_as_they_are_where_that_is_wanted(tmp_path, run):
+    tree = filled(tmp_path / "old")
+    before = {file: file.stat().st_mode for file in tree.root.rglob("*")}
+    assert run("--copy", "--into", "mirror")[0] == 0
+    assert {file: file.stat().st_mode for file in tree.root.rglob("*")} == before
+    assert not inodes(tree.root) & inodes(tmp_path / "store")
+    places = {Place(f"mirror/{name}") for name in WANTED}
+    assert set(on(tmp_path / "store", tags_of)) == places
+
+
+def test_what_is_damaged_is_not_linked_either(tmp_path, run):
+    tree = filled(tmp_path / "old")
+    tree.data(Digest.of(LARGE)).write_bytes(b"something else")
+    code, done, error = run()
+    assert (code, done["failed"] > 0) == (1, True)
+    assert f"{Digest.of(LARGE)}" in error
+    assert tree.data(Digest.of(LARGE)).stat().st_ino not in inodes(tmp_path / "store")
+
+
+def test_projects_are_made_where_that_is_wanted(tmp_path, run, monkeypatch):
+    filled(tmp_path / "old")
+    monkeypatch.setenv("MOORAGE__AUTH__MODE", "projects")
+    code, done, error = run()
+    assert (code, done["failed"]) == (1, 3)
+    assert "there is no project demo" in error
+    code, done, error = run("--create-projects")
+    assert (code, done["repositories"], done["failed"]) == (0, 3, 0)
+    found = on(tmp_path / "store", tags_of)
+    assert sorted(name.partition("/")[2] for name in found) == ["", "2nd", "env"]
+    assert not set(found) & set(WANTED)
+
+
+def test_an_import_that_is_killed_again_and_again_goes_on(tmp_path, run):
+    """Many small layers; `make imports` has as many as 100 GB of environments have."""
+    tree, wanted, repositories = Tree(tmp_path / "old"), {}, LAYERS // 10
+    for number in range(repositories):
+        layers = [f"{number} {layer} ".encode() * 200 for layer in range(10)]
+        digest = tree.push(f"demo/env{number:05}", image(*layers), *layers, CONFIG, tag="v1")
+        wanted[Place(f"demo/env{number:05}")] = {"v1": digest}
+    catalog = tmp_path / "store" / "objects" / "catalog" / "demo"
+    for part in (6, 3, 2):
+        killed_when(tmp_path, lambda least=repositories // part: entries(catalog) >= least)
+        assert entries(catalog) < repositories
+    began = time.monotonic()
+    code, done, _ = run()
+    seconds = time.monotonic() - began
+    assert (code, done["failed"], done["repositories"]) == (0, 0, repositories)
+    assert done["blobs"] <= LAYERS + 1
+    # Every blob of every repository is read and compared with its digest.
+    assert on(tmp_path / "store", tags_of) == wanted
+    print(f"{LAYERS} layers of {repositories} repositories; the last run took {seconds:.1f} s")
+
+
+def entries(catalog):
+    return sum(1 for _ in catalog.iterdir()) if catalog.is_dir() else 0
+
+
+def killed_when(tmp_path, done):
+    """Begin an import, and kill it as soon as ``done`` says so."""
+    command = [sys.executable, "-m", "registry", "import", "tree", str(tmp_path / "old")]
+    process = subprocess.Popen(
+        [*command, "--data", str(tmp_path / "store")],
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not done():
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
