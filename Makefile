@@ -37,7 +37,7 @@ cluster: dev tools ## start three replicas, HAProxy, MinIO, Redis and Sentinel (
 test: dev system tools ## everything that proves the project (ARGS= goes to pytest, SHARES= to as many processes)
 	$(BIN)/pytest -n $(SHARES) --dist loadgroup -v -ra --durations=15 $(ARGS)
 
-imports: dev ## import 20,000 layers from a tree, killed three times on the way
+imports: dev ## import 20,000 layers from a tree, killed twice on the way
 	MOORAGE_IMPORT_LAYERS=20000 $(BIN)/pytest -v -s --timeout=2000 tests/imports -k killed $(ARGS)
 
 storm: dev system tools ## ten minutes of pushes and deletions against the collector, on each store

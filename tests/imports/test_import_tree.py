@@ -30,7 +30,7 @@ from tests.imports.old import Tree
 from tests.service.content import encode, image
 
 PROJECT = Path(__file__).parents[2]
-LAYERS = int(os.environ.get("MOORAGE_IMPORT_LAYERS", "400"))
+LAYERS = int(os.environ.get("MOORAGE_IMPORT_LAYERS", "200"))
 LARGE, SMALL, CONFIG = b"layer" * 40_000, b"a small layer", b"{}"
 FIRST, SECOND = image(LARGE), image(SMALL)
 
@@ -307,7 +307,7 @@ def test_an_import_that_is_killed_again_and_again_goes_on(tmp_path, run):
         digest = tree.push(f"demo/env{number:05}", image(*layers), *layers, CONFIG, tag="v1")
         wanted[Place(f"demo/env{number:05}")] = {"v1": digest}
     catalog = tmp_path / "store" / "objects" / "catalog" / "demo"
-    for part in (6, 3, 2):
+    for part in (5, 2):
         killed_when(tmp_path, lambda least=repositories // part: entries(catalog) >= least)
         assert entries(catalog) < repositories
     began = time.monotonic()
