@@ -33,6 +33,7 @@ async def filled(world):  # noqa: F811
     await tenancy.retention.put(demo, Retention(untagged_days=30), ROOT)
     await tenancy.accounts.create("bob", "a password of ten or more", AccountTerms(), ROOT)
     await services.quotas.limit(demo.id, Limits(bytes=1_000_000), None)
+    await world.store.put(keys.claim(demo.id), b'{"number":7}')
     registry = Registry(world.store, projects=True)
     registry.services = services
     for tenant in (demo, other):
@@ -43,6 +44,7 @@ async def filled(world):  # noqa: F811
 async def kept(store):
     """All that is kept beside content, but for accounts of quotas, which are counted anew."""
     prefixes = ("projects/", "tenants/", "accounts/", "principals/", "shared/", "retained/")
+    prefixes += ("platform/tenants/",)
     listed = [key for each in prefixes for key in await store.list(each, limit=10_000)]
     return {key: (await store.get(key)).data for key in listed}
 

@@ -40,6 +40,9 @@ async def of_project(store: ObjectStore, tenant: Tenant) -> AsyncIterator[tuple[
     found = await Accounts(store).read(tenant.id)
     if found is not None:
         yield keys.quota(tenant.id), msgspec.json.encode(found[0].limits)
+    stored = await value(store, keys.claim(tenant.id))
+    if stored is not None:
+        yield keys.claim(tenant.id), stored.data
     async for key in every_key(store, keys.tenant(tenant.id)):
         stored = await value(store, key)
         if stored is not None:

@@ -187,6 +187,7 @@ class Restore:
         }
         project = ProjectRecord.decode(kept.pop(keys.project(wanted.old)))
         limits = kept.pop(keys.quota(wanted.before), None)
+        claim = kept.pop(keys.claim(wanted.before), None)
         kept.pop(keys.tenant_name(wanted.before), None)
         concerned: list[str] = []
         for key, data in kept.items():
@@ -201,6 +202,8 @@ class Restore:
             elif kind == "retention":
                 await self._store.put(keys.retained(tenant), b"")
             await self._create(keys.tenant(tenant) + rest, data)
+        if claim is not None and name == wanted.old:
+            await self._create(keys.claim(tenant), claim)
         if limits is not None:
             await self._services.quotas.limit(tenant, records.limits_of(limits), None)
         if project.visibility is not Visibility.PRIVATE:
