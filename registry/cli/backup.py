@@ -16,6 +16,7 @@ from registry.cli.jobs import add_store, opened, run, store_of
 from registry.config import Config
 
 if TYPE_CHECKING:
+    from registry.service.audit.journal import Journal
     from registry.service.backup.backups import Backup, Progress
     from registry.service.backup.restore import Restored
 
@@ -122,11 +123,16 @@ async def _known(work: Any) -> int:
 
 async def _create(config: Config, options: argparse.Namespace) -> int:
     # Not at the top: the other commands need none of it.
+    from registry.auditing import audited  # noqa: PLC0415
     from registry.backups import backups_of  # noqa: PLC0415
     from registry.collecting import terms_of  # noqa: PLC0415
 
     progress = _Telling(_of_create)
-    async with opened(config) as backend, backups_of(config) as backups:
+    async with (
+        opened(config) as backend,
+        audited(config, backend.store) as journal,
+        backups_of(config) as backups,
+    ):
         made = await backups.create(
             backend.store,
             terms_of(config),
@@ -136,6 +142,7 @@ async def _create(config: Config, options: argparse.Namespace) -> int:
             told=progress.tell,
             missing=lambda digest, reason: _say(f"missing {digest}: {reason}"),
         )
+        _record(journal, config, "backup.created", made.id, projects=_names(options))
     print(made.id)
     summary = made.summary
     _say(
@@ -157,13 +164,18 @@ async def _list(config: Config, options: argparse.Namespace) -> int:
 
 
 async def _restore(config: Config, options: argparse.Namespace) -> int:
+    from registry.auditing import audited  # noqa: PLC0415
     from registry.backups import backups_of, restoring  # noqa: PLC0415
 
     if options.into and len(options.projects) != 1:
         raise UsageError("--into is for one --project")
     at = _time(options.at) if options.at else None
     progress = _Telling(_of_restore)
-    async with opened(config) as backend, backups_of(config) as backups:
+    async with (
+        opened(config) as backend,
+        audited(config, backend.store) as journal,
+        backups_of(config) as backups,
+    ):
         backup = await backups.find(options.backup, at=at)
         work = restoring(
             config,
@@ -173,6 +185,8 @@ async def _restore(config: Config, options: argparse.Namespace) -> int:
             lambda what, reason: _say(f"not restored {what}: {reason}"),
         )
         done = await work.restore(backup, options.projects, into=options.into)
+        more = {"projects": _names(options), "into": options.into or None}
+        _record(journal, config, "backup.restored", backup.id, failed=done.failed or None, **more)
     _say(f"restored {backup.id}: {_of_restore(done)}")
     if done.failed:
         raise Failed(f"{done.failed} images or blobs could not be restored")
@@ -180,10 +194,19 @@ async def _restore(config: Config, options: argparse.Namespace) -> int:
 
 
 async def _delete(config: Config, options: argparse.Namespace) -> int:
+    from registry.auditing import audited  # noqa: PLC0415
     from registry.backups import backups_of  # noqa: PLC0415
 
-    async with backups_of(config) as backups:
-        swept = await (backups.remove(options.backup) if options.backup else backups.sweep())
+    async with (
+        opened(config) as backend,
+        audited(config, backend.store) as journal,
+        backups_of(config) as backups,
+    ):
+        if options.backup:
+            swept = await backups.remove(options.backup)
+            _record(journal, config, "backup.removed", options.backup)
+        else:
+            swept = await backups.sweep()
     _say(f"{swept.blobs} blobs that no backup needs were removed")
     return 0
 
@@ -203,6 +226,23 @@ async def _verify(config: Config, options: argparse.Namespace) -> int:
         looked = await backups.verify(chosen, told, per_second=config.backup.bytes_per_second)
     _say(f"{looked} blobs of {len(chosen)} backups were read, {wrong} of them damaged")
     return 1 if wrong else 0
+
+
+def _record(
+    journal: "Journal | None", config: Config, action: str, backup: str, **details: Any
+) -> None:
+    """Tell the audit log of the registry, if it has one."""
+    from registry.service.audit.events import COMMAND, AuditEvent  # noqa: PLC0415
+
+    if journal is not None:
+        target = config.backup.target
+        journal.record(
+            AuditEvent.of(time.time(), action, COMMAND, subject=backup, target=target, **details)
+        )
+
+
+def _names(options: argparse.Namespace) -> str | None:
+    return ", ".join(options.projects) or None
 
 
 class _Telling:

@@ -150,17 +150,35 @@ def _run(
 
 async def _import(config: Config, options: argparse.Namespace, source: Any) -> int:
     # Not at the top: the other commands need none of it.
+    from registry.auditing import audited  # noqa: PLC0415
     from registry.importing import ImportTerms, importer  # noqa: PLC0415
+    from registry.service.audit.events import COMMAND, AuditEvent, Happening  # noqa: PLC0415
     from registry.service.imports.source import SourceUnavailable  # noqa: PLC0415
 
     tell = _Telling()
     terms = ImportTerms(options.into, options.create_projects, options.jobs)
-    async with opened(config) as backend, source() as opened_source:
+    async with (
+        opened(config) as backend,
+        audited(config, backend.store) as journal,
+        source() as opened_source,
+    ):
         work = importer(config, backend, opened_source, terms, tell, _failed)
         try:
             done = await work.run()
         except SourceUnavailable as error:
             raise Failed(f"{error}; run it again, and it goes on where it was") from error
+        if journal is not None:
+            journal.record(
+                AuditEvent.of(
+                    time.time(),
+                    Happening.CONTENT_IMPORTED,
+                    COMMAND,
+                    subject=done.source,
+                    repositories=done.repositories,
+                    bytes=done.bytes,
+                    failed=done.failed or None,
+                )
+            )
     print(json.dumps(msgspec.structs.asdict(done)) if options.json else _line(done))
     if done.failed:
         raise Failed(f"{done.failed} things could not be imported")

@@ -19,6 +19,7 @@ from registry.spec.names import Place
 from storage.filesystem import FileStore
 from storage.inprocess import InProcessCoordinator
 from tests.backup.keeper import Registry
+from tests.fixtures.audited import events_in
 from tests.service.content import image
 
 A, B = Place("demo/env"), Place("other/env")
@@ -84,6 +85,22 @@ def test_from_a_directory_to_another_and_back(tmp_path, run):
     assert run("restore", "--project", "other", "--into", "again", data="restored")[0] == 0
     restored = on(tmp_path / "restored", content)
     assert restored[Place("again/env")] == restored[B]
+
+
+def test_the_audit_log_has_what_was_done(tmp_path, run, monkeypatch):
+    monkeypatch.setenv("MOORAGE__AUDIT__MODE", "buffered")
+    on(tmp_path / "store", fill)
+    _, (backup,), _ = run("create", "--project", "demo")
+    assert run("restore", "--project", "demo", "--into", "again")[0] == 0
+    assert run("delete", backup)[0] == 0
+    events = events_in(tmp_path / "store")
+    assert [(event.action, event.subject) for event in events] == [
+        ("backup.created", backup),
+        ("backup.restored", backup),
+        ("backup.removed", backup),
+    ]
+    assert {event.principal for event in events} == {"system:command"}
+    assert (events[1].details["projects"], events[1].details["into"]) == ("demo", "again")
 
 
 def test_what_is_not_there_is_said(tmp_path, run):
