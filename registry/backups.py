@@ -1,5 +1,6 @@
 """The composition root's part for backups: where they are kept, and restores into a registry."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -35,9 +36,17 @@ def target_of(config: Config) -> Config:
 
 
 @contextlib.asynccontextmanager
-async def backups_of(config: Config) -> AsyncIterator[Backups]:
-    """Open the store of backups."""
-    async with opened(target_of(config), Metrics(version=__version__)) as target:
+async def backups_of(config: Config, *, make: bool = False) -> AsyncIterator[Backups]:
+    """Open the store of backups. ``ConfigError`` for a missing directory, unless it is to be made.
+
+    So a mistake in its name does not look like a store without backups.
+    """
+    where = target_of(config)
+    path = Path(where.storage.path)
+    missing = where.storage.driver == "filesystem" and not await asyncio.to_thread(path.is_dir)
+    if missing and not make:
+        raise ConfigError(f"there is no directory {path}: no backup has been made there")
+    async with opened(where, Metrics(version=__version__)) as target:
         yield Backups(target.store, target.coordinator)
 
 

@@ -131,7 +131,7 @@ async def _create(config: Config, options: argparse.Namespace) -> int:
     async with (
         opened(config) as backend,
         audited(config, backend.store) as journal,
-        backups_of(config) as backups,
+        backups_of(config, make=True) as backups,
     ):
         made = await backups.create(
             backend.store,

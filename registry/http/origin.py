@@ -180,37 +180,33 @@ class Origin:
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """As ``Source``. A connection that breaks is made anew, and goes on where it was."""
         path = f"/v2/{repository}/blobs/{digest}"
-        first = await self._send("GET", path, _pull(repository), {})
+        answer = await self._send("GET", path, _pull(repository), {})
 
         async def pieces() -> AsyncIterator[bytes]:
-            answer, offset, tries = first, 0, 1
+            nonlocal answer
+            offset, tries = 0, 1
             while True:
                 try:
                     async for piece in answer.content.iter_chunked(_PIECE):
-                        offset += len(piece)
-                        tries = 1
+                        offset, tries = offset + len(piece), 1
                         yield piece
                 except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                    answer.release()
                     if tries == _TRIES:
                         raise SourceUnavailable(f"{self.name}{path}: {error}") from error
                     tries += 1
                     await asyncio.sleep(_pause(tries))
-                    answer = await self._send(
-                        "GET", path, _pull(repository), {"Range": f"bytes={offset}-"}
-                    )
+                    answer.close()
+                    rest = {"Range": f"bytes={offset}-"}
+                    answer = await self._send("GET", path, _pull(repository), rest)
                     if answer.status != 206:
-                        answer.release()
-                        raise SourceUnavailable(
-                            f"{self.name}{path} can't be gone on with"
-                        ) from error
-                    continue
-                return
+                        raise SourceUnavailable(f"{self.name}{path} broke off") from error
+                else:
+                    return
 
         try:
             yield pieces()
         finally:
-            first.close()
+            answer.close()
 
     async def place(self, repository: RepositoryName, digest: Digest, key: str) -> bool:  # noqa: ARG002
         """Never: its bytes have to come here."""

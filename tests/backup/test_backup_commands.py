@@ -106,6 +106,7 @@ def test_the_audit_log_has_what_was_done(tmp_path, run, monkeypatch):
 def test_what_is_not_there_is_said(tmp_path, run):
     on(tmp_path / "store", fill)
     assert run("create", "--project", "nobody") == (1, [], "moorage: there is no project nobody\n")
+    assert run("list", "--target", str(tmp_path / "mistyped"))[0] == 2
     assert run("restore")[::2] == (1, "moorage: there is no backup\n")
     assert run("delete", "x")[::2] == (1, "moorage: there is no backup x\n")
     assert run("restore", "--at", "yesterday")[0] == 2
