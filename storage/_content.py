@@ -204,8 +204,9 @@ def abandon(disk: Disk, key: str) -> None:
 def take(disk: Disk, key: str, source: int) -> bool:
     """Make the file that is open at ``source`` content at ``key``, by a second name of it.
 
-    Its mode becomes that of content. ``False`` where that can't be done: it is on another file
-    system, or belongs to somebody else.
+    Its mode becomes that of content. The name is durable with the next durable write, as after
+    ``finish(settled=False)``. ``False`` where that can't be done: it is on another file system, or
+    belongs to somebody else.
     """
     name = disk.fresh_name()
     with writing(key):
@@ -221,7 +222,7 @@ def take(disk: Disk, key: str, source: int) -> bool:
             os.unlink(name, dir_fd=disk.temporary.fd)
             return False
         os.fsync(source)
-        disk.settle(key, name, disk.temporary, None, commit=True)
+        disk.settle(key, name, disk.temporary, None, commit=not disk.ordered)
     return True
 
 

@@ -151,8 +151,9 @@ class FileStore:
     async def take(self, key: str, source: int) -> bool:
         """Make a file that is open for reading content at ``key``, with no byte copied.
 
-        It gets a second name, and the mode of content. ``False``, and nothing was done, where it is
-        on another file system, has too many names, or belongs to another user.
+        It gets a second name, and the mode of content; as after ``finish(settled=False)``, that is
+        durable with the next durable write. ``False``, and nothing was done, where it is on another
+        file system, has too many names, or belongs to another user.
         """
         check_key(key)
         return await self._writing.run(_content.take, self._disk, key, source)
