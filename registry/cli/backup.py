@@ -123,14 +123,14 @@ async def _known(work: Any) -> int:
 
 async def _create(config: Config, options: argparse.Namespace) -> int:
     # Not at the top: the other commands need none of it.
-    from registry.auditing import audited  # noqa: PLC0415
     from registry.backups import backups_of  # noqa: PLC0415
     from registry.collecting import terms_of  # noqa: PLC0415
+    from registry.telling import audited_command  # noqa: PLC0415
 
     progress = _Telling(_of_create)
     async with (
         opened(config) as backend,
-        audited(config, backend.store) as journal,
+        audited_command(config, backend) as journal,
         backups_of(config, make=True) as backups,
     ):
         made = await backups.create(
@@ -164,8 +164,8 @@ async def _list(config: Config, options: argparse.Namespace) -> int:
 
 
 async def _restore(config: Config, options: argparse.Namespace) -> int:
-    from registry.auditing import audited  # noqa: PLC0415
     from registry.backups import backups_of, restoring  # noqa: PLC0415
+    from registry.telling import audited_command  # noqa: PLC0415
 
     if options.into and len(options.projects) != 1:
         raise UsageError("--into is for one --project")
@@ -173,7 +173,7 @@ async def _restore(config: Config, options: argparse.Namespace) -> int:
     progress = _Telling(_of_restore)
     async with (
         opened(config) as backend,
-        audited(config, backend.store) as journal,
+        audited_command(config, backend) as journal,
         backups_of(config) as backups,
     ):
         backup = await backups.find(options.backup, at=at)
@@ -194,12 +194,12 @@ async def _restore(config: Config, options: argparse.Namespace) -> int:
 
 
 async def _delete(config: Config, options: argparse.Namespace) -> int:
-    from registry.auditing import audited  # noqa: PLC0415
     from registry.backups import backups_of  # noqa: PLC0415
+    from registry.telling import audited_command  # noqa: PLC0415
 
     async with (
         opened(config) as backend,
-        audited(config, backend.store) as journal,
+        audited_command(config, backend) as journal,
         backups_of(config) as backups,
     ):
         if options.backup:

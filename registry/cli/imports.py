@@ -150,16 +150,16 @@ def _run(
 
 async def _import(config: Config, options: argparse.Namespace, source: Any) -> int:
     # Not at the top: the other commands need none of it.
-    from registry.auditing import audited  # noqa: PLC0415
     from registry.importing import ImportTerms, importer  # noqa: PLC0415
     from registry.service.audit.events import COMMAND, AuditEvent, Happening  # noqa: PLC0415
     from registry.service.imports.source import SourceUnavailable  # noqa: PLC0415
+    from registry.telling import audited_command  # noqa: PLC0415
 
     tell = _Telling()
     terms = ImportTerms(options.into, options.create_projects, options.jobs)
     async with (
         opened(config) as backend,
-        audited(config, backend.store) as journal,
+        audited_command(config, backend) as journal,
         source() as opened_source,
     ):
         work = importer(config, backend, opened_source, terms, tell, _failed)
