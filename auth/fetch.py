@@ -39,16 +39,19 @@ class HttpFetch:
         token_file: Path | None = None,
         plain_http: bool = False,
         seconds: float = 5.0,
+        most: int = MAX_DOCUMENT,
     ) -> None:
         """Use ``session``. Trust ``ca_file`` instead of the system's authorities, if given.
 
         The contents of ``token_file`` are sent as a bearer token, as Kubernetes wants it.
-        ``plain_http`` lets documents come without TLS from other machines too.
+        ``plain_http`` lets documents come without TLS from other machines too. A document has at
+        most ``most`` bytes.
         """
         self._session = session
         self._ca_file = ca_file
         self._token_file = token_file
         self._plain_http = plain_http
+        self._most = most
         self._timeout = aiohttp.ClientTimeout(total=seconds)
 
     async def __call__(self, url: str) -> bytes:
@@ -70,7 +73,7 @@ class HttpFetch:
                 headers=headers,
                 ssl=await asyncio.to_thread(self._trust),
             ) as answer:
-                return Fetched(answer.status, await _whole(answer, url))
+                return Fetched(answer.status, await _whole(answer, url, self._most))
         except TimeoutError as error:
             raise FetchFailed(f"{url}: it does not answer in time") from error
         except (aiohttp.ClientError, OSError, ssl.SSLError, ValueError) as error:
@@ -93,12 +96,12 @@ class HttpFetch:
         return ssl.create_default_context(cafile=self._ca_file)
 
 
-async def _whole(answer: aiohttp.ClientResponse, url: str) -> bytes:
+async def _whole(answer: aiohttp.ClientResponse, url: str, most: int) -> bytes:
     body = bytearray()
     async for data in answer.content.iter_any():
         body += data
-        if len(body) > MAX_DOCUMENT:
-            raise FetchFailed(f"{url}: larger than {MAX_DOCUMENT} bytes")
+        if len(body) > most:
+            raise FetchFailed(f"{url}: larger than {most} bytes")
     return bytes(body)
 
 

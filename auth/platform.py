@@ -7,7 +7,8 @@ what role (``ProjectService``: ``GET /project``).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Final, Protocol, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -18,6 +19,7 @@ from auth.issuers import FetchFailed
 LACKS_SCOPE: Final = 320004
 """The platform's error for a key without the scope that a call needs (``RESTCodes``)."""
 
+_T = TypeVar("_T")
 _Text = Annotated[str, msgspec.Meta(max_length=1000)]
 
 
@@ -51,12 +53,32 @@ class _User(msgspec.Struct):
     username: _Text = ""
 
 
+class _Member(msgspec.Struct, rename="camel"):
+    """A member of a project's team."""
+
+    user: _User
+    team_role: _Text = ""
+
+
 class _Team(msgspec.Struct, rename="camel"):
     """``ProjectTeam``: one membership."""
 
     project: _Project
     user: _User
     team_role: _Text = ""
+
+
+class _Listed(msgspec.Struct):
+    """``Project``, as far as it matters here."""
+
+    id: Annotated[int, msgspec.Meta(ge=1)]
+    name: Annotated[_Text, msgspec.Meta(min_length=1)]
+
+
+class _Info(msgspec.Struct, rename="camel"):
+    """``ProjectDTO``."""
+
+    project_team: tuple[_Member, ...]
 
 
 class _Error(msgspec.Struct, rename="camel"):
@@ -96,15 +118,47 @@ class Platform:
         answer = await self._get("/project", headers)
         if answer.status != 200:
             raise self._refusal(answer, "PROJECT")
-        try:
-            teams = msgspec.json.decode(answer.body, type=list[_Team])
-        except (ValueError, RecursionError) as error:
-            raise AuthenticatorUnavailable(f"{self._url}/project: {error}") from error
+        teams = self._decoded("/project", answer, list[_Team])
         pushes = True
         if isinstance(credential, ApiKey) and teams:
             pushes = await self._changes_environments(teams, headers)
         username = teams[0].user.username if teams else ""
         return Bearer(username, {each.project.id: each.team_role for each in teams}, pushes)
+
+    async def projects(self, key: str) -> Mapping[int, str]:
+        """Return the name of each project of the platform, by its id (``GET /project/getAll``).
+
+        Errors as for ``bearer``; a list that has an id twice is none.
+        """
+        path = "/project/getAll"
+        answer = await self._get(path, {"Authorization": f"ApiKey {key}"})
+        if answer.status != 200:
+            raise self._refusal(answer, "PROJECT")
+        listed = self._decoded(path, answer, list[_Listed])
+        found = {each.id: each.name for each in listed}
+        if len(found) != len(listed):
+            raise AuthenticatorUnavailable(f"{self._url}{path}: it lists a project twice")
+        return found
+
+    async def team(self, key: str, name: str) -> Mapping[str, str] | None:
+        """Return the role of each user in a project (``GET /project/getProjectInfo/{name}``).
+
+        ``None`` where the key's owner may not know; ``AuthenticatorUnavailable``.
+        """
+        path = f"/project/getProjectInfo/{quote(name, safe='')}"
+        answer = await self._get(path, {"Authorization": f"ApiKey {key}"})
+        if answer.status in (400, 403, 404):
+            return None
+        if answer.status != 200:
+            raise self._refusal(answer, "PROJECT")
+        team = self._decoded(path, answer, _Info).project_team
+        return {each.user.username: each.team_role for each in team if each.user.username}
+
+    def _decoded(self, path: str, answer: Answer, kind: type[_T]) -> _T:
+        try:
+            return msgspec.json.decode(answer.body, type=kind)
+        except (ValueError, RecursionError) as error:
+            raise AuthenticatorUnavailable(f"{self._url}{path}: {error}") from error
 
     async def _changes_environments(
         self, teams: Sequence[_Team], headers: Mapping[str, str]

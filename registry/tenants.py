@@ -20,10 +20,10 @@ from registry.http.limits import Limits
 from registry.http.management.room import Management
 from registry.http.management.route import Managed
 from registry.http.trail import Trail
+from registry.provisioning import platform_terms, reconciling
 from registry.rates import Limiting
 from registry.service.audit.journal import Journal
 from registry.service.audit.log import AuditLog
-from registry.service.platform.lifecycle import PlatformTerms
 from registry.service.platform.receiving import Receiver
 from registry.service.projects.events import log_event
 from registry.service.projects.projects import Projects
@@ -117,7 +117,9 @@ async def admitted(
         send = None
         if config.webhooks.enabled:
             send = await stack.enter_async_context(sending(config))
-        receiver = Receiver(config.platform.events_secret.reveal())
+        reconciler = await stack.enter_async_context(
+            reconciling(config, backend.coordinator, tenancy.platform, repeat=purge)
+        )
         managed = Managed(
             tenancy.policy,
             services,
@@ -126,23 +128,13 @@ async def admitted(
             attempts,
             trail,
             send,
-            receiver,
+            Receiver(config.platform.events_secret.reveal()),
             bases_of(config),
+            reconciler,
         )
         management = Management(managed, opened.login, limits, throttle)
         gate = LoginGate(opened.login)
         yield Admission(tenancy.policy, gate, (opened.tokens,), (management,), trail, tenancy)
-
-
-def platform_terms(config: Config) -> PlatformTerms:
-    """Return how the projects of a platform are kept."""
-    platform = config.platform
-    return PlatformTerms(
-        config.auth.hopsworks.prefix,
-        platform.service,
-        platform.members == "told",
-        frozenset(platform.bases),
-    )
 
 
 def bases_of(config: Config) -> Sequence[RepositoryName]:

@@ -15,6 +15,7 @@ from registry.cli.remote import (
     accounts,
     content,
     environments,
+    platform,
     projects,
     pull_secrets,
     pulls,
@@ -103,6 +104,7 @@ def command_line() -> argparse.ArgumentParser:
     quota.add(commands)
     pulls.add(remote)
     environments.add(remote)
+    platform.add(remote)
     retention.add(remote)
     audit.add(commands)
     commands.command("version", "print the version", _version)

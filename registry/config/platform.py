@@ -30,6 +30,30 @@ class PlatformConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...],
         Meta(max_length=100, description="Names that none of its projects may have."),
     ] = BASES
+    key: Annotated[
+        Secret,
+        Meta(
+            description="API key (scope PROJECT) by which it is asked for its projects; empty: "
+            "it is not asked."
+        ),
+    ] = field(default_factory=Secret)
+    reconcile_seconds: Annotated[
+        float,
+        Meta(
+            ge=0, le=604_800, description="Pause between two comparisons with its list; 0: never."
+        ),
+    ] = 600.0
+    reconcile_ends: Annotated[
+        int, Meta(ge=0, le=100_000, description="Most projects that one comparison ends.")
+    ] = 10
+    unlisted_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=2_592_000,
+            description="Time for which its lists must have lacked a project before that ends.",
+        ),
+    ] = 3600.0
     events_secret: Annotated[
         Secret,
         Meta(description="What it signs its events with; empty: no events are taken."),

@@ -65,6 +65,12 @@ class PlatformProjectUnknown(Problem):
         super().__init__(f"nothing was told of the platform's project {number}")
 
 
+class PlatformUnreadable(Problem):
+    """The platform does not say which projects it has, or nothing that can be believed."""
+
+    type, title, status = "platform-unreadable", "The platform can't be read", 502
+
+
 class SignatureInvalid(Problem):
     """An event that was not signed with the secret, or too long ago."""
 

@@ -87,6 +87,7 @@ EXAMPLES = {
     "platform-project.end": ("/platform/projects/119", None),
     "platform-member.put": ("/platform/projects/119/members/meb10000", {"role": "Data owner"}),
     "platform-member.end": ("/platform/projects/119/members/meb10000", None),
+    "platform.reconcile": ("/platform/reconcile", {"dry_run": True}),
     "platform.event": (
         "/platform/events",
         {"id": "1", "type": "project.deleted", "at": 1, "project": 119},

@@ -25,6 +25,8 @@ class Platform:
         self.signing_key = secrets.token_bytes(64)
         self.projects = {}  # id -> name
         self.teams = {}  # id -> {username: role}
+        self.administrators = set()
+        self.last = 118
         self.keys = {}  # prefix -> (hash, username, scopes)
         self.invalid_tokens = set()
         self.asked = []
@@ -34,10 +36,14 @@ class Platform:
 
     def project(self, name, **team):
         """``ProjectController``: ids are numbers from one on, and are never used again."""
-        number = 119 + len(self.projects)
+        self.last = number = self.last + 1
         self.projects[number] = name
         self.teams[number] = dict(team)
         return number
+
+    def delete(self, number):
+        """``ProjectController.removeProject``."""
+        del self.projects[number], self.teams[number]
 
     def api_key(self, username, scopes=SCOPES):
         """``ApiKeyController``: a prefix of 16 characters, a dot, a secret of 64; only its hash
@@ -78,6 +84,10 @@ class Platform:
         match path.strip("/").split("/"):
             case ["project"]:
                 return self._projects(username, scopes)
+            case ["project", "getAll"]:
+                return self._all(scopes)
+            case ["project", "getProjectInfo", name]:
+                return self._info(username, scopes, name)
             case ["project", number, "python", "environments"]:
                 return self._environments(username, scopes, int(number))
         return self._error(404, 120000, "Not found")
@@ -115,6 +125,36 @@ class Platform:
                 if username in self.teams[number]
             ]
         )
+
+    def _all(self, scopes):
+        """``ProjectService.getAllProjects``: every project, whoever asks."""
+        if "PROJECT" not in scopes:
+            return self._error(403, 320004, "No valid scope found for this invocation")
+        if self.body is not None:
+            return web.Response(body=self.body, content_type="application/json")
+        return web.json_response(
+            [
+                {"id": number, "name": name, "owner": {"username": "meb10000"}, "archived": False}
+                for number, name in self.projects.items()
+            ]
+        )
+
+    def _info(self, username, scopes, name):
+        """``ProjectService.getProjectByName``: a ``ProjectDTO``, for members and administrators."""
+        if "PROJECT" not in scopes:
+            return self._error(403, 320004, "No valid scope found for this invocation")
+        found = [number for number, each in self.projects.items() if each == name]
+        if not found:
+            return self._error(404, 150004, "Project not found")
+        (number,) = found
+        if username not in {*self.teams[number], *self.administrators}:
+            return self._error(403, 150068, "No access to this project")
+        team = [
+            {"user": {"uid": 10000, "username": user}, "teamRole": role}
+            for user, role in self.teams[number].items()
+        ]
+        info = {"projectId": number, "projectName": name, "owner": "meb10000", "projectTeam": team}
+        return web.json_response(info)
 
     def _environments(self, username, scopes, number):
         """``EnvironmentResource``: scopes first, then the project, then what it has."""

@@ -23,6 +23,7 @@ from registry.service.audit.events import Happening
 from registry.service.derivations import Derived
 from registry.service.platform import names
 from registry.service.platform.lifecycle import Lifecycle, Standing
+from registry.service.platform.reconciliation import Drift
 from registry.service.webhooks.signature import HEADER
 from registry.spec.conditions import Conditions, EntityTags
 from registry.spec.errors import PreconditionFailed
@@ -31,6 +32,7 @@ from registry.spec.problems import (
     Invalid,
     NotAllowed,
     PlatformProjectUnknown,
+    PlatformUnreadable,
     ProjectExists,
     ProjectGone,
     ProjectNameInvalid,
@@ -184,6 +186,37 @@ class PlatformEventView(View, frozen=True, kw_only=True):
     project: PlatformProjectView | None = None
 
 
+class ReconciliationTerms(Terms, frozen=True, kw_only=True):
+    """What a comparison with the platform's list is to do."""
+
+    dry_run: Annotated[bool, Meta(description="Only tell what differs.")] = False
+    ends: (
+        Annotated[int, Meta(ge=0, le=100_000, description="Most projects to end; null: as set.")]
+        | None
+    ) = None
+
+
+class FindingView(View, frozen=True, kw_only=True):
+    """A project that differs from what the platform has."""
+
+    number: int
+    name: str
+    drift: Drift
+    detail: str
+    mended: bool
+
+
+class ReconciliationView(View, frozen=True, kw_only=True):
+    """What a comparison has found."""
+
+    listed: Annotated[int, Meta(description="Projects that the platform lists.")]
+    told: Annotated[int, Meta(description="Projects of it that were known before.")]
+    held: Annotated[
+        bool, Meta(description="More projects were to be ended than may be at once: none was.")
+    ]
+    findings: tuple[FindingView, ...]
+
+
 async def put_project(call: Call[OfNumber, PlatformProjectTerms]) -> Reply:
     """Make a project of the platform, or make it what it is there."""
     wanted = call.body
@@ -240,6 +273,28 @@ async def take_event(call: Call[Nothing, PlatformEvent]) -> Reply:
     )
     view = _view(standing, made) if standing is not None else None
     return Reply(PlatformEventView(applied=view is not None, project=view))
+
+
+async def reconcile(call: Call[Nothing, ReconciliationTerms]) -> Reply:
+    """Compare with the platform's list of projects, and mend what differs."""
+    if call.managed.reconciler is None:
+        raise Invalid("no platform is asked: set auth.hopsworks.url and platform.key")
+    wanted = call.body
+    report = await call.managed.reconciler.run(_actor(call), dry=wanted.dry_run, ends=wanted.ends)
+    findings = tuple(
+        FindingView(
+            number=each.number,
+            name=each.name,
+            drift=each.drift,
+            detail=each.detail,
+            mended=each.mended,
+        )
+        for each in report.findings
+    )
+    view = ReconciliationView(
+        listed=report.listed, told=report.told, held=report.held, findings=findings
+    )
+    return Reply(view)
 
 
 async def _apply(
@@ -382,6 +437,17 @@ ROUTES = (
         EndOfPart,
         statuses=(204,),
         refusals=(*_TOLD, PlatformProjectUnknown),
+    ),
+    Route.of(
+        "POST /platform/reconcile",
+        "platform.reconcile",
+        Verb.PROVISION,
+        "Compare with a platform's list of projects, and mend what differs",
+        reconcile,
+        Nothing,
+        ReconciliationView,
+        body=ReconciliationTerms,
+        refusals=(Invalid, PlatformUnreadable),
     ),
     Route.of(
         "POST /platform/events",

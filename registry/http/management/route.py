@@ -19,6 +19,7 @@ from registry.http.trail import Trail
 from registry.service.audit.events import Happening
 from registry.service.audit.log import AuditLog
 from registry.service.platform.receiving import Receiver
+from registry.service.platform.reconciliation import Reconciler
 from registry.service.projects.kept import Leaf
 from registry.service.projects.tenancy import Tenancy
 from registry.service.services import Services
@@ -58,6 +59,9 @@ class Managed:
 
     bases: Sequence[RepositoryName] = ()
     """Repositories of base images."""
+
+    reconciler: Reconciler | None = None
+    """Compares with a platform's list; ``None`` where no platform is asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -305,18 +305,29 @@ class Lifecycle:
         async for key in every_key(self._store, keys.told_members(number)):
             await self._store.delete(key)
 
-    async def _make_members(self, number: int, tenant: Tenant, by: Identity) -> None:
-        """Give the platform's users, groups and itself their roles, and no other member another."""
+    async def amiss(self, number: int, tenant: Tenant) -> Mapping[str, Role | None]:
+        """Return what members of the project are to have another role, or none."""
         wanted = await self.members_wanted(number)
-        there = {each.principal: each async for each in self._all(tenant)}
-        for principal, role in wanted.items():
-            if principal not in there or there[principal].role is not role:
-                await self._members.put(tenant, principal, role, by)
+        there = {each.principal: each.role async for each in self._all(tenant)}
         parts = await self.parts(number)
+        found: dict[str, Role | None] = {
+            principal: role
+            for principal, role in wanted.items()
+            if there.get(principal) is not role
+        }
         for principal in there:
             if principal not in wanted and self._manages(principal, number, parts):
-                with suppress(MemberUnknown):  # another was first
-                    await self._members.remove(tenant, principal, by)
+                found[principal] = None
+        return found
+
+    async def _make_members(self, number: int, tenant: Tenant, by: Identity) -> None:
+        """Give the platform's users, groups and itself their roles, and no other member another."""
+        for principal, role in (await self.amiss(number, tenant)).items():
+            if role is not None:
+                await self._members.put(tenant, principal, role, by)
+                continue
+            with suppress(MemberUnknown):  # another was first
+                await self._members.remove(tenant, principal, by)
 
     def _manages(self, principal: str, number: int, parts: Mapping[str, Role | None]) -> bool:
         """Whether the platform decides on this member: its own users, and groups of the project."""
