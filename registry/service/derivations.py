@@ -8,6 +8,7 @@ from typing import Final
 from auth.roles import Role
 from registry.service.blobs import Blobs
 from registry.service.manifests import Manifests, Push
+from registry.service.quotas.quotas import Quotas
 from registry.service.stored import StoredManifest
 from registry.spec import manifest as grammar
 from registry.spec.conditions import Conditions
@@ -46,9 +47,10 @@ class Derived:
 class Derivations:
     """Makes images of images that are there: clones an environment, retags, begins a project."""
 
-    def __init__(self, blobs: Blobs, manifests: Manifests) -> None:
+    def __init__(self, blobs: Blobs, manifests: Manifests, quotas: Quotas) -> None:
         self._blobs = blobs
         self._manifests = manifests
+        self._quotas = quotas
 
     async def derive(
         self,
@@ -68,7 +70,12 @@ class Derivations:
         ``Invalid`` for one that is nested too deep, or has too many parts. Referrers (signatures,
         lists of packages) stay where they are.
         """
-        root = await self._manifests.get(source.repository, source.reference)
+        # With that it is known whether there are limits, before each mount asks.
+        root, charge = await asyncio.gather(
+            self._manifests.get(source.repository, source.reference),
+            self._quotas.charge(target.tenant),
+        )
+        charge.close()
         if source.repository != target:
             await self._bring(source.repository, target, root, by, role)
         push = Push(

@@ -166,7 +166,7 @@ class Manifests:
         )
         await self._check_movable(repository, tags, digest, guard)
         image = Image(repository, digest, manifest, push.body, tags, guard, charge)
-        await self._images.hold(image, known=await self._catalog.knows(repository))
+        await self._images.hold(image, known=known)
         if not known:
             await self._catalog.make(repository, charge)
         if tags:

@@ -50,7 +50,7 @@ class Services:
     @property
     def derivations(self) -> Derivations:
         """Makes images of images that are there."""
-        return Derivations(self.blobs, self.manifests)
+        return Derivations(self.blobs, self.manifests, self.quotas)
 
     @property
     def rollbacks(self) -> Rollbacks:

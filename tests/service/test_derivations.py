@@ -30,8 +30,8 @@ V1, MINE = Tag("4.1"), Tag("mine")
 CONFIG = b"{}"
 
 
-def services(store) -> Services:
-    return Services.over(store, InProcessCoordinator(), files=None, memory=4 * 1024 * 1024)
+def services(store, **more) -> Services:
+    return Services.over(store, InProcessCoordinator(), files=None, memory=4 * 1024 * 1024, **more)
 
 
 def layers(number: int, size: int = 70_000) -> list[bytes]:
@@ -96,9 +96,18 @@ async def test_how_large_an_image_is_makes_no_difference_to_what_the_store_is_as
 async def test_all_layers_are_mounted_at_once_and_looked_for_once():
     """Two reads of each layer, and one call that writes its two entries."""
     few, many = await asked(2, 70_000), await asked(40, 70_000)
-    assert len(few) == len(many) == 11
+    assert len(few) == len(many) == 10
     calls = [sum(map(len, rounds)) for rounds in (few, many)]
     assert calls[1] - calls[0] == 38 * 3
+
+
+async def test_whether_there_are_limits_is_asked_once():
+    store = Rounds()
+    registry = services(store, projects=True)
+    await base(registry, *layers(8))
+    del store.rounds[:]
+    await derive(registry)
+    assert [call for each in store.rounds for call in each].count("stat quotas") == 1
 
 
 async def test_a_base_that_is_known_is_not_read_again():

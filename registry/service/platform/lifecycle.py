@@ -127,7 +127,7 @@ class Lifecycle:
             for user, role in parts.items():
                 await self._note(number, user, MemberFact(role, at))
             try:
-                project = await self._project(number, fact, by, adopt=adopt)
+                project = await self._project(number, fact, by, adopt=adopt, fresh=standing is None)
             except (ProjectExists, ProjectGone):
                 if standing is None:
                     await self._forget(number)
@@ -224,7 +224,7 @@ class Lifecycle:
         if fact.gone:
             await self._end(number, fact, by)
             return Standing(number, fact.name, fact.at, gone=True, project=None)
-        project = await self._project(number, fact, by, adopt=False)
+        project = await self._project(number, fact, by, adopt=False, fresh=False)
         return await self._mend(number, fact, project, by)
 
     async def _mend(
@@ -238,20 +238,26 @@ class Lifecycle:
         return Standing(number, fact.name, fact.at, gone=False, project=made)
 
     async def _project(
-        self, number: int, fact: ProjectFact, by: Identity, *, adopt: bool
+        self, number: int, fact: ProjectFact, by: Identity, *, adopt: bool, fresh: bool
     ) -> tuple[Project, bool]:
         """Return the project that is kept for this number, and whether it was made now, whole.
 
-        One that is made has its members from the start, so that it takes few rounds.
+        One that is made has its members from the start, so that it takes few rounds. ``fresh``:
+        nothing was told of it before, so it is made without a look.
         """
         name = names.namespace(fact.name, self.terms.bases)
+        members = await self.members_wanted(number)
+        wanted = Wanted(fact.name, owner=self.terms.service, adopt=adopt, members=members)
         for _ in range(_ROUNDS):
-            project, made = await self._projects.named(name), False
-            if project is None:
-                members = await self.members_wanted(number)
-                wanted = Wanted(fact.name, owner=self.terms.service, adopt=adopt, members=members)
-                project, made = await self._projects.create(wanted, by)
-            claim = await self._claims.find(keys.claim(project.id))
+            found, made = None if fresh else await self._projects.named(name), False
+            if found is None:
+                try:
+                    found, made = await self._projects.create(wanted, by)
+                except ProjectExists:
+                    fresh = False
+                    continue
+            project = found
+            claim = None if made else await self._claims.find(keys.claim(project.id))
             if claim is None:
                 ours = made or adopt or (project.display, project.by) == (fact.name, by.name)
                 if not ours:
