@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from auth.identity import Identity, Kind
 from registry.accounting import limits_of
@@ -26,6 +27,9 @@ from storage.filesystem import FileStore
 from storage.plain import PlainDirectory
 from storage.ports import NotFound
 
+if TYPE_CHECKING:
+    from storage.s3 import S3Settings, S3Store
+
 _MEMORY = 1 << 20
 
 
@@ -45,8 +49,8 @@ class ImportTerms:
 async def tree(config: Config, where: Path, *, copy: bool) -> AsyncIterator[Source]:
     """Open a storage tree: a directory, or the bucket that a configuration file names.
 
-    Files are taken over as they are where the store is on their file system, unless they are to be
-    ``copy``-ed.
+    Files are taken over as they are where the store is on their file system, and objects are copied
+    by the server where it has both buckets; unless they are to be ``copy``-ed by us.
     """
     if await asyncio.to_thread(where.is_file):
         from storage.s3 import S3Store  # noqa: PLC0415  botocore takes 0.3 s: only where it is used
@@ -54,12 +58,18 @@ async def tree(config: Config, where: Path, *, copy: bool) -> AsyncIterator[Sour
         found = load([where], {}, {})
         if found.storage.driver != "s3":
             raise ConfigError(f"{where} names no bucket: name the directory itself")
-        bucket = await S3Store.reading(s3_settings(found))
-        try:
-            s3 = found.storage.s3
-            yield TreeSource(bucket, f"{s3.endpoint}/{s3.bucket}/{s3.prefix}")
-        finally:
-            await bucket.close()
+        async with contextlib.AsyncExitStack() as stack:
+            settings = s3_settings(found)
+            bucket = await S3Store.reading(settings)
+            stack.push_async_callback(bucket.close)
+            name = f"{settings.endpoint}/{settings.bucket}/{settings.prefix}"
+            own = config.storage.s3
+            if copy or config.storage.driver != "s3" or own.endpoint != settings.endpoint:
+                yield TreeSource(bucket, name)
+                return
+            store = await S3Store.reading(s3_settings(config))
+            stack.push_async_callback(store.close)
+            yield TreeSource(bucket, name, partial(_take_object, store, settings))
         return
     plain = PlainDirectory(where)
     name = str(await asyncio.to_thread(where.resolve))
@@ -83,6 +93,10 @@ async def _take(plain: PlainDirectory, files: FileStore, source: str, key: str) 
             return await files.take(key, file.fd)
     except NotFound:
         return False  # who reads it says so
+
+
+async def _take_object(store: "S3Store", settings: "S3Settings", source: str, key: str) -> bool:
+    return await store.take(key, f"{settings.bucket}/{settings.prefix}{source}")
 
 
 def importer(

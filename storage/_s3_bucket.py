@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, NoReturn, TypeVar, final
 import aiohttp
 
 from storage._locks import NamedLocks
+from storage._s3_settings import escaped
 from storage._s3_wire import Answer, Request, Wire, all_of, unbroken
 from storage._s3_xml import BadDocument, Page, completion, error_code, page, upload_id
 from storage.ports import NotFound, Stat, Unavailable, Value
@@ -286,6 +287,18 @@ class Bucket:
         code, message = error_code(answer.body)
         if code:  # the status had to be sent before it was known
             raise Unavailable(key, f"complete: {code} {message}")
+
+    async def copy(self, key: str, source: str) -> bool:
+        """Copy ``<bucket>/<key>`` of the same server to ``key``; ``False`` if it can't be done.
+
+        The server may not let us read it, and none copies more than 5 GiB in one request.
+        """
+        headers = {"x-amz-copy-source": f"/{escaped(source)}"}
+        answer = await self.wire.call(
+            Request("copy", "PUT", key, headers=headers, signed=True, seconds=COMPLETE_SECONDS)
+        )
+        code, _ = error_code(answer.body)  # the status may have been sent before it was known
+        return answer.status < 300 and not code
 
     async def abort(self, key: str, upload: str) -> None:
         """Drop an upload and its parts; one that is gone is no error."""

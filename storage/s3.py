@@ -263,6 +263,14 @@ class S3Store:
         finally:
             await reader.close()
 
+    async def take(self, key: str, source: str) -> bool:
+        """Make a copy of ``<bucket>/<key>`` content at ``key``, with no byte passing here.
+
+        It must be on the same server. ``False`` where that can't be done; may be repeated.
+        """
+        check_key(key)
+        return await self._bucket.copy(key, source)
+
     async def presign(self, key: str, *, seconds: int, headers: Mapping[str, str]) -> str:
         check_key(key)
         query = {f"response-{name.lower()}": value for name, value in headers.items()}

@@ -86,30 +86,59 @@ def test_a_tree_of_distribution_is_taken_over_as_it_is(old, tmp_path, capsys, re
     crane("validate", "--remote", f"{address}/demo:latest")
 
 
-def test_a_tree_of_distribution_in_a_bucket_is_taken_over(minio, old, tmp_path, capsys):
+@pytest.fixture
+def bucket(minio, old, tmp_path):
+    """The configuration file of a bucket that Distribution wrote, and what is in it."""
     _, address = old
     side = distribution(tmp_path, minio)
     try:
         there = f"{side.endpoint.host}:{side.endpoint.port}"
         for name in ("demo:all", "demo:latest", "a/b/c:v3"):
             crane("copy", f"{address}/{name}", f"{there}/{name}")
-        wanted = listed(there)
+        yield s3_file(minio, tmp_path / "old.toml", "distribution"), listed(there)
     finally:
         side.stop()
-    (tmp_path / "old.toml").write_text(
+
+
+def s3_file(minio, path, name):
+    path.write_text(
         f"""[storage]
         driver = "s3"
         [storage.s3]
-        bucket = "distribution"
+        bucket = "{name}"
+        create_bucket = true
         endpoint = "{minio.endpoint}"
         access_key = "{ACCESS_KEY}"
         secret_key = "{SECRET_KEY}"
         """
     )
+    return str(path)
+
+
+def test_a_tree_in_a_bucket_is_taken_over(bucket, tmp_path, capsys):
+    source, wanted = bucket
     store = tmp_path / "store"
-    done = imported(capsys, "tree", "--data", str(store), str(tmp_path / "old.toml"))
+    done = imported(capsys, "tree", "--data", str(store), source)
     assert (done["repositories"], done["failed"]) == (2, 0)
     assert asyncio.run(tags_in(store)) == wanted
+
+
+def test_a_tree_in_a_bucket_is_copied_by_the_server(
+    bucket, minio, tmp_path, capsys, monkeypatch, registry_server
+):
+    source, wanted = bucket
+    target = s3_file(minio, tmp_path / "new.toml", "imported")
+
+    async def fetch(*_):
+        pytest.fail("bytes were fetched")
+
+    monkeypatch.setattr("registry.service.ingest.Ingest._fetch", fetch)
+    done = imported(capsys, "tree", "-c", target, source)
+    assert (done["repositories"], done["failed"]) == (2, 0)
+    server = registry_server("s3", arguments=["-c", target])
+    assert listed(server.address) == wanted
+    for name, tag in wanted:
+        crane("validate", "--remote", f"{server.address}/{name}:{tag}")
 
 
 def test_what_distribution_serves_is_imported_page_by_page(old, tmp_path, capsys, monkeypatch):
