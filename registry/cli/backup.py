@@ -4,7 +4,6 @@
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from registry.cli.commands import Commands
 from registry.cli.errors import Failed, UsageError
-from registry.cli.jobs import add_store, opened, run, store_of
+from registry.cli.jobs import Telling, add_store, opened, run, say, store_of
 from registry.config import Config
 
 if TYPE_CHECKING:
@@ -48,8 +47,6 @@ examples:
 backup.target spares it."""
 
 _BUSY: Final = "another command is at work on these backups; try again later"
-_TELL: Final = 5.0
-"""Seconds from one line of progress to the next."""
 
 
 def add(commands: Commands) -> None:
@@ -127,7 +124,7 @@ async def _create(config: Config, options: argparse.Namespace) -> int:
     from registry.collecting import terms_of  # noqa: PLC0415
     from registry.telling import audited_command  # noqa: PLC0415
 
-    progress = _Telling(_of_create)
+    progress = Telling(_of_create)
     async with (
         opened(config) as backend,
         audited_command(config, backend) as journal,
@@ -140,12 +137,12 @@ async def _create(config: Config, options: argparse.Namespace) -> int:
             names=options.projects,
             per_second=config.backup.bytes_per_second,
             told=progress.tell,
-            missing=lambda digest, reason: _say(f"missing {digest}: {reason}"),
+            missing=lambda digest, reason: say(f"missing {digest}: {reason}"),
         )
         _record(journal, config, "backup.created", made.id, projects=_names(options))
     print(made.id)
     summary = made.summary
-    _say(
+    say(
         f"{summary.repositories} repositories, {summary.manifests} manifests, {summary.tags} tags; "
         f"{summary.blobs} blobs of {summary.bytes} bytes were new"
     )
@@ -170,7 +167,7 @@ async def _restore(config: Config, options: argparse.Namespace) -> int:
     if options.into and len(options.projects) != 1:
         raise UsageError("--into is for one --project")
     at = _time(options.at) if options.at else None
-    progress = _Telling(_of_restore)
+    progress = Telling(_of_restore)
     async with (
         opened(config) as backend,
         audited_command(config, backend) as journal,
@@ -182,12 +179,12 @@ async def _restore(config: Config, options: argparse.Namespace) -> int:
             backend,
             backups,
             progress.tell,
-            lambda what, reason: _say(f"not restored {what}: {reason}"),
+            lambda what, reason: say(f"not restored {what}: {reason}"),
         )
         done = await work.restore(backup, options.projects, into=options.into)
         more = {"projects": _names(options), "into": options.into or None}
         _record(journal, config, "backup.restored", backup.id, failed=done.failed or None, **more)
-    _say(f"restored {backup.id}: {_of_restore(done)}")
+    say(f"restored {backup.id}: {_of_restore(done)}")
     if done.failed:
         raise Failed(f"{done.failed} images or blobs could not be restored")
     return 0
@@ -207,7 +204,7 @@ async def _delete(config: Config, options: argparse.Namespace) -> int:
             _record(journal, config, "backup.removed", options.backup)
         else:
             swept = await backups.sweep()
-    _say(f"{swept.blobs} blobs that no backup needs were removed")
+    say(f"{swept.blobs} blobs that no backup needs were removed")
     return 0
 
 
@@ -224,7 +221,7 @@ async def _verify(config: Config, options: argparse.Namespace) -> int:
     async with backups_of(config) as backups:
         chosen = [await backups.find(options.backup)] if options.backup else await backups.all()
         looked = await backups.verify(chosen, told, per_second=config.backup.bytes_per_second)
-    _say(f"{looked} blobs of {len(chosen)} backups were read, {wrong} of them damaged")
+    say(f"{looked} blobs of {len(chosen)} backups were read, {wrong} of them damaged")
     return 1 if wrong else 0
 
 
@@ -243,19 +240,6 @@ def _record(
 
 def _names(options: argparse.Namespace) -> str | None:
     return ", ".join(options.projects) or None
-
-
-class _Telling:
-    """Prints how far a command is, now and then."""
-
-    def __init__(self, line: Callable[[Any], str]) -> None:
-        self._line = line
-        self._next = time.monotonic() + _TELL
-
-    def tell(self, progress: Any) -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + _TELL
-            _say(self._line(progress))
 
 
 def _of_create(progress: "Progress") -> str:
@@ -294,7 +278,3 @@ def _time(text: str) -> float:
     except ValueError as error:
         raise UsageError(f"{text!a} is no time: write 2026-11-26T12:00:00Z") from error
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

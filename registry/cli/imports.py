@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ import msgspec
 
 from registry.cli.commands import Commands
 from registry.cli.errors import Failed, UsageError
-from registry.cli.jobs import add_store, opened, run, store_of
+from registry.cli.jobs import Telling, add_store, opened, run, say, store_of
 from registry.cli.remote.credentials import TOKEN, TOKEN_FILE, USER, login
 from registry.config import Config
 
@@ -56,7 +55,6 @@ _VARIABLES: Final[Mapping[str, str]] = {
     TOKEN: "MOORAGE_SOURCE_TOKEN",
     TOKEN_FILE: "MOORAGE_SOURCE_TOKEN_FILE",
 }
-_TELL: Final = 5.0
 
 
 def add(commands: Commands) -> None:
@@ -155,14 +153,14 @@ async def _import(config: Config, options: argparse.Namespace, source: Any) -> i
     from registry.service.imports.source import SourceUnavailable  # noqa: PLC0415
     from registry.telling import audited_command  # noqa: PLC0415
 
-    tell = _Telling()
+    progress = Telling(lambda journal: f"{journal.after}: {_line(journal)}")
     terms = ImportTerms(options.into, options.create_projects, options.jobs)
     async with (
         opened(config) as backend,
         audited_command(config, backend) as journal,
         source() as opened_source,
     ):
-        work = importer(config, backend, opened_source, terms, tell, _failed)
+        work = importer(config, backend, opened_source, terms, progress.tell, _failed)
         try:
             done = await work.run()
         except SourceUnavailable as error:
@@ -185,20 +183,8 @@ async def _import(config: Config, options: argparse.Namespace, source: Any) -> i
     return 0
 
 
-class _Telling:
-    """Prints how far an import is, now and then."""
-
-    def __init__(self) -> None:
-        self._next = time.monotonic() + _TELL
-
-    def __call__(self, journal: "Journal") -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + _TELL
-            print(f"{journal.after}: {_line(journal)}", file=sys.stderr)
-
-
 def _failed(what: str, reason: str) -> None:
-    print(f"not imported {what}: {reason}", file=sys.stderr)
+    say(f"not imported {what}: {reason}")
 
 
 def _line(journal: "Journal") -> str:

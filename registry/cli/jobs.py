@@ -1,10 +1,14 @@
 """Commands that work on a store themselves, beside the registries that serve it."""
 
+# ruff: noqa: T201  printing is what a command does
+
 import argparse
 import asyncio
 import contextlib
+import sys
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from registry.cli.errors import Failed
 from registry.cli.settings import add_files, add_settings, load
@@ -12,6 +16,9 @@ from registry.config import Config, ConfigError
 
 if TYPE_CHECKING:
     from registry.backend import Backend
+
+_TELL: Final = 5.0
+"""Seconds from one line of progress to the next."""
 
 # Imports are not at the top: the commands that speak to a registry need none of this.
 
@@ -44,6 +51,26 @@ def run(work: Callable[[], Coroutine[Any, Any, int]], *, busy: str = "") -> int:
         raise Failed(busy or str(error)) from error
     except (*FAILURES, OSError) as error:
         raise Failed(str(error)) from error
+
+
+def say(text: str) -> None:
+    """Print a line for people, beside what a command prints for programs."""
+    print(text, file=sys.stderr)
+
+
+class Telling:
+    """Says how far a command is, every five seconds."""
+
+    def __init__(self, line: Callable[[Any], str]) -> None:
+        """``line`` makes a line of what ``tell`` is given."""
+        self._line = line
+        self._next = time.monotonic() + _TELL
+
+    def tell(self, progress: Any) -> None:
+        """Say it, if it is time."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _TELL
+            say(self._line(progress))
 
 
 @contextlib.asynccontextmanager
