@@ -18,11 +18,12 @@ CLIENTS := docker=docker.io dockerd=docker.io podman=podman buildah=buildah \
 	containerd=containerd ctr=containerd skopeo=skopeo
 SERVERS := haproxy=haproxy redis-server=redis-server redis-sentinel=redis-sentinel redis-cli=redis-tools
 LOADERS := nginx=nginx-light wrk=wrk
+IMAGE := buildah=buildah skopeo=skopeo umoci=umoci mmdebstrap=mmdebstrap
 CHART := etcd=etcd-server promtool=prometheus redis-server=redis-server redis-cli=redis-tools
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve cluster chart manifests test storm imports bench thesis chaos lint mutations conformance tools system lock clean distclean dev
+.PHONY: help serve cluster chart image manifests test storm imports bench thesis chaos lint mutations conformance tools system lock clean distclean dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +66,10 @@ chart: dev tools ## the chart on a real kube-apiserver, against schemas and poli
 	@tools/kubernetes/prepare .tools/kubernetes
 	@tools/system-packages $(CHART)
 	MOORAGE_CHART=1 $(BIN)/pytest -v -ra tests/deploy $(ARGS)
+
+image: dev ## build the image on a base of Debian packages, push and pull it here, start it
+	@tools/system-packages $(IMAGE)
+	MOORAGE_IMAGE=1 $(BIN)/pytest -v -ra tests/deploy/test_image.py $(ARGS)
 
 manifests: dev tools ## render the chart's schema and plain manifests anew
 	$(BIN)/python -m deploy.k8s.render

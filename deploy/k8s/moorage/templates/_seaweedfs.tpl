@@ -72,6 +72,7 @@ readinessProbe:
     - -mdir=/data
     - -peers={{ .masters }}
     - -defaultReplication=00{{ .root.Values.seaweedfs.copies }}
+    - -volumeSizeLimitMB=4096
     - -telemetry=false
   ports:
     - {name: http, containerPort: 9333, protocol: TCP}
