@@ -25,7 +25,7 @@ from registry.service.services import Services
 from registry.spec.names import Place, RepositoryName
 from storage.filesystem import FileStore
 from storage.plain import PlainDirectory
-from storage.ports import NotFound
+from storage.ports import NotFound, Unavailable
 
 if TYPE_CHECKING:
     from storage.s3 import S3Settings, S3Store
@@ -75,12 +75,12 @@ async def tree(config: Config, where: Path, *, copy: bool) -> AsyncIterator[Sour
     name = str(await asyncio.to_thread(where.resolve))
     try:
         if copy or config.storage.driver != "filesystem":
-            yield TreeSource(plain, name)
+            yield TreeSource(plain, name, files=True)
             return
         # Of its own: only this one takes files over.
         files = FileStore(Path(config.storage.path))
         try:
-            yield TreeSource(plain, name, partial(_take, plain, files))
+            yield TreeSource(plain, name, partial(_take, plain, files), files=True)
         finally:
             files.close()
     finally:
@@ -88,11 +88,12 @@ async def tree(config: Config, where: Path, *, copy: bool) -> AsyncIterator[Sour
 
 
 async def _take(plain: PlainDirectory, files: FileStore, source: str, key: str) -> bool:
-    try:
-        async with plain.open_file(source) as file:
-            return await files.take(key, file.fd)
-    except NotFound:
-        return False  # who reads it says so
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            file = await stack.enter_async_context(plain.open_file(source))
+        except (NotFound, Unavailable):
+            return False  # who reads it says so
+        return await files.take(key, file.fd)
 
 
 async def _take_object(store: "S3Store", settings: "S3Settings", source: str, key: str) -> bool:

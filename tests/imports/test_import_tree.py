@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from itertools import count
@@ -29,6 +30,7 @@ from tests.backup.keeper import Registry
 from tests.imports.old import Tree
 from tests.service.content import encode, image
 
+MEMORY = "/dev/shm"  # noqa: S108
 PROJECT = Path(__file__).parents[2]
 LAYERS = int(os.environ.get("MOORAGE_IMPORT_LAYERS", "200"))
 LARGE, SMALL, CONFIG = b"layer" * 40_000, b"a small layer", b"{}"
@@ -275,6 +277,33 @@ def test_files_are_left_as_they_are_where_that_is_wanted(tmp_path, run):
     assert not inodes(tree.root) & inodes(tmp_path / "store")
     places = {Place(f"mirror/{name}") for name in WANTED}
     assert set(on(tmp_path / "store", tags_of)) == places
+
+
+@pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason="there is one file system only")
+def test_files_on_another_file_system_are_copied(tmp_path, capsys):
+    with tempfile.TemporaryDirectory(dir=MEMORY) as other:
+        if Path(other).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("there is one file system only")
+        filled(Path(other))
+        assert main(["import", "tree", "--data", str(tmp_path / "store"), other]) == 0
+    capsys.readouterr()
+    assert on(tmp_path / "store", tags_of) == WANTED
+    assert list((tmp_path / "store" / "tmp").iterdir()) == []
+
+
+def test_no_link_is_followed_out_of_a_tree(tmp_path, run):
+    tree = filled(tmp_path / "old")
+    (tmp_path / "secret").write_bytes(SMALL)
+    data = tree.data(Digest.of(SMALL))
+    data.unlink()
+    data.symlink_to(tmp_path / "secret")
+    code, done, error = run()
+    assert (code, done["failed"] > 0) == (1, True)
+    assert "symbolic link" in error
+    assert all(
+        SMALL not in blobs.values()
+        for *_, blobs in on(tmp_path / "store", Registry.content).values()
+    )
 
 
 def test_what_is_damaged_is_not_linked_either(tmp_path, run):

@@ -13,16 +13,16 @@ import; its garbage collector must not run.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Final, Protocol
 
-from registry.service.imports.source import SourceUnavailable, SourceUnknown
+from registry.service.imports.source import SourceUnknown
 from registry.service.stored import StoredManifest
 from registry.spec.digest import Digest
 from registry.spec.errors import RegistryError
 from registry.spec.manifest import MAX_SIZE
 from registry.spec.names import RepositoryName, Tag
-from storage.ports import ContentReader, NotFound, Value
+from storage.ports import ContentReader, NotFound, Unavailable, Value
 
 ROOT: Final = "docker/registry/v2"
 _REPOSITORIES: Final = f"{ROOT}/repositories/"
@@ -58,8 +58,12 @@ class Tree(Protocol):
 class TreeSource:
     """Reads a tree through a store whose keys are its paths."""
 
-    def __init__(self, store: Tree, name: str, placing: Placing = _never) -> None:
+    def __init__(
+        self, store: Tree, name: str, placing: Placing = _never, *, files: bool = False
+    ) -> None:
+        """Read ``store``. ``files``: what can't be read of it now is one file, not all of it."""
         self._store = store
+        self._unreadable = (NotFound, Unavailable) if files else (NotFound,)
         self._placing = placing
         self.name = name
 
@@ -135,14 +139,15 @@ class TreeSource:
     async def _opened(
         self, digest: Digest, most: int | None = None
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Open a blob; ``SourceUnavailable`` where it has more bytes than ``most``."""
-        try:
-            async with self._store.open(_data(digest)) as reader:
-                if most is not None and reader.size > most:
-                    raise SourceUnavailable(f"{digest} has {reader.size} bytes: no manifest")
-                yield aiter(reader)
-        except NotFound:
-            raise SourceUnknown(digest) from None
+        """Open a blob; ``SourceUnknown`` also where it has more bytes than ``most``."""
+        async with AsyncExitStack() as stack:
+            try:
+                reader = await stack.enter_async_context(self._store.open(_data(digest)))
+            except self._unreadable as error:
+                raise SourceUnknown(str(error)) from None
+            if most is not None and reader.size > most:
+                raise SourceUnknown(f"{digest} has {reader.size} bytes: no manifest")
+            yield aiter(reader)
 
     async def _listed(self, prefix: str, after: str, limit: int) -> Sequence[str]:
         return await self._store.list(prefix, after=after, limit=limit)
@@ -150,8 +155,8 @@ class TreeSource:
     async def _link(self, key: str) -> Digest:
         try:
             data = (await self._store.get(key)).data
-        except NotFound:
-            raise SourceUnknown(key) from None
+        except self._unreadable as error:
+            raise SourceUnknown(str(error)) from None
         digest = _digest(data[:_LONGEST_LINK].decode("ascii", "replace").strip())
         if digest is None:
             raise SourceUnknown(f"{key} holds no digest")
