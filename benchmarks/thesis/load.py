@@ -111,6 +111,6 @@ async def _together(
 
 
 def _slices(count: int, level: int) -> list[range]:
-    """At most four slices, of twice the level at least: less would be all start and end."""
-    size = max(-(-count // SLICES), 2 * level)
+    """Up to four equal slices, of twice the level at least: less would be all start and end."""
+    size = -(-count // max(1, min(SLICES, count // (2 * level))))
     return [range(start, min(start + size, count)) for start in range(0, count, size)]

@@ -55,7 +55,7 @@ def _pane(
     for share in (0.5, 1.0):
         at = bottom - share * _HEIGHT
         parts.append(f'<path d="M{x} {at}H{x + _PANE}" stroke="#dddddd"/>')
-        parts.append(label(x - 4, at + 4, f"{share * top:.3g}", anchor="end"))
+        parts.append(label(x - 4, at + 4, f"{share * top:,.0f}", anchor="end"))
     for side, series in samples.items():
         parts += _series(series, colour[side], x, bottom, top)
     return parts

@@ -13,7 +13,7 @@ import pytest
 from benchmarks import sides
 from benchmarks.thesis.__main__ import main
 from benchmarks.thesis.images import Images
-from benchmarks.thesis.load import Course, Sample
+from benchmarks.thesis.load import Course, Sample, _slices
 from benchmarks.thesis.report import Report, Spread
 from benchmarks.wire import Endpoint
 
@@ -118,3 +118,13 @@ def test_report_names_what_does_not_hold():
     good = series("push", "a", 0.1) + series("push", "b", 0.2)
     good += series("pull", "a", 0.1) + series("pull", "b", 0.2)
     assert Report(["a", "b"], [1], good, {}).misses() == []
+
+
+@pytest.mark.parametrize(
+    ("count", "level", "sizes"),
+    [(1000, 100, [250] * 4), (120, 50, [120]), (250, 50, [125, 125]), (5, 1, [3, 2]), (3, 9, [3])],
+)
+def test_slices_are_equal_and_long_enough_for_the_level(count, level, sizes):
+    slices = _slices(count, level)
+    assert [len(each) for each in slices] == sizes
+    assert [number for each in slices for number in each] == list(range(count))
