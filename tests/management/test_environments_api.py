@@ -223,7 +223,9 @@ def test_the_command_shows_it(registry, tmp_path, monkeypatch, capsys):
 
     assert "demo/env" in run("list", "demo").out
     assert "base/ml:4.0" in run("versions", "demo/env").out
-    assert "origin=own" in run("show", "demo/env:1.1").out
+    shown = run("show", "demo/env:1.1").out.splitlines()
+    assert [line.split()[-1] for line in shown[-4:]] == ["base", "base", "previous", "own"]
+    assert len(json.loads(run("show", "demo/env:1.1", "--json").out)["layer_list"]) == 4
     assert "torch" in run("packages", "demo/env:1.1").out
     said = run("diff", "demo/env:1.1")
     assert "torch" in said.out

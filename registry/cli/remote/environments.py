@@ -10,6 +10,7 @@ from registry.cli.remote.speaking import Remote
 
 _ENVIRONMENTS: Final = ("repository", "versions", "newest", "pushed", "logical", "physical")
 _VERSIONS: Final = ("tag", "pushed", "base", "previous", "content_bytes", "added_bytes", "pulled")
+_LAYERS: Final = ("digest", "bytes", "origin")
 _PACKAGES: Final = ("name", "kind", "versions")
 _CHANGES: Final = ("name", "kind", "before", "after")
 
@@ -72,8 +73,13 @@ async def _versions(client: Client, options: argparse.Namespace) -> None:
 
 
 async def _show(client: Client, options: argparse.Namespace) -> None:
-    said = await client.ask("environment.version", reference(options.tag))
-    print_value(said.value, as_json=options.json)
+    version = (await client.ask("environment.version", reference(options.tag))).value
+    if options.json:
+        print_value(version, as_json=True)
+        return
+    layers = version.pop("layer_list")
+    print_value(version, as_json=False)
+    print_items(layers, _LAYERS, as_json=False)
 
 
 async def _packages(client: Client, options: argparse.Namespace) -> None:
