@@ -23,7 +23,7 @@ CHART := etcd=etcd-server promtool=prometheus redis-server=redis-server redis-cl
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve cluster chart image manifests test storm imports bench thesis chaos lint mutations conformance tools system lock clean distclean dev
+.PHONY: help serve cluster chart image manifests test scenario storm imports bench thesis chaos lint mutations conformance tools system lock clean distclean dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ imports: dev ## import 20,000 layers from a tree, killed twice on the way
 
 storm: dev system tools ## ten minutes of pushes and deletions against the collector, on each store
 	MOORAGE_STORM_SECONDS=600 $(BIN)/pytest -v -s --timeout=2000 tests/storm $(ARGS)
+
+scenario: dev ## a platform's day: 50 projects from a base image of 300 MB, and all that befalls them
+	MOORAGE_SCENARIO=1 $(BIN)/pytest -v -s tests/hopsworks/test_platform_scenario.py $(ARGS)
 
 mutations: dev system tools ## remove each protection of docs/reference/advisories.md and see its tests fail
 	$(BIN)/python -m tests.advisories $(ARGS)
