@@ -22,7 +22,7 @@ from registry.accounting import accounting
 from registry.auditing import audited, lines_wanted
 from registry.backend import Backend, opened
 from registry.background import beside, repeated
-from registry.collecting import collecting, terms_of
+from registry.collecting import collecting, history_of, terms_of
 from registry.config import Config
 from registry.http.accesslog import AccessLog
 from registry.http.api import RegistryApi
@@ -42,7 +42,6 @@ from registry.retaining import retaining
 from registry.scrubbing import scrubbing
 from registry.service.audit.journal import Journal
 from registry.service.composed import Composed
-from registry.service.history import HistoryTerms
 from registry.service.projects.tenancy import Tenancy
 from registry.service.remembered import Kept, Remembered
 from registry.service.services import Services
@@ -240,7 +239,7 @@ async def _run(
         terms=terms_of(config),
         rules=TagRules(config.tags.immutable, config.tags.immutable_except),
         projects=config.auth.mode != "open",
-        history=HistoryTerms(config.tags.history, config.tags.history_days * 86_400),
+        history=history_of(config),
     )
     _watch_caches(observer.metrics, services)
     observer.metrics.quota.watch(services.quotas)
@@ -274,7 +273,12 @@ async def _run(
         endpoint = Endpoint(rooms, observer)
         expire = partial(_expire_uploads, services.uploads)
         failed = "upload sessions that are over were not dropped"
-        async with beside(*[repeated(expire, _HOUR, _log, failed)] if first else []):
+        sweep, kept = services.tags.histories.sweep, "what deleted tags were was not forgotten"
+        async with beside(
+            *[repeated(expire, _HOUR, _log, failed), repeated(sweep, _HOUR, _log, kept)]
+            if first
+            else []
+        ):
             await _listen(config, process, endpoint, health, observer, certificate, signals)
 
 

@@ -16,6 +16,7 @@ from registry.service.collection.collector import Collector
 from registry.service.collection.findings import Done, Finding, Kind, Report, nobody
 from registry.service.collection.mark import Marker
 from registry.service.failures import FAILURES
+from registry.service.history import HistoryTerms
 from registry.service.services import Services
 from registry.service.terms import Terms
 from storage.coordination import LeaseHeld
@@ -29,6 +30,11 @@ _FIRST = 10.0
 def terms_of(config: Config) -> Terms:
     """Return how long what nothing needs stays."""
     return Terms(config.collection.grace_seconds, config.collection.undelete_seconds)
+
+
+def history_of(config: Config) -> HistoryTerms:
+    """Return how much is kept of what tags were."""
+    return HistoryTerms(config.tags.history, config.tags.history_days * 86_400)
 
 
 def collector(config: Config, backend: Backend, services: Services, report: Report) -> Collector:

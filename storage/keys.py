@@ -13,6 +13,7 @@
                                              of that a line feed and the bytes of a small blob
     refs/<alg>:<hex>/<repository>!           the repository holds the blob (reverse membership)
     gc/due/<time>.<random>                   candidates of the collector, to be looked at then
+    gc/past/<time>.<random>                  what a deleted tag was, to be forgotten then
     gc/…                                     how far the collector is
     imports/<id>                             how far an import from another registry is, and what it
                                              came to
@@ -77,6 +78,7 @@ from registry.spec.names import Place, Reference, SessionId, Tag
 
 CATALOG = "catalog/"
 CANDIDATES = "gc/due/"
+PAST = "gc/past/"
 READ = "gc/read"
 LINKED = "gc/linked"
 MARK = "gc/mark"
@@ -163,6 +165,16 @@ def reference_place(key: str) -> Place:
 def candidate(milliseconds: int, number: str) -> str:
     """Candidates of the collector, to be looked at from this Unix time on; keys sort by it."""
     return f"{CANDIDATES}{milliseconds:013}.{number}"
+
+
+def past(milliseconds: int, number: str) -> str:
+    """What a deleted tag was may be forgotten from this Unix time on; keys sort by it."""
+    return f"{PAST}{milliseconds:013}.{number}"
+
+
+def past_due(key: str) -> int:
+    """From when on what a tag was may be forgotten, in milliseconds of Unix time."""
+    return int(key[len(PAST) :].partition(".")[0])
 
 
 def damaged(repository: Place, digest: Digest) -> str:

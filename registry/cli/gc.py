@@ -62,7 +62,13 @@ def _gc(options: argparse.Namespace) -> int:
 
 async def _run(config: Config, options: argparse.Namespace) -> int:
     # Not at the top: the other commands need none of it.
-    from registry.collecting import collector, marker, reporting, terms_of  # noqa: PLC0415
+    from registry.collecting import (  # noqa: PLC0415
+        collector,
+        history_of,
+        marker,
+        reporting,
+        terms_of,
+    )
     from registry.service.services import Services  # noqa: PLC0415
     from registry.telling import audited_command  # noqa: PLC0415
 
@@ -90,6 +96,7 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
             exact=backend.exact,
             terms=terms_of(config),
             projects=True,
+            history=history_of(config),
         )
         told = report if options.dry_run else reporting(journal, report)
         marks = marker(backend, services, told)
@@ -107,6 +114,8 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
             look=options.dry_run, wait=60.0
         )
         await services.quotas.settle(close=True)
+        if not options.dry_run:
+            await services.tags.histories.sweep()
     print(
         f"{done.seen} candidates seen to, {done.looks} looks, {found} findings, "
         f"{freed} bytes {'would be ' if options.dry_run else ''}freed",

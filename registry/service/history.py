@@ -1,9 +1,12 @@
 """What tags were: in the tag's own record as long as it is there, and beside it when it is deleted.
 
 The record is swapped with each change of the tag anyway, so that what it was costs a push nothing.
-Only who deletes a tag writes its past down under a key of its own.
+Only who deletes a tag writes its past down under a key of its own; and when it may be forgotten, in
+a queue that lists in the order of these times.
 """
 
+import logging
+import secrets
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -11,10 +14,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from registry.service.entries import value
-from registry.service.records import Record, TagRecord, TagState
+from registry.service.listing import every_key
+from registry.service.records import Corrupt, Record, TagRecord, TagState
 from registry.spec.names import Place, Tag
 from storage import keys
 from storage.ports import ObjectStore, PreconditionFailed
+
+_log = logging.getLogger("moorage.tags")
 
 _DAY: Final = 86_400.0
 
@@ -34,6 +40,14 @@ class PastRecord(Record, frozen=True):
     """What a tag was that has been deleted; the newest first."""
 
     states: tuple[TagState, ...]
+
+
+class Forget(Record, frozen=True):
+    """A tag of the repository ``place`` that was deleted ``at`` (Unix seconds)."""
+
+    place: str
+    tag: str
+    at: float
 
 
 class Histories:
@@ -60,7 +74,12 @@ class Histories:
         gone = TagState("", record.version + 1, by, now)
         own = (_state(record), *record.history)
         kept = self._bounded((gone, *_joined(own, await self._past(repository, tag))), now)
-        await self._store.put(keys.history(repository, tag), PastRecord(kept).encode())
+        await self._store.put_all(
+            [
+                (keys.history(repository, tag), PastRecord(kept).encode()),
+                self._due(Forget(repository, tag, now)),
+            ]
+        )
 
     async def of(self, repository: Place, tag: Tag) -> Sequence[TagState]:
         """Return what the tag is and was, the newest first; nothing for one that never was.
@@ -74,15 +93,50 @@ class Histories:
         standing = TagRecord.decode(record.data)
         return list(_joined((_state(standing), *standing.history), past))
 
-    async def prune(self, key: str) -> None:
-        """Forget what a deleted tag was if even the newest of it is too old."""
+    async def sweep(self) -> int:
+        """Forget what deleted tags were whose time is over; return how many.
+
+        Costs a listing of those that are due, whatever else is stored. May be broken off, and done
+        by many at once.
+        """
+        gone, now = 0, time.time()
+        async for key in every_key(self._store, keys.PAST):
+            if keys.past_due(key) > now * 1000:
+                break
+            found = await value(self._store, key)
+            if found is None:
+                continue
+            try:
+                forget = Forget.decode(found.data)
+                newest = await self.prune(keys.history(Place(forget.place), Tag(forget.tag)))
+            except Corrupt as error:  # it must not keep others waiting
+                _log.warning("what a deleted tag was can't be forgotten: %s", error)
+                continue
+            if newest == forget.at:
+                # The terms were longer by now. One that was deleted since is due by itself.
+                await self._store.put_all([self._due(forget)])
+            await self._store.delete(key)
+            gone += newest is None
+        return gone
+
+    async def prune(self, key: str) -> float | None:
+        """Forget what a deleted tag was if even the newest of it is too old.
+
+        Return when that began (Unix seconds) if it stays, ``None`` if there is nothing any more.
+        """
         found = await value(self._store, key)
         if found is None:
-            return
+            return None
         states = PastRecord.decode(found.data).states
-        if not states or states[0].at <= time.time() - self._terms.seconds:
-            with suppress(PreconditionFailed):
-                await self._store.delete(key, version=found.version)
+        if states and states[0].at > time.time() - self._terms.seconds:
+            return states[0].at
+        with suppress(PreconditionFailed):
+            await self._store.delete(key, version=found.version)
+        return None
+
+    def _due(self, forget: Forget) -> tuple[str, bytes]:
+        due = int((forget.at + self._terms.seconds) * 1000) + 1
+        return keys.past(due, secrets.token_hex(8)), forget.encode()
 
     async def _past(self, repository: Place, tag: Tag) -> tuple[TagState, ...]:
         found = await value(self._store, keys.history(repository, tag))

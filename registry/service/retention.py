@@ -128,7 +128,7 @@ class Retainer:
                     done.tags.append(tag)
             except Denied:  # it has a rule by now
                 continue
-        await _each(await self._keys(keys.histories(place)), self._tags.histories.prune)
+        await _each(await self._keys(keys.histories(place)), self._prune)
         going = [Digest(each.digest) for each in survey.plan.manifests if each.goes]
         room = limit - len(done.tags)
         done.more = len(going) > room
@@ -183,6 +183,9 @@ class Retainer:
             self.pulls.last(place, tag), self.pulls.last(place, record.target)
         )
         return max((each for each in times if each is not None), default=None)
+
+    async def _prune(self, key: str) -> None:
+        await self._tags.histories.prune(key)
 
     async def _keys(self, prefix: str) -> list[str]:
         found: list[str] = []

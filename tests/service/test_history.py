@@ -271,3 +271,77 @@ async def _follow(steps):
                 with pytest.raises(Invalid):
                     await back(registry, **how)
         assert await history(registry) == model
+
+
+# --- their end ------------------------------------------------------------------------------
+
+
+def brief(store, seconds=0.05) -> Services:
+    return services(store, history=HistoryTerms(seconds=seconds))
+
+
+def written(store) -> list[str]:
+    return sorted(
+        key.split("/")[1] for key in store._objects if "/history/" in key or "/past/" in key
+    )
+
+
+async def test_what_a_deleted_tag_was_is_forgotten_when_its_time_is_over(store):
+    registry = brief(store)
+    await put(registry, 0)
+    await delete(registry)
+    assert await registry.tags.histories.sweep() == 0
+    assert await history(registry) == [None, 0]
+    await asyncio.sleep(0.1)
+    assert await registry.tags.histories.sweep() == 1
+    assert await history(registry) == written(store) == []
+
+
+async def test_one_that_was_deleted_again_meanwhile_is_kept_from_then_on(store):
+    registry = brief(store, 0.3)
+    await put(registry, 0)
+    await delete(registry)
+    await asyncio.sleep(0.2)
+    await put(registry, 1)
+    await delete(registry)
+    await asyncio.sleep(0.15)
+    assert await registry.tags.histories.sweep() == 0
+    assert (await history(registry))[:2] == [None, 1]
+    assert len(written(store)) == 2
+    await asyncio.sleep(0.2)
+    assert await registry.tags.histories.sweep() == 1
+    assert written(store) == []
+
+
+async def test_one_that_is_to_be_kept_for_longer_now_is_due_later(store):
+    registry = brief(store)
+    await put(registry, 0)
+    await delete(registry)
+    await asyncio.sleep(0.1)
+    assert await services(store).tags.histories.sweep() == 0
+    assert await history(registry) == [None, 0]
+    assert keys.past_due(*await store.list(keys.PAST)) > (time.time() + 80 * 86_400) * 1000
+
+
+async def test_what_can_not_be_read_keeps_no_other_waiting(store):
+    registry = brief(store)
+    await put(registry, 0)
+    await delete(registry)
+    await store.put(keys.past(1, "damaged"), b"{")
+    await asyncio.sleep(0.1)
+    assert await registry.tags.histories.sweep() == 1
+    assert await registry.tags.histories.sweep() == 0
+
+
+@pytest.mark.parametrize("when", range(1, 6))
+async def test_a_sweep_that_breaks_off_is_made_good_by_the_next(when):
+    store = FaultyStore(MemoryStore())
+    registry = brief(store)
+    await put(registry, 0)
+    await delete(registry)
+    await asyncio.sleep(0.1)
+    store.fail(when, when="after")
+    with pytest.raises(Unavailable):
+        await registry.tags.histories.sweep()
+    await registry.tags.histories.sweep()
+    assert written(store.inner) == []
