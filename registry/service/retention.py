@@ -233,12 +233,15 @@ class Retainer:
         found = await value(self._store, key)
         if found is None:
             return
-        since = 0.0
+        since = pulled = 0.0
         if digest not in tagged:
             try:
                 since = (await self._store.stat(key)).modified
             except NotFound:
                 return
+            if self.pulls.counting:
+                place, _, _ = keys.repository_parts(key)
+                pulled = await self.pulls.last(place, Digest(digest)) or 0.0
         stored = StoredManifest.unpack(Digest(digest), found.data)
         parsed = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
         facts[digest] = ManifestFacts(
@@ -246,6 +249,7 @@ class Retainer:
             max(since, left.get(digest, 0.0)),
             [each.digest for each in parsed.manifests],
             parsed.subject.digest if parsed.subject else "",
+            pulled,
         )
 
     async def _since(

@@ -4,8 +4,9 @@
 - A tag that has to stay by a tag rule stays. One that is named after a digest (``sha256-<hex>``,
   with or without a suffix: signatures and lists of referrers) belongs to that manifest: no rule is
   asked about it, it counts for none, and it goes when the manifest is gone.
-- An untagged manifest goes if it has been so for long enough and nothing needs it: no index that
-  stays, and no manifest that stays and is its subject, or whose subject it is.
+- An untagged manifest goes if it has been so for long enough, nobody has pulled it by its digest
+  for as long (what runs was pulled), and nothing needs it: no index that stays, and no manifest
+  that stays and is its subject, or whose subject it is.
 """
 
 import re
@@ -69,13 +70,15 @@ class TagFacts:
 class ManifestFacts:
     """A manifest: since when no tag led to it at the earliest, as far as that is known.
 
-    ``children`` are those that it lists as an index.
+    ``children`` are those that it lists as an index. ``pulled``: when it was pulled last by its
+    digest (Unix seconds), 0 if that is not known.
     """
 
     digest: str
     since: float
     children: Sequence[str] = ()
     subject: str = ""
+    pulled: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +204,15 @@ def _untagged(
     for digest, facts in manifests.items():
         if digest in tagged:
             continue
-        if retention.untagged_days is None:
+        days = retention.untagged_days
+        if days is None:
             found[digest] = False, "untagged manifests are kept"
-        elif now - facts.since < retention.untagged_days * DAY:
-            found[digest] = False, f"untagged for less than {retention.untagged_days:g} days"
+        elif now - facts.since < days * DAY:
+            found[digest] = False, f"untagged for less than {days:g} days"
+        elif now - facts.pulled < days * DAY:
+            found[digest] = False, f"pulled within {days:g} days"
         else:
-            found[digest] = True, f"untagged for {retention.untagged_days:g} days, and not needed"
+            found[digest] = True, f"untagged for {days:g} days, and not needed"
     return found
 
 

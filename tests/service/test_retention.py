@@ -11,6 +11,7 @@ from auth.passwords import Passwords
 from registry.service.projects.projects import Wanted
 from registry.service.projects.retention_runs import LEASE, RetentionRuns
 from registry.service.projects.tenancy import Tenancy
+from registry.service.pulls.history import PullHistory
 from registry.service.retention import BY
 from registry.service.services import Services
 from registry.service.terms import Terms
@@ -143,6 +144,33 @@ async def test_what_was_pulled_stays_and_all_of_it_where_nobody_counts(registry)
     assert await registry.plan(used) == {"ci-2"}
     registry.ahead = 6 * DAY
     assert await registry.plan(used) == {"ci-0", "ci-1", "ci-2"}
+
+
+async def test_an_untagged_manifest_that_is_still_pulled_stays_with_what_it_needs(registry):
+    """As what runs is: nodes pull by digest."""
+    one, other = [await registry.push(number) for number in (1, 2)]
+    children = [await registry.push(number) for number in (3, 4)]
+    listed = index(*children)
+    await registry.push_index(listed, Digest.of(listed))
+    everything = {Digest.of(each) for each in (one, other, *children, listed)}
+    pulls = registry.services.pulls
+    counted = PullHistory(registry.store, clock=lambda: time.time() + registry.ahead)
+    pulls.tallies, pulls.counting = counted.tallies, True
+    registry.ahead = 8 * DAY
+    assert await registry.plan() == everything, "nobody has pulled any"
+    for each in (one, listed):
+        pulls.note(HERE, Digest.of(each), Digest.of(each), "me")
+    registry.ahead = 14 * DAY
+    made = await registry.services.retainer.plan(HERE, NAME, LAST)
+    assert {each.name: each.why for each in made.manifests if not each.goes} == {
+        Digest.of(one): "pulled within 7 days",
+        Digest.of(listed): "pulled within 7 days",
+        **{Digest.of(each): f"needed by {Digest.of(listed)}" for each in children},
+    }
+    registry.ahead = 16 * DAY
+    assert await registry.plan() == everything
+    registry.ahead, pulls.counting = 14 * DAY, False
+    assert await registry.plan() == everything, "it is not known who pulls"
 
 
 async def test_what_is_immutable_stays():
