@@ -14,7 +14,7 @@ from registry.config.check_redis import coordinated
 from registry.http.metrics import Metrics
 from registry.service.redirects import Redirects
 from storage.coordination import Coordinator
-from storage.filesystem import DirectoryRefused, FileStore
+from storage.filesystem import FileStore, StoreRefused
 from storage.inprocess import InProcessCoordinator
 from storage.instrumented import instrument
 from storage.memory import MemoryStore
@@ -91,7 +91,7 @@ async def opened(config: Config, metrics: Metrics) -> AsyncIterator[Backend]:
 async def storing(config: Config, metrics: Metrics) -> AsyncIterator[ContentStore]:
     """Open the store that the configuration names, to be read only: without a coordinator.
 
-    ``DirectoryRefused`` where a directory of files holds no store.
+    ``StoreRefused`` where a directory of files holds no store.
     """
     if config.storage.driver == "s3":
         async with _bucket(config, metrics) as bucket:
@@ -99,7 +99,7 @@ async def storing(config: Config, metrics: Metrics) -> AsyncIterator[ContentStor
         return
     root = Path(config.storage.path)
     if config.storage.driver == "memory" or not await asyncio.to_thread(root.is_dir):
-        raise DirectoryRefused(str(root), "there is no store in it")
+        raise StoreRefused(str(root), "there is no store in it")
     files = FileStore(root)
     try:
         yield files

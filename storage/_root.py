@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import json
 import os
 import struct
 from collections.abc import Iterator
@@ -10,13 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
+from storage._layout import MARKER, StoreRefused, check_marker, marker
 from storage._libc import openat2
-from storage.ports import StorageError
 
-LAYOUT = 1
-"""The version of the layout that this code reads and writes."""
-
-MARKER = "moorage.json"
 OBJECTS = "objects"
 TEMPORARY = "tmp"
 PARTIAL = "partial"
@@ -28,10 +23,6 @@ _START = 1 << 62
 """The lock file's byte that start-ups lock; those of keys are below it."""
 
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
-
-
-class DirectoryRefused(StorageError):
-    """The directory can't be a store's: it holds other things, or a newer layout."""
 
 
 @final
@@ -138,7 +129,7 @@ def _starting(locks: RangeLocks) -> Iterator[None]:
 def open_root(root: Path) -> tuple[Directory, RangeLocks]:
     """Open ``root`` as a store's directory, and make it one if it is new and empty.
 
-    ``DirectoryRefused`` where it is not ours to write to. Takes the same time however much is
+    ``StoreRefused`` where it is not ours to write to. Takes the same time however much is
     stored.
     """
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -166,7 +157,7 @@ def _refuse_foreign(root: Path, fd: int) -> None:
     names = set(os.listdir(fd))
     foreign = sorted(names - _OURS - _HARMLESS)
     if MARKER not in names and foreign:
-        raise DirectoryRefused(
+        raise StoreRefused(
             str(root),
             f"it holds other things ({foreign[0]}) and no {MARKER}; name an empty directory",
         )
@@ -175,19 +166,9 @@ def _refuse_foreign(root: Path, fd: int) -> None:
 def _marked(root: Path, fd: int) -> bool:
     try:
         with open(os.open(MARKER, os.O_RDONLY | _FLAGS, dir_fd=fd), "rb") as file:  # noqa: PTH123
-            layout = json.loads(file.read(65536))["layout"]
+            check_marker(str(root), file.read(65536))
     except FileNotFoundError:
         return False
-    except (ValueError, KeyError, TypeError):
-        layout = None
-    if not isinstance(layout, int):
-        raise DirectoryRefused(str(root), f"its {MARKER} can't be read; restore it from a backup")
-    if layout != LAYOUT:
-        raise DirectoryRefused(
-            str(root),
-            f"its layout has version {layout}, and this release knows {LAYOUT}; use the release "
-            "that wrote it, or a newer one",
-        )
     return True
 
 
@@ -195,7 +176,7 @@ def _mark(fd: int) -> None:
     new = f"{MARKER}.new"
     made = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o600, dir_fd=fd)
     try:
-        os.write(made, json.dumps({"layout": LAYOUT}).encode())
+        os.write(made, marker())
         os.fsync(made)
     finally:
         os.close(made)

@@ -29,8 +29,8 @@ from storage._grammar import (
     check_value,
     parse_progress,
 )
+from storage._layout import StoreRefused
 from storage._listing import Listings
-from storage._root import DirectoryRefused
 from storage._threads import Threads
 from storage.ports import (
     ContentReader,
@@ -44,7 +44,7 @@ from storage.ports import (
     Value,
 )
 
-__all__ = ["DirectoryRefused", "FileStore"]
+__all__ = ["FileStore", "StoreRefused"]
 
 
 CHECKPOINT = 256 * 1024 * 1024
@@ -64,7 +64,7 @@ class FileStore:
     """
 
     def __init__(self, root: Path, *, threads: int = 16) -> None:
-        """Open ``root``, made if it is missing. ``DirectoryRefused`` if it is something else's."""
+        """Open ``root``, made if it is missing. ``StoreRefused`` if it is something else's."""
         self._disk = Disk(root)
         self._listings = Listings(self._disk.objects, counts_links=self._disk.ordered)
         self._reading = Threads(max(threads // 2, 1), "disk-read")

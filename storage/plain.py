@@ -9,8 +9,9 @@ from typing import final
 
 from storage._content import FileReader
 from storage._files import read_all, reading
+from storage._layout import StoreRefused
 from storage._listing import Listings
-from storage._root import Directory, DirectoryRefused
+from storage._root import Directory
 from storage._threads import Threads
 from storage.ports import MAX_VALUE, ContentReader, NotFound, OpenFile, Unavailable, Value
 
@@ -24,11 +25,11 @@ class PlainDirectory:
     """
 
     def __init__(self, root: Path, *, threads: int = 8) -> None:
-        """Open ``root``; ``DirectoryRefused`` where it is no directory that can be read."""
+        """Open ``root``; ``StoreRefused`` where it is no directory that can be read."""
         try:
             fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise DirectoryRefused(str(root), f"it can't be read: {error.strerror}") from error
+            raise StoreRefused(str(root), f"it can't be read: {error.strerror}") from error
         self._root = Directory(fd)
         self._listings = Listings(self._root, counts_links=False)
         self._threads = Threads(threads, "plain-read")

@@ -2,6 +2,7 @@
 
 ::
 
+    <prefix>moorage.json         the layout's version
     <prefix><key>                every object, finished content too
     <prefix>~tails/<slot>/<key>  the last bytes of unfinished content, too few for a part
     <prefix>~probe/…             what the probe tries at the start, for a moment
@@ -22,6 +23,7 @@ from storage._grammar import check_items, check_key, check_prefix, check_range, 
 from storage._s3_bucket import Abilities, Bucket, ConditionFailed, Grave
 from storage._s3_budget import Budget, Share
 from storage._s3_graves import Graves
+from storage._s3_layout import claim
 from storage._s3_listing import by_directories, in_byte_order
 from storage._s3_plan import MIN_PART, PartPlan
 from storage._s3_probe import probe
@@ -88,6 +90,7 @@ class S3Store:
     ) -> Self:
         """Connect, and find out what the store honours. ``Unavailable`` if it can't be used.
 
+        ``StoreRefused`` where it has a layout that this release does not know.
         ``observe`` is told of each request: operation, outcome (``2xx``…, ``error``), seconds.
         With ``create`` the bucket is made if it is missing.
         """
@@ -98,6 +101,7 @@ class S3Store:
             if create:
                 await bucket.make()
             bucket.honours = await probe(bucket)
+            await claim(bucket)
         except BaseException:
             await wire.close()
             raise

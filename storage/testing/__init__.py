@@ -14,7 +14,10 @@ A driver's test is a subclass of the contract with one fixture::
 import pytest
 
 pytest.register_assert_rewrite(
-    "storage.testing.objects", "storage.testing.content", "storage.testing.coordination"
+    "storage.testing.objects",
+    "storage.testing.content",
+    "storage.testing.coordination",
+    "storage.testing.layout",
 )
 
 from storage.testing.content import (  # noqa: E402 - after the registration above
@@ -23,6 +26,7 @@ from storage.testing.content import (  # noqa: E402 - after the registration abo
 )
 from storage.testing.coordination import CoordinatorContract  # noqa: E402
 from storage.testing.faults import Crash, FaultyFiles, FaultyStore, Gate, faulty  # noqa: E402
+from storage.testing.layout import LayoutContract, StorePlace  # noqa: E402
 from storage.testing.objects import INVALID_KEYS, ObjectStoreContract  # noqa: E402
 
 __all__ = [
@@ -34,6 +38,8 @@ __all__ = [
     "FaultyStore",
     "FileContentContract",
     "Gate",
+    "LayoutContract",
     "ObjectStoreContract",
+    "StorePlace",
     "faulty",
 ]

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from storage._root import Directory
-from storage.filesystem import DirectoryRefused, FileStore
+from storage.filesystem import FileStore, StoreRefused
 from storage.ports import InvalidKey, NotFound, Unavailable
 from storage.testing.content import pattern, read_content, store_content
 
@@ -213,7 +213,7 @@ async def test_an_object_in_a_directorys_place_is_refused(store):
 
 def test_a_directory_with_other_things_is_refused(tmp_path):
     (tmp_path / "holiday.jpg").write_text("")
-    with pytest.raises(DirectoryRefused, match=r"holiday\.jpg.*empty directory"):
+    with pytest.raises(StoreRefused, match=r"holiday\.jpg.*empty directory"):
         FileStore(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
@@ -230,19 +230,6 @@ def test_other_things_beside_a_marked_store_are_left_alone(tmp_path):
     (tmp_path / "note.txt").write_text("mine")
     FileStore(tmp_path).close()
     assert (tmp_path / "note.txt").read_text() == "mine"
-
-
-def test_a_newer_layout_is_refused(tmp_path):
-    (tmp_path / "moorage.json").write_text('{"layout": 2}')
-    with pytest.raises(DirectoryRefused, match="version 2, and this release knows 1"):
-        FileStore(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"layout": "1"}', "null"])
-def test_a_damaged_marker_is_refused(tmp_path, text):
-    (tmp_path / "moorage.json").write_text(text)
-    with pytest.raises(DirectoryRefused, match="backup"):
-        FileStore(tmp_path)
 
 
 def test_a_start_cut_off_anywhere_is_made_good(tmp_path):
