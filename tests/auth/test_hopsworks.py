@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from auth.authenticators import hopsworks
+from auth import vouching
 from auth.authenticators.hopsworks import PlatformUsers
 from auth.chain import AuthenticatorUnavailable
 from auth.credentials import ApiKey, Basic, Bearer, InvalidCredentials
@@ -295,7 +295,7 @@ async def test_the_grace_ends(users, said, clock):
     with pytest.raises(AuthenticatorUnavailable):
         await users.authenticate(KEY, "")
     said.answer = ALICE
-    clock.now += hopsworks.RETRY
+    clock.now += vouching.RETRY
     assert (await users.authenticate(KEY, "")).confirmed
 
 
@@ -311,7 +311,7 @@ async def test_all_who_wait_for_the_same_share_one_question_and_may_leave(users,
 
 
 async def test_no_more_wait_than_there_is_room_for(users, said, monkeypatch):
-    monkeypatch.setattr(hopsworks, "_WAITING", 3)
+    monkeypatch.setattr(vouching, "WAITING", 3)
     said.gate = asyncio.Event()
     keys = [ApiKey(f"{number:016}." + "b" * 64) for number in range(4)]
     waiting = [asyncio.create_task(users.authenticate(key, "")) for key in keys[:3]]
@@ -324,7 +324,7 @@ async def test_no_more_wait_than_there_is_room_for(users, said, monkeypatch):
 
 
 async def test_guesses_do_not_push_out_what_is_known(users, said, monkeypatch):
-    monkeypatch.setattr(hopsworks, "_MOST", 2)
+    monkeypatch.setattr(vouching, "MOST", 2)
     await users.authenticate(KEY, "")
     said.answer = InvalidCredentials("no")
     for number in range(5):
@@ -333,7 +333,7 @@ async def test_guesses_do_not_push_out_what_is_known(users, said, monkeypatch):
     asked = said.asked
     assert (await users.authenticate(KEY, "")).name == "user:h/alice"
     assert said.asked == asked
-    assert len(users._refused) == 2
+    assert len(users._vouching._refused) == 2
 
 
 @pytest.mark.parametrize(
