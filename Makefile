@@ -14,6 +14,7 @@ UV_VERSION := 0.13.9
 UV := .tools/uv/bin/uv
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11
 
+DIRECTORY := slapd=slapd
 CLIENTS := docker=docker.io dockerd=docker.io podman=podman buildah=buildah \
 	containerd=containerd ctr=containerd skopeo=skopeo
 SERVERS := haproxy=haproxy redis-server=redis-server redis-sentinel=redis-sentinel redis-cli=redis-tools
@@ -87,7 +88,7 @@ tools: ## build the pinned Go programs that tests and benchmarks run
 	@tools/go-tools $(TOOLS)
 
 system: ## install the clients and servers that tests run (root on Debian)
-	@tools/system-packages $(CLIENTS) $(SERVERS)
+	@tools/system-packages $(CLIENTS) $(SERVERS) $(DIRECTORY)
 
 lock: ## pin the dependencies in pyproject.toml (ARGS=--upgrade: to the newest allowed)
 	@test -x $(UV) || { $(PYTHON) -m venv .tools/uv && .tools/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }

@@ -4,8 +4,9 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from auth.credentials import Basic, Credentials, InvalidCredentials
+from auth.credentials import Basic, Credentials, InvalidCredentials, looks_like_api_key
 from auth.identity import Identity
+from auth.jose import looks_like_token
 
 _log = logging.getLogger("moorage.auth")
 
@@ -71,7 +72,11 @@ class Unlimited:
 
 
 class Chain:
-    """Asks authenticators in order; the first that knows the kind of credentials decides."""
+    """Asks authenticators in order; the first that knows the kind of credentials decides.
+
+    One that can't find out keeps nobody away whom another knows: an administrator's own password is
+    good while the directory of all others is down.
+    """
 
     def __init__(
         self, authenticators: Sequence[Authenticator], attempts: Attempts | None = None
@@ -93,15 +98,33 @@ class Chain:
             _log.info("a login from %s as %a failed: %s", address, account, error)
             await self._attempts.failed(address, account)
             raise
+        except AuthenticatorUnavailable:
+            if _guessable(credentials):
+                # It was wrong for all who could say: else whoever guesses would wait for an outage.
+                await self._attempts.failed(address, account)
+            raise
         await self._attempts.succeeded(address, account)
         return identity
 
     async def _ask(self, credentials: Credentials, address: str) -> Identity:
+        unavailable: AuthenticatorUnavailable | None = None
         for authenticator in self._authenticators:
-            identity = await authenticator.authenticate(credentials, address)
+            try:
+                identity = await authenticator.authenticate(credentials, address)
+            except AuthenticatorUnavailable as error:
+                unavailable = unavailable or error
+                continue
             if identity is not None:
                 return identity
-        raise InvalidCredentials
+        raise unavailable or InvalidCredentials
+
+
+def _guessable(credentials: Credentials) -> bool:
+    """Whether it is a password that somebody chose."""
+    if not isinstance(credentials, Basic):
+        return False
+    secret = credentials.password
+    return not (looks_like_token(secret) or looks_like_api_key(secret))
 
 
 _: type[Attempts] = Unlimited

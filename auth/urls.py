@@ -1,4 +1,4 @@
-"""Addresses that documents are fetched from."""
+"""Addresses of others that are asked about callers."""
 
 import ipaddress
 from urllib.parse import urlsplit
@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 def is_protected(url: str) -> bool:
     """Whether nobody between here and there can change what comes: TLS, or this very machine."""
     parts = urlsplit(url)
-    if parts.scheme == "https":
+    if parts.scheme in ("https", "ldaps"):
         return True
-    if parts.scheme != "http":
+    if parts.scheme not in ("http", "ldap"):
         return False
     if parts.hostname == "localhost":
         return True

@@ -20,6 +20,7 @@ from auth.authenticators.issued import (
     Trust,
     UserClaims,
 )
+from auth.authenticators.ldap import DirectoryUsers
 from auth.authenticators.local import LocalAccounts, LocalCredentials
 from auth.chain import Attempts, Authenticator, Chain
 from auth.challenge import Challenges
@@ -38,6 +39,7 @@ from registry.config import AuthConfig, Config
 from registry.config.auth import (
     HopsworksConfig,
     KubernetesConfig,
+    LdapConfig,
     OIDCConfig,
     RuleConfig,
     TokenConfig,
@@ -144,6 +146,7 @@ class _Outside:
 
     def __init__(self) -> None:
         self.reloads: list[_Reload] = []
+        self.closing: list[Callable[[], None]] = []
         self._session: aiohttp.ClientSession | None = None
 
     def session(self) -> aiohttp.ClientSession:
@@ -156,6 +159,8 @@ class _Outside:
         return self._session
 
     async def close(self) -> None:
+        for close in self.closing:
+            close()
         if self._session is not None:
             await self._session.close()
 
@@ -176,6 +181,8 @@ def _authenticators(
         users = HtpasswdUsers(Path(auth.htpasswd), passwords)
         outside.reloads.append(users.reload)
         chain.append(users)
+    if auth.ldap.url:
+        chain.append(_directory_users(auth.ldap, outside))
     return [*chain, LocalAccounts(local)]
 
 
@@ -192,6 +199,36 @@ def _platform_users(config: HopsworksConfig, outside: _Outside) -> PlatformUsers
         prefix=config.prefix,
         fresh=config.cache_seconds,
         grace=config.grace_seconds,
+    )
+
+
+def _directory_users(config: LdapConfig, outside: _Outside) -> DirectoryUsers:
+    from auth.ldap import Directory, DirectoryTerms  # noqa: PLC0415  a large library, seldom needed
+
+    terms = DirectoryTerms(
+        config.url,
+        start_tls=config.start_tls,
+        ca_file=Path(config.ca_file) if config.ca_file else None,
+        bind_dn=config.bind_dn,
+        password_file=Path(config.bind_password_file) if config.bind_password_file else None,
+        base=config.base,
+        user_filter=config.user_filter,
+        user_dn=config.user_dn,
+        name_attribute=config.name_attribute,
+        group_base=config.group_base or config.base,
+        group_filter=config.group_filter,
+        group_attribute=config.group_attribute,
+        seconds=config.timeout_seconds,
+    )
+    directory = Directory(terms, threads=config.connections)
+    outside.closing.append(directory.close)
+    return DirectoryUsers(
+        directory,
+        prefix=config.prefix,
+        fresh=config.cache_seconds,
+        grace=config.grace_seconds,
+        at_once=config.connections,
+        only=[pattern(text) for text in config.groups],
     )
 
 

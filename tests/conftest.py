@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.fixtures.programs",
     "tests.fixtures.daemons",
     "tests.fixtures.redis",
+    "tests.fixtures.slapd",
     "tests.fixtures.clusters",
     "tests.fixtures.stores",
 ]

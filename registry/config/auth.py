@@ -34,6 +34,8 @@ _Longest = Annotated[
     Meta(gt=0, le=366 * 86_400, description="Longest time that a token of its may have to live."),
 ]
 
+_ATTRIBUTE = r"^[A-Za-z][A-Za-z0-9-]{0,63}\Z"
+
 
 class TokenConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The tokens that this registry issues."""
@@ -189,6 +191,65 @@ class HopsworksConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = 5.0
 
 
+class LdapConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A directory (LDAP) whose users are let in, by the passwords that they have there."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(ldaps?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)?\Z",
+            description="Where it is: ldaps://<host>; empty: there is none.",
+        ),
+    ] = ""
+    start_tls: Annotated[bool, Meta(description="Begin TLS within an ldap:// connection.")] = False
+    ca_file: _CaFile = ""
+    plain: Annotated[bool, Meta(description="Show it passwords without TLS.")] = False
+    bind_dn: Annotated[
+        str, Meta(max_length=1024, description="The account that searches; empty: nobody.")
+    ] = ""
+    bind_password_file: Annotated[str, Meta(description="File with the password of bind_dn.")] = ""
+    base: Annotated[str, Meta(max_length=1024, description="Entry below which users are.")] = ""
+    user_filter: Annotated[
+        str, Meta(max_length=1024, description="Filter that finds {username}.")
+    ] = "(&(objectClass=person)(uid={username}))"
+    user_dn: Annotated[
+        str, Meta(max_length=1024, description="Entry of {username}; empty: it is searched for.")
+    ] = ""
+    name_attribute: Annotated[
+        str, Meta(pattern=_ATTRIBUTE, description="The attribute that is a user's name.")
+    ] = "uid"
+    group_base: Annotated[
+        str, Meta(max_length=1024, description="Entry below which groups are; empty: base.")
+    ] = ""
+    group_filter: Annotated[
+        str,
+        Meta(max_length=1024, description="Filter that finds groups of {dn} or {username}."),
+    ] = "(&(objectClass=groupOfNames)(member={dn}))"
+    group_attribute: Annotated[
+        str, Meta(pattern=_ATTRIBUTE, description="The attribute that is a group's name.")
+    ] = "cn"
+    groups: Annotated[
+        tuple[str, ...], Meta(description="Patterns of groups that count; empty: all.")
+    ] = ()
+    prefix: Annotated[
+        str,
+        Meta(pattern=r"^[!-~]{0,64}\Z", description="What their names and groups begin with."),
+    ] = "ldap/"
+    connections: Annotated[
+        int, Meta(ge=1, le=64, description="Most logins that each process asks about at once.")
+    ] = 4
+    cache_seconds: Annotated[
+        float, Meta(ge=0, le=600, description="Time for which what it said counts.")
+    ] = 60.0
+    grace_seconds: Annotated[
+        float,
+        Meta(ge=0, le=86_400, description="The same for reading, where it does not answer."),
+    ] = 900.0
+    timeout_seconds: Annotated[
+        int, Meta(ge=1, le=60, description="Time in which it must answer each question.")
+    ] = 5
+
+
 class CertificatesConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Client certificates, where ``tls.client_ca`` asks for them."""
 
@@ -221,4 +282,5 @@ class AuthConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     workload: dict[str, WorkloadConfig] = {}
     kubernetes: dict[str, KubernetesConfig] = {}
     hopsworks: HopsworksConfig = field(default_factory=HopsworksConfig)
+    ldap: LdapConfig = field(default_factory=LdapConfig)
     certificates: CertificatesConfig = field(default_factory=CertificatesConfig)

@@ -12,6 +12,7 @@ from registry.config.auth import (
     RuleConfig,
     WorkloadConfig,
 )
+from registry.config.check_ldap import check_ldap
 from registry.config.errors import error
 from registry.config.sections import Config
 
@@ -28,7 +29,8 @@ def check_auth(config: Config) -> None:
     issuers = dict(_issuers(auth))
     rules = auth.certificates.rules
     platform = auth.hopsworks.url
-    if auth.mode == "open" and (auth.htpasswd or issuers or rules or platform):
+    outside = (auth.htpasswd, issuers, rules, platform, auth.ldap.url)
+    if auth.mode == "open" and any(outside):
         raise error("auth.mode", 'where nobody is asked to log in, this does nothing: "projects"')
     if 0 < len(auth.bootstrap_secret.reveal()) < _SHORTEST_SECRET:
         raise error(
@@ -40,6 +42,8 @@ def check_auth(config: Config) -> None:
         raise error(
             "auth.hopsworks.url", f"{platform} would get keys without TLS: plain_http allows it"
         )
+    if auth.ldap.url:
+        check_ldap(auth.ldap)
     _check_platform(config)
     if rules and not config.tls.client_ca:
         raise error("auth.certificates", "no client shows a certificate without tls.client_ca")

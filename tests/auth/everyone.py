@@ -26,6 +26,9 @@ from tests.auth.tenants import (
     quick_passwords,
     tenants,
 )
+from tests.fixtures.programs import find_program, require_program
+from tests.fixtures.slapd import PASSWORD as DIRECTORY_PASSWORD
+from tests.fixtures.slapd import running_slapd
 from tests.hopsworks.platform import Platform, running_apart
 from tests.oracle.content import push_blob, put_manifest
 
@@ -71,6 +74,8 @@ jwks_file = "{keys}"
 [auth.hopsworks]
 url = "{platform}"
 
+{ldap}
+
 [tls]
 certificate = "{certificate}"
 key = "{key}"
@@ -98,13 +103,16 @@ def furnished(directory: Path) -> Iterator[tuple[TenantRegistry, Mapping[str, Sh
     keys.write_bytes(key_set().jwks())
     with contextlib.ExitStack() as stack:
         platform = stack.enter_context(running_apart())
+        slapd = stack.enter_context(running_slapd()) if find_program("slapd") else None
+        ldap = f"[auth.ldap]\n{slapd.toml()}" if slapd else ""
         settings.write_text(
-            SETTINGS.format(keys=keys, seconds=LONG, platform=platform.url, **files)
+            SETTINGS.format(keys=keys, seconds=LONG, platform=platform.url, ldap=ldap, **files)
         )
         with quick_passwords():
             registry = stack.enter_context(tenants(files=[settings], tls=TLSConfig(**files)))
             shown = _furnish(registry, clients, platform)
-        yield registry, shown
+            of_directory = _of_directory(registry) if slapd else dict.fromkeys(OF_DIRECTORY)
+        yield registry, Callers(shown | of_directory)
 
 
 def _furnish(registry: TenantRegistry, clients: Party, platform: Platform) -> Mapping[str, Shown]:
@@ -127,6 +135,7 @@ def _furnish(registry: TenantRegistry, clients: Party, platform: Platform) -> Ma
         ("group:prod/serving", "guest"),
         ("user:certificate/dora", "maintainer"),
         (f"group:hopsworks/{number}/data-scientist", "developer"),
+        ("group:ldap/engineers", "developer"),
     ):
         registry.member(own, principal, role)
     for name, visibility in (
@@ -163,6 +172,28 @@ def _of_platform(registry: TenantRegistry, platform: Platform) -> Mapping[str, S
         "platform's user under removal": basic("x", platform.api_key("kim")),
         "platform's user by a revoked key": basic("x", gone),
     }
+
+
+OF_DIRECTORY = (
+    "directory's user",
+    "directory's user with a token",
+    "directory's user by a wrong password",
+)
+
+
+class Callers(dict[str, Shown]):
+    """What each sort of caller shows. Tests of those whom a directory knows are skipped without."""
+
+    def __getitem__(self, name: str) -> Shown:
+        if name in OF_DIRECTORY:
+            require_program("slapd")
+        return super().__getitem__(name)
+
+
+def _of_directory(registry: TenantRegistry) -> Mapping[str, Shown]:
+    ada = basic("ada", DIRECTORY_PASSWORD)
+    shown = (ada, bearer(registry.token(ada, *EVERYTHING)), basic("ada", "not the password"))
+    return dict(zip(OF_DIRECTORY, shown, strict=True))
 
 
 def _callers(

@@ -9,7 +9,7 @@ import bcrypt
 import pytest
 
 from auth.authenticators.htpasswd import HtpasswdError
-from auth.chain import AuthenticatorUnavailable, Chain
+from auth.chain import AuthenticatorUnavailable, Chain, Unlimited
 from auth.credentials import Basic, Bearer, InvalidCredentials
 from auth.jose import unverified
 from auth.keys import KeyUnusable
@@ -444,8 +444,41 @@ async def test_the_chain_asks_in_order_and_the_first_that_knows_decides():
     assert asked == [1, 2]
     with pytest.raises(InvalidCredentials):
         await Chain([knows(1, None)]).authenticate(Bearer("x"), "")
-    for error in (InvalidCredentials("no"), AuthenticatorUnavailable("away")):
-        asked.clear()
-        with pytest.raises(type(error)):
-            await Chain([knows(1, error), knows(2, "x")]).authenticate(both, "")
-        assert asked == [1], "a later one must not take what an earlier one knows to be wrong"
+    asked.clear()
+    with pytest.raises(InvalidCredentials, match="no"):
+        await Chain([knows(1, InvalidCredentials("no")), knows(2, "x")]).authenticate(both, "")
+    assert asked == [1], "a later one must not take what an earlier one knows to be wrong"
+    away, later = AuthenticatorUnavailable("away"), AuthenticatorUnavailable("away too")
+    assert await Chain([knows(1, away), knows(2, "x")]).authenticate(both, "") == "x"
+    for others in ([None], [None, later], [later]):
+        chain = Chain([knows(1, away), *(knows(2, each) for each in others)])
+        with pytest.raises(AuthenticatorUnavailable, match=r"away$"):
+            await chain.authenticate(both, "")
+
+
+@pytest.mark.parametrize(
+    ("shown", "counted"),
+    [
+        (Basic("alice", "a guess"), 1),
+        (Basic("x", "eyJ.eyJ.x"), 0),
+        (Basic("x", "a" * 16 + "." + "b" * 64), 0),
+        (Bearer("x"), 0),
+    ],
+)
+async def test_what_nobody_can_tell_counts_as_a_guess_if_it_may_be_one(shown, counted):
+    """Tokens and keys nobody guesses: a node that pulls while an issuer is away need not wait."""
+
+    class Away:
+        async def authenticate(self, credentials, address):
+            raise AuthenticatorUnavailable("away")
+
+    class Counted(Unlimited):
+        failures = 0
+
+        async def failed(self, address, account):
+            self.failures += 1
+
+    attempts = Counted()
+    with pytest.raises(AuthenticatorUnavailable):
+        await Chain([Away()], attempts).authenticate(shown, "")
+    assert attempts.failures == counted

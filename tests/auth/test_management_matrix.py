@@ -219,6 +219,8 @@ CALLERS = {
     "platform's user by its token": member(DEVELOPER, bearer=True),
     "platform's user by a key that only reads": member(DEVELOPER, reach="repositories"),
     "platform's user under removal": Sort(),
+    "directory's user": member(DEVELOPER),
+    "directory's user with a token": token(DEVELOPER),
     "certificate": member(MAINTAINER),
     "certificate with a token": token(MAINTAINER),
     "stranger": Sort(),
@@ -238,6 +240,7 @@ CALLERS = {
         *("robot that is gone, with its token", "expired robot", "expired robot, with its token"),
         *("changed password", "changed password, with its token", "wrong password", "no account"),
         *("robot from elsewhere", "no token", "no scheme", "platform's user by a revoked key"),
+        "directory's user by a wrong password",
     ),
     LAPSED,
 )
