@@ -7,7 +7,6 @@ is docker's configuration file (docker/cli, ``config/configfile``).
 from __future__ import annotations
 
 import json
-import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,24 +14,6 @@ from typing import Final
 
 TYPE: Final = "kubernetes.io/dockerconfigjson"
 KEY: Final = ".dockerconfigjson"
-
-MAX_NAMESPACE: Final = 63
-"""Longest name of a namespace, in characters (RFC 1123, a label)."""
-
-_OTHER: Final = re.compile(r"[^a-z0-9-]")
-
-
-def namespace_of(project: str) -> str:
-    """Return the namespace that the platform gives a project of this name.
-
-    Hopsworks, ``KubeClientService.getKubeProjectName``: lower case, and ``-`` for what a namespace
-    can't have. ``ValueError`` for a name that makes none: a project here may have one that no
-    project of the platform has, and longer ones.
-    """
-    name = _OTHER.sub("-", project.lower())
-    if not name or len(name) > MAX_NAMESPACE or "-" in (name[0], name[-1]):
-        raise ValueError(f"{name[:80]!a} can be no namespace of Kubernetes")
-    return name
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,16 @@
 """Pull secrets: they pull and do nothing else, are made anew without a gap, and end at once."""
 
+import re
 import time
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from auth.policy import Action, Allow, Verb
 from auth.roles import Role, Visibility
-from registry.service.projects.pull_secrets import PullSecrets
+from registry.service.projects.pull_secrets import PullSecrets, _namespace
 from registry.service.projects.robots import MAX_OVERLAP, RobotTerms
 from registry.spec.problems import (
     AddressUnknown,
@@ -157,6 +161,12 @@ async def test_a_name_that_makes_no_namespace_needs_one_named(world):
     assert (await issue(world, dotted)).secret.namespace == "my-pro-ject"
     assert (await issue(world, dotted, "a_b")).secret.name == "moorage-a-b"
     assert (await issue(world, dotted, kept_as="regcred")).secret.name == "regcred"
+
+
+@given(st.text(max_size=80))
+def test_whatever_is_taken_for_a_namespace_is_one(text):
+    with suppress(Invalid):
+        assert re.fullmatch("[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", _namespace(text))
 
 
 async def test_without_a_public_address_there_is_none(world, demo):

@@ -1,5 +1,6 @@
 """Image pull secrets of projects: robot accounts that can only pull, as Kubernetes keeps them."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -7,9 +8,13 @@ from urllib.parse import urlsplit
 from auth.access import Tenant
 from auth.identity import Identity
 from auth.roles import Role
+from registry.service.platform.names import kubernetes_namespace
 from registry.service.projects.robots import IssuedRobot, Robot, Robots, RobotTerms
 from registry.spec.problems import AddressUnknown, Invalid, RobotUnknown
-from registry.spec.pull_secret import PullSecret, namespace_of
+from registry.spec.pull_secret import PullSecret
+
+_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+"""What a namespace may be called (RFC 1123)."""
 
 _TERMS: Final = RobotTerms(Role.GUEST, "repository:*:pull")
 """What makes a robot account one for pulls: what the project may read, and nothing of its members.
@@ -93,7 +98,10 @@ def _check(robot: Robot) -> None:
 
 
 def _namespace(project: str) -> str:
-    try:
-        return namespace_of(project)
-    except ValueError as error:
-        raise Invalid(f"{error}: say in which namespace the secret is to be kept") from None
+    """Return the namespace of the project's pods. No project of the platform has none."""
+    name = kubernetes_namespace(project)
+    if _LABEL.fullmatch(name) is None:
+        raise Invalid(
+            f"{name[:80]!a} can be no namespace of Kubernetes: say where the secret is to be kept"
+        )
+    return name
