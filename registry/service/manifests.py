@@ -24,7 +24,7 @@ from registry.service.tag_rules import Guard, Guards
 from registry.service.tags import Tags, tag_name
 from registry.service.terms import TERMS, Terms
 from registry.spec import manifest as grammar
-from registry.spec.conditions import Conditions, EntityTags
+from registry.spec.conditions import ABSENT, Conditions
 from registry.spec.digest import Digest
 from registry.spec.errors import (
     DigestMismatch,
@@ -40,7 +40,6 @@ from storage import keys
 from storage.coordination import Change, Coordinator
 from storage.ports import ContentStore, NotFound
 
-_ABSENT = Conditions(if_none_match=EntityTags(anything=True))
 _INLINE = 64 * 1024
 
 
@@ -295,7 +294,7 @@ class Manifests:
         for tag in tags:
             standing = await self._tags.standing(repository, tag)
             try:
-                await self._images.point(image, tag, by, _ABSENT, standing)
+                await self._images.point(image, tag, by, ABSENT, standing)
             except PreconditionFailed:
                 if self._tags.target(await self._tags.standing(repository, tag)) != digest:
                     continue

@@ -7,7 +7,7 @@ from auth.roles import Role
 from registry.service.manifests import Manifests, Push
 from registry.service.records import TagState
 from registry.service.tags import Tags
-from registry.spec.conditions import Conditions, EntityTags, etag
+from registry.spec.conditions import still
 from registry.spec.digest import Digest
 from registry.spec.errors import ManifestUnknown, PreconditionFailed
 from registry.spec.names import Place, Tag
@@ -58,7 +58,7 @@ class Rollbacks:
         if digest != before:
             stored = await self._manifests.kept(repository, digest)
             push = Push(
-                tag, (), stored.data, stored.media_type, _still(before), algorithm=digest.algorithm
+                tag, (), stored.data, stored.media_type, still(before), algorithm=digest.algorithm
             )
             await self._manifests.put(repository, push, by, role)
         return RolledBack(digest, before)
@@ -73,10 +73,3 @@ def _target(tag: Tag, states: Sequence[TagState], to: Digest | None, steps: int)
     if steps > len(back):
         raise Invalid(f"the history of the tag {tag} goes only {len(back)} states back")
     return back[steps - 1]
-
-
-def _still(before: str) -> Conditions:
-    """That the tag still is what it was."""
-    if not before:
-        return Conditions(if_none_match=EntityTags(anything=True))
-    return Conditions(EntityTags(strong=(etag(before),)))

@@ -10,7 +10,7 @@ import msgspec
 from registry.spec._headers import etag
 from registry.spec.errors import Unsupported, shown
 
-__all__ = ["MAX_TAGS", "Conditions", "EntityTags", "etag"]
+__all__ = ["ABSENT", "MAX_TAGS", "Conditions", "EntityTags", "etag", "still"]
 
 MAX_TAGS = 100
 """Most entity tags of one header."""
@@ -108,3 +108,12 @@ class Conditions(msgspec.Struct, frozen=True, gc=False):
     def not_modified(self, current: str | None) -> bool:
         """Tell whether a GET or HEAD is answered with 304 (`If-None-Match`, §13.1.2)."""
         return self.if_none_match is not None and self.if_none_match.match_weak(current)
+
+
+ABSENT = Conditions(if_none_match=EntityTags(anything=True))
+"""That nothing is there."""
+
+
+def still(digest: str) -> Conditions:
+    """That `digest` is there; `""`: that nothing is."""
+    return Conditions(EntityTags(strong=(etag(digest),))) if digest else ABSENT

@@ -12,7 +12,7 @@ from registry.http.management.route import Call, Reply, Route
 from registry.http.management.views import Terms, View
 from registry.service.audit.events import Happening
 from registry.service.derivations import Derived, Source
-from registry.spec.conditions import Conditions, EntityTags, etag
+from registry.spec.conditions import Conditions, still
 from registry.spec.errors import (
     Denied,
     DigestInvalid,
@@ -72,14 +72,14 @@ async def source_of(
 
 async def derive_tag(call: Call[OfTag, DerivationTerms]) -> Reply:
     """Point a tag at an image that is there, in this repository or in another."""
-    asked, wanted = call.input, call.body
+    asked, wanted, version = call.input, call.body, call.version()
     derived = await call.managed.services.derivations.derive(
         await source_of(call, wanted),
         call.place,
         asked.tag,
         call.identity.name,
         call.allowed.role,
-        _conditions(call.version()),
+        Conditions() if version is None else still(version),
     )
     # Members learn of no repository elsewhere from the log, as with mounts.
     own = wanted.repository.project == asked.repository.project
@@ -104,14 +104,6 @@ def derived_view(tag: str, derived: Derived) -> DerivedView:
         media_type=derived.media_type,
         manifest_bytes=derived.size,
     )
-
-
-def _conditions(version: str | None) -> Conditions:
-    if version is None:
-        return Conditions()
-    if not version:
-        return Conditions(if_none_match=EntityTags(anything=True))
-    return Conditions(EntityTags(strong=(etag(version),)))
 
 
 REFUSALS = (
