@@ -203,6 +203,17 @@ async def test_a_project_of_somebody_elses_is_not_taken_over(passwords):
     assert await registry.members.get(adopted.project.tenant, SERVICE)
 
 
+async def test_a_refusal_does_not_forget_the_members_that_were_told_before(passwords):
+    registry = tenancy(MemoryStore(), passwords)
+    taken = await registry.projects.create(Wanted("Demo", owner="user:root"), ROOT)
+    await registry.platform.tell_member(119, "ann10000", "Data owner", 2, BY)
+    with pytest.raises(ProjectExists):
+        await registry.platform.tell(119, "Demo", 1, BY)
+    await registry.projects.remove(taken[0].tenant, ROOT)
+    await registry.platform.tell(119, "Demo", 1, BY)
+    assert (await here(registry))["demo"][2] == {"user:hopsworks/ann10000": Role.OWNER}
+
+
 @pytest.mark.parametrize("name", ["base", "Python310", "hopsworks-base", "v2", "a__b", "12"])
 async def test_the_platforms_own_names_are_no_projects(passwords, name):
     registry = tenancy(MemoryStore(), passwords)

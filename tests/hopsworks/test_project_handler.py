@@ -230,4 +230,7 @@ def test_a_project_that_was_made_by_hand_stays_whose_it_is(registry, platform, n
     path = f"/platform/projects/{number}"
     assert problem(platform.put(path, {"name": "ByHand"}), 409) == "project-exists"
     assert problem(platform.get(path), 404)
-    assert platform.put(path, {"name": "ByHand", "adopt": True}).expect(200).json()["project"]
+    adopting = {"name": "ByHand", "adopt": True}
+    assert problem(platform.put(path, adopting), 403) == "not-allowed"
+    assert problem(platform.get(path), 404)
+    assert Api(registry, basic("adm")).put(path, adopting).expect(200).json()["project"] == "byhand"

@@ -2,7 +2,7 @@
 `getProjectInfo`): found, told, mended; and a list that is broken does no harm."""
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import aiohttp
 import pytest
@@ -13,6 +13,7 @@ from auth.passwords import Passwords
 from auth.platform import Platform
 from auth.roles import Role
 from registry.provisioning import _Listing
+from registry.service.platform import lifecycle
 from registry.service.platform.lifecycle import PlatformTerms
 from registry.service.platform.reconciliation import Drift, Guards, Reconciler
 from registry.service.projects.projects import Wanted
@@ -205,6 +206,53 @@ async def test_a_list_that_was_cut_off_ends_none_of_many():
         assert len(await pair.names()) == 5
         assert not (await pair.run(ends=3)).held
         assert await pair.names() == {"p3", "p4"}
+
+
+async def test_a_list_ends_no_project_by_giving_its_name_to_another():
+    async with both(guards=Guards(settle=10)) as pair:
+        number = pair.there.project("Demo", ann10000="Data owner")
+        await pair.run()
+        before = await pair.here.projects.named("demo")
+        pair.there.delete(number)
+        pair.there.project("Demo", bob10000="Data owner")
+        refused = {("Demo", Drift.REFUSED, False), ("Demo", Drift.UNLISTED, False)}
+        for _ in range(2):
+            assert await pair.found() == refused
+        assert (await pair.here.projects.named("demo")).id == before.id
+        assert "ann10000" in await pair.members("demo")
+        pair.now[0] += 10
+        assert ("Demo", Drift.ENDED, True) in await pair.found()
+        await pair.run()
+        assert "bob10000" in await pair.members("demo")
+
+
+async def test_a_project_whose_name_is_a_bases_by_now_ends_like_another():
+    async with both(guards=Guards(settle=0)) as pair:
+        number = pair.there.project("Demo")
+        pair.there.project("other")
+        await pair.run()
+        platform = pair.here.platform
+        platform.terms = replace(platform.terms, bases=platform.terms.bases | {"demo"})
+        pair.there.delete(number)
+        await pair.run()
+        assert ("Demo", Drift.ENDED, True) in await pair.found()
+        assert await pair.names() == {"other"}
+
+
+async def test_a_project_that_somebody_else_is_at_keeps_nothing_else_from_it(monkeypatch):
+    monkeypatch.setattr(lifecycle, "_WAIT", 0.01)
+    async with both(guards=Guards(settle=0)) as pair:
+        numbers = [pair.there.project(each) for each in ("Busy", "Demo", "other")]
+        await pair.run()
+        for number in numbers[:2]:
+            pair.there.delete(number)
+        await pair.run()
+        async with pair.coordinator.hold(f"platform/{numbers[0]}"):
+            assert await pair.found() == {
+                ("Busy", Drift.REFUSED, False),
+                ("Demo", Drift.ENDED, True),
+            }
+        assert await pair.names() == {"Busy", "other"}
 
 
 async def test_what_nobody_can_decide_is_told_and_keeps_nothing_else_from_it():

@@ -52,6 +52,8 @@ from registry.spec.problems import (
 async def put_project(call: Call[OfNumber, PlatformProjectTerms]) -> Reply:
     """Make a project of the platform, or make it what it is there."""
     wanted = call.body
+    if wanted.adopt and not await call.may(Verb.GOVERN):
+        raise NotAllowed("only administrators of the registry can adopt what is there")
     standing = await _platform(call).tell(
         call.input.number,
         wanted.name,

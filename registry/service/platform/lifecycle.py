@@ -21,6 +21,7 @@ from registry.service.platform.records import (
 )
 from registry.service.projects.kept import Kept, Records
 from registry.service.projects.members import Member, Members
+from registry.service.projects.names import project_name
 from registry.service.projects.projects import Project, Projects, Wanted
 from registry.spec.problems import (
     Invalid,
@@ -101,14 +102,17 @@ class Lifecycle:
         *,
         members: Mapping[str, str] | None = None,
         adopt: bool = False,
+        supersede: bool = True,
     ) -> Standing:
         """There is a project of this number and name there, with these users in these roles.
 
         Make it, or respell it, and mend what is amiss with it. ``adopt``: it takes over what is
         kept under that name, be that a project that was made by hand or repositories from before
-        there were projects. ``ProjectGone`` if its end was told already; ``ProjectNameInvalid``;
-        ``ProjectExists`` where another project has the name that is none of the platform's;
-        ``Invalid`` for a name that is another but for case: the platform renames nothing either.
+        there were projects. ``supersede``: an older project of the platform that has the name is
+        over, and goes; without, it keeps the name until its end is told. ``ProjectGone`` if its end
+        was told already; ``ProjectNameInvalid``; ``ProjectExists`` where another project has the
+        name that is none of the platform's, or an older one that is not superseded; ``Invalid`` for
+        a name that is another but for case: the platform renames nothing either.
         """
         told = ProjectFact(name, at)
         wanted = names.namespace(name, self.terms.bases)
@@ -127,10 +131,11 @@ class Lifecycle:
             for user, role in parts.items():
                 await self._note(number, user, MemberFact(role, at))
             try:
-                project = await self._project(number, fact, by, adopt=adopt, fresh=standing is None)
+                project = await self._project(
+                    number, fact, by, adopt=adopt, fresh=standing is None, supersede=supersede
+                )
             except (ProjectExists, ProjectGone):
                 if standing is None:
-                    await self._forget(number)
                     await self._facts.remove(kept)
                 raise
             return await self._mend(number, fact, project, by)
@@ -224,7 +229,7 @@ class Lifecycle:
         if fact.gone:
             await self._end(number, fact, by)
             return Standing(number, fact.name, fact.at, gone=True, project=None)
-        project = await self._project(number, fact, by, adopt=False, fresh=False)
+        project = await self._project(number, fact, by)
         return await self._mend(number, fact, project, by)
 
     async def _mend(
@@ -238,7 +243,14 @@ class Lifecycle:
         return Standing(number, fact.name, fact.at, gone=False, project=made)
 
     async def _project(
-        self, number: int, fact: ProjectFact, by: Identity, *, adopt: bool, fresh: bool
+        self,
+        number: int,
+        fact: ProjectFact,
+        by: Identity,
+        *,
+        adopt: bool = False,
+        fresh: bool = False,
+        supersede: bool = True,
     ) -> tuple[Project, bool]:
         """Return the project that is kept for this number, and whether it was made now, whole.
 
@@ -269,19 +281,24 @@ class Lifecycle:
                 return project, made
             if claim.record.number == number:
                 return project, False
-            await self._supersede(claim.record.number, number, project, by)
+            await self._supersede(claim.record.number, number, project, by, alive=supersede)
         raise ProjectExists(name)
 
-    async def _supersede(self, other: int, number: int, project: Project, by: Identity) -> None:
+    async def _supersede(
+        self, other: int, number: int, project: Project, by: Identity, *, alive: bool
+    ) -> None:
         """Two projects of the platform have one name: the one with the lower number is over.
 
         Names are unique there, and numbers count up; that the end of the older one was not told
-        does not make its images the younger one's.
+        does not make its images the younger one's. Without ``alive``, ``ProjectExists`` if it was
+        not told.
         """
         if other > number:
             raise ProjectGone(number)
         standing = await self._facts.find(keys.told_project(other))
         before = standing.record if standing is not None else None
+        if before is not None and not (before.gone or alive):
+            raise ProjectExists(project.name)
         at = before.at if before is not None else 0
         fact = newer_project(before, ProjectFact("", at, gone=True))
         await self._write(keys.told_project(other), fact, standing, self._facts)
@@ -291,7 +308,8 @@ class Lifecycle:
         """The project of that name, if it is kept for this number."""
         if not fact.name:
             return None
-        project = await self._projects.named(names.namespace(fact.name, self.terms.bases))
+        # Not as a new name is read: this one may have become that of a base since.
+        project = await self._projects.named(project_name(fact.name))
         if project is None:
             return None
         claim = await self._claims.find(keys.claim(project.id))

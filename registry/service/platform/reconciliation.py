@@ -18,7 +18,7 @@ from registry.service.platform.lifecycle import Lifecycle, Standing
 from registry.service.platform.records import ProjectFact
 from registry.service.projects.projects import Project
 from registry.spec.problems import PlatformUnreadable, Problem
-from storage.coordination import Coordinator
+from storage.coordination import Coordinator, LeaseHeld
 
 _log = logging.getLogger("moorage.platform")
 
@@ -115,7 +115,8 @@ class Reconciler:
 
         ``ends`` allows so many ends in place of the guard's. ``PlatformUnreadable`` where the
         platform lists nothing that can be believed: then nothing is changed. ``LeaseHeld`` where
-        another run is under way. What can't be mended is told, and does not keep the rest from it.
+        another run is under way. What can't be mended is told, and does not keep the rest from it:
+        a project that somebody else is at, too.
         """
         async with self._coordinator.hold(_NAME):
             at = int(self._clock() * 1000)
@@ -152,15 +153,15 @@ class Reconciler:
             if drift is not None:
                 found.append(Finding(number, name, drift))
                 if not dry:
-                    standing = await self._lifecycle.tell(number, name, at, by)
+                    standing = await self._lifecycle.tell(number, name, at, by, supersede=False)
                     found[-1] = replace(found[-1], mended=True)
             if fact is not None and fact.missing and not dry:
                 await self._lifecycle.miss(number, 0.0)
             if standing is not None and standing.project is not None:
                 found += await self._people(number, name, standing.project, at, by, dry=dry)
-        except Problem as problem:
+        except (Problem, LeaseHeld) as problem:
             found = [each for each in found if each.mended]
-            found.append(Finding(number, name, Drift.REFUSED, problem.message))
+            found.append(Finding(number, name, Drift.REFUSED, str(problem)))
         return found
 
     async def _people(
@@ -194,7 +195,10 @@ class Reconciler:
                 await self._lifecycle.miss(number, self._clock())
             return Finding(number, fact.name, Drift.UNLISTED)
         if not dry:
-            await self._lifecycle.tell_end(number, int(self._clock() * 1000), by)
+            try:
+                await self._lifecycle.tell_end(number, int(self._clock() * 1000), by)
+            except (Problem, LeaseHeld) as problem:
+                return Finding(number, fact.name, Drift.REFUSED, str(problem))
         return Finding(number, fact.name, Drift.ENDED, mended=not dry)
 
     def _is_due(self, fact: ProjectFact) -> bool:
