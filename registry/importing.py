@@ -108,7 +108,7 @@ def importer(
     told: Callable[[Journal], None],
     failed: Failed,
 ) -> Importer:
-    """Make an importer. No quota keeps it from importing; what is there is counted afterwards."""
+    """Make an importer. No quota keeps it from importing; what came is counted when it ends."""
     services = Services.over(
         backend.store,
         backend.coordinator,
@@ -125,6 +125,7 @@ def importer(
         Ingest(backend.store, services.blobs),
         source,
         partial(_place, _projects(config, backend, services), terms),
+        into=terms.into,
         jobs=terms.jobs,
         told=told,
         failed=failed,

@@ -204,7 +204,8 @@ def abandon(disk: Disk, key: str) -> None:
 def take(disk: Disk, key: str, source: int) -> bool:
     """Make the file that is open at ``source`` content at ``key``, by a second name of it.
 
-    Its mode becomes that of content. The name is durable with the next durable write, as after
+    Its mode becomes that of content, and its time that of now: a full mark goes by how long bytes
+    have been here. The name is durable with the next durable write, as after
     ``finish(settled=False)``. ``False`` where that can't be done: it is on another file system, or
     belongs to somebody else.
     """
@@ -218,6 +219,8 @@ def take(disk: Disk, key: str, source: int) -> bool:
             raise
         try:
             os.chmod(name, CONTENT, dir_fd=disk.temporary.fd)
+            now = time_ns()
+            os.utime(source, ns=(now, now))
         except PermissionError:
             os.unlink(name, dir_fd=disk.temporary.fd)
             return False

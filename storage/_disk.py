@@ -117,7 +117,8 @@ class Disk:
         for name in os.listdir(self.temporary.fd):  # noqa: PTH208 - a descriptor
             with suppress(OSError):
                 status = os.stat(name, dir_fd=self.temporary.fd, follow_symlinks=False)
-                if status.st_mtime < time() - _STALE:
+                # Of a file that is being taken over the first is old: its name here is not.
+                if max(status.st_mtime, status.st_ctime) < time() - _STALE:
                     os.unlink(name, dir_fd=self.temporary.fd)
 
     def get(self, key: str) -> Value:

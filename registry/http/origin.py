@@ -86,7 +86,7 @@ class Origin:
         self._user = user
         self._secret = secret
         self._plain_http = plain_http
-        self._wanted = sorted(set(repositories))
+        self.selection = sorted(set(repositories))
         self._ca_file = ca_file
         self._authorization: dict[str, str] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -111,8 +111,8 @@ class Origin:
 
     async def repositories(self, after: str) -> AsyncIterator[str]:
         """As ``Source``. ``SourceUnavailable`` where the registry has no catalog for us."""
-        if self._wanted:
-            for name in self._wanted:
+        if self.selection:
+            for name in self.selection:
                 if name > after:
                     yield name
             return
@@ -173,6 +173,19 @@ class Origin:
         except RegistryError as error:
             raise SourceUnavailable(f"{path}: {error.message}") from error
         return found
+
+    async def held(self, repository: RepositoryName, digest: Digest, *, came: bool) -> bool:
+        """As ``Source``. Its word alone is no proof: it may name what only others here have."""
+        if not came:
+            return False
+        try:
+            answer = await self._send(
+                "HEAD", f"/v2/{repository}/blobs/{digest}", _pull(repository), {}
+            )
+        except SourceUnknown:
+            return False  # where it redirects to may answer GET only
+        answer.release()
+        return True
 
     @asynccontextmanager
     async def blob(

@@ -2,9 +2,10 @@
 
 import asyncio
 import secrets
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Final
 
 from registry.service.blobs import SMALL, Blobs
 from registry.service.hashing import hashed
@@ -12,7 +13,7 @@ from registry.service.scrub.contents import fresh_data
 from registry.spec.digest import Digest, Hasher
 from registry.spec.errors import DigestMismatch
 from registry.spec.names import Place
-from storage.ports import ContentStore
+from storage.ports import ContentStore, StorageError
 
 Source = Callable[[Digest], AbstractAsyncContextManager[AsyncIterator[bytes]]]
 """Opens the bytes of a blob where it comes from."""
@@ -20,23 +21,45 @@ Source = Callable[[Digest], AbstractAsyncContextManager[AsyncIterator[bytes]]]
 Placing = Callable[[str], Awaitable[bool]]
 """Makes the blob content at a key of the store with no byte passing here; ``False`` if it can't."""
 
+Held = Callable[[bool], Awaitable[bool]]
+"""Tells whether the repository has the blob where it comes from, so that bytes which the store has
+from elsewhere are its too. It is told whether these came from the same source, verified."""
+
+_REMEMBERED: Final = 100_000
+"""Most digests that are known to have come from a source."""
+
+
+async def by_record(_came: bool) -> bool:  # noqa: FBT001 - as ``Held``
+    """``Held``, where a record of this registry says that the repository held the blob."""
+    return True
+
 
 class Ingest:
-    """Makes repositories hold blobs. Bytes that the store has are not fetched again."""
+    """Makes repositories hold blobs of one source. Bytes that the store has may be spared.
+
+    A digest is no right to bytes: another project's are given to a repository only if the source
+    is a proof that it had them.
+    """
 
     def __init__(self, store: ContentStore, blobs: Blobs) -> None:
         self._store = store
         self._blobs = blobs
         self._locks: defaultdict[Digest, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._came: OrderedDict[Digest, None] = OrderedDict()
 
     async def blob(
         self,
         repository: Place,
         digest: Digest,
         source: Source,
+        *,
+        held: Held,
         placing: Placing | None = None,
     ) -> int:
         """Make the repository hold the blob; return how many bytes were fetched for it.
+
+        Without a yes of ``held`` they are fetched, also where the store has them: what it raises
+        is raised before anything is given to the repository.
 
         ``placing`` is tried first: what it puts into the store is only read, to be compared.
 
@@ -48,14 +71,19 @@ class Ingest:
             async with lock:
                 if await self._blobs.holds(repository, digest):
                     return 0
-                if await self._blobs.adopt(repository, digest) is not None:
+                if (
+                    await held(digest in self._came)
+                    and await self._blobs.adopt(repository, digest) is not None
+                ):
                     return 0
-                if placing is not None:
-                    size = await self._place(repository, digest, placing)
-                    if size is not None:
-                        return size
-                async with source(digest) as pieces:
-                    return await self._fetch(repository, digest, pieces)
+                size = await self._place(repository, digest, placing) if placing else None
+                if size is None:
+                    async with source(digest) as pieces:
+                        size = await self._fetch(repository, digest, pieces)
+                self._came[digest] = None
+                if len(self._came) > _REMEMBERED:
+                    self._came.popitem(last=False)
+                return size
         finally:
             if not lock.locked():
                 self._locks.pop(digest, None)
@@ -87,16 +115,22 @@ class Ingest:
             await self._blobs.publish_small(repository, digest, bytes(first))
             return len(first)
         data = fresh_data(secrets.token_hex(16))
-        async with self._store.append(data, "") as writer:
-            await asyncio.to_thread(hasher.update, bytes(first))
-            await writer.write(bytes(first))
-            async for piece in hashed(pieces, hasher):
-                await writer.write(piece)
-            size = writer.offset
-            if hasher.digest() == digest:
-                await writer.finish(settled=False)
-                await self._blobs.publish(repository, digest, data, size)
-                return size
-            progress = await writer.checkpoint()
-        await self._store.abandon(data, progress)
-        raise DigestMismatch(digest, hasher.digest())
+        try:
+            async with self._store.append(data, "") as writer:
+                await asyncio.to_thread(hasher.update, bytes(first))
+                await writer.write(bytes(first))
+                async for piece in hashed(pieces, hasher):
+                    await writer.write(piece)
+                found, size = hasher.digest(), writer.offset
+                if found == digest:
+                    await writer.finish(settled=False)
+        except BaseException:
+            # Nobody knows the key, so nobody else would.
+            with suppress(StorageError):
+                await asyncio.shield(self._store.abandon(data, ""))
+            raise
+        if found != digest:
+            await self._store.abandon(data, "")
+            raise DigestMismatch(digest, found)
+        await self._blobs.publish(repository, digest, data, size)
+        return size

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from registry.service.ingest import Ingest
 from registry.spec.digest import Digest
 from registry.spec.mediatype import OCI_INDEX, OCI_MANIFEST, OCI_NONDISTRIBUTABLE_GZIP
 from registry.spec.names import Place
+from registry.spec.quota import Limits
 from storage.filesystem import FileStore
 from storage.memory import MemoryStore
 from storage.plain import PlainDirectory
@@ -70,7 +71,7 @@ async def where(name):
 
 
 @contextmanager
-def importing(root, store, *, jobs=4, failed=None):
+def importing(root, store, *, into="", jobs=4, failed=None):
     """An importer, and the registry that it imports into."""
     registry, plain = Registry(store), PlainDirectory(root)
     registry.services = registry.services.over(
@@ -87,6 +88,7 @@ def importing(root, store, *, jobs=4, failed=None):
                 Ingest(registry.store, registry.services.blobs),
                 TreeSource(plain, str(root)),
                 where,
+                into=into,
                 jobs=jobs,
                 failed=lambda what, reason: told.append((what, reason)),
             ),
@@ -150,6 +152,65 @@ async def test_what_is_damaged_missing_or_not_linked_is_told_and_not_taken(tmp_p
             assert b"never linked" not in blobs.values(), place
 
 
+async def test_what_another_repository_here_holds_is_not_given_for_its_digest(tmp_path):
+    tree, store = filled(tmp_path), MemoryStore()
+    secret = b"of another project"
+    await Registry(store).push(Place("victim/env"), image(secret), secret, CONFIG, tag="v1")
+    tree.push("evil", image(secret), CONFIG, tag="v1")
+    with importing(tmp_path, store) as (registry, importer):
+        assert (await importer.run()).failed == 1
+        assert secret not in (await registry.content()).get(Place("evil"), ((), (), {}))[2].values()
+
+
+async def test_a_download_that_breaks_off_leaves_nothing(tmp_path):
+    tree = filled(tmp_path / "old")
+    large = b"large" * 200_000
+    tree.push("a", image(large), large, CONFIG, tag="v1")
+    files = FileStore(tmp_path / "store")
+    with importing(tmp_path / "old", files) as (_, importer):
+        blob = importer._source.blob
+
+        @asynccontextmanager
+        async def broken(*arguments):
+            async with blob(*arguments) as pieces:
+
+                async def some():
+                    async for piece in pieces:
+                        yield piece
+                        if len(piece) > 64 * 1024:
+                            raise Unavailable("old", "it broke off")
+
+                yield some()
+
+        importer._source.blob = broken
+        with pytest.raises(Unavailable):
+            await importer.run()
+    files.close()
+    assert list((tmp_path / "store" / "partial").iterdir()) == []
+
+
+async def test_a_referrer_may_list_what_it_refers_to(tmp_path):
+    tree = Tree(tmp_path)
+    tree.push("demo", FIRST, LARGE, CONFIG, tag="v1")
+    listing = json.loads(index(FIRST))
+    listing["subject"] = listing["manifests"][0]
+    referrer = tree.push("demo", encode(listing))
+    with importing(tmp_path, MemoryStore()) as (registry, importer):
+        source = importer._source
+
+        async def referrers(_, subject):
+            return [referrer] if subject == Digest.of(FIRST) else []
+
+        async def untagged(_):
+            for digest in ():
+                yield digest
+
+        source.referrers, source.untagged = referrers, untagged
+        done = await asyncio.wait_for(importer.run(), 5)
+        assert (done.manifests, done.failed) == (2, 0)
+        assert referrer in (await registry.content())[Place("demo")][1]
+
+
 async def test_foreign_layers_may_be_missing_and_are_kept_where_they_are(tmp_path):
     tree = Tree(tmp_path)
     document = json.loads(image(SMALL))
@@ -192,6 +253,55 @@ async def test_an_import_that_failed_anywhere_goes_on(tmp_path, when):
         if faulty.total < n:
             assert n > 50
             return
+
+
+async def test_a_resumed_import_looks_again_at_what_it_passed_over(tmp_path):
+    tree, told = filled(tmp_path), []
+    with importing(tmp_path, MemoryStore(), failed=told) as (registry, importer):
+        repositories = importer._source.repositories
+
+        async def broken(after):
+            async for name in repositories(after):
+                if name == "demo/env":
+                    raise Unavailable("old", "it broke off")
+                yield name
+
+        importer._source.repositories = broken
+        with pytest.raises(Unavailable):
+            await importer.run()
+        importer._source.repositories = repositories
+        new = tree.push("base/2nd", image(b"new"), b"new", CONFIG, tag="v1")
+        done = await importer.run()
+        assert (await tags_of(registry))[Place("base/2nd")] == {"v1": new}
+        assert (done.repositories, done.tags, done.manifests) == (3, 4, 6)
+
+
+async def test_another_choice_is_another_import(tmp_path):
+    filled(tmp_path)
+    with importing(tmp_path, MemoryStore()) as (registry, importer):
+        whole = importer._key
+        with importing(tmp_path, registry.store, into="mirror") as (_, other):
+            assert other._key != whole
+
+
+async def test_what_came_is_counted_in_quotas_also_where_it_breaks_off(tmp_path):
+    filled(tmp_path)
+    with importing(tmp_path, MemoryStore()) as (registry, importer):
+        await registry.services.quotas.limit("base", Limits(bytes=10_000_000), None)
+        await registry.services.quotas.count("base")
+        repositories = importer._source.repositories
+
+        async def broken(after):
+            async for name in repositories(after):
+                if name == "demo/env":
+                    raise Unavailable("old", "it broke off")
+                yield name
+
+        importer._source.repositories = broken
+        with pytest.raises(Unavailable):
+            await importer.run()
+        account = await registry.services.quotas.find("base")
+        assert account.used.bytes >= len(LARGE)
 
 
 async def test_no_more_is_fetched_at_once_than_it_is_told(tmp_path):
@@ -257,12 +367,17 @@ def inodes(root):
 
 
 def test_files_are_taken_over_without_a_byte_copied(tmp_path, run):
-    tree = filled(tmp_path / "old")
+    tree, began = filled(tmp_path / "old"), time.time()
+    for data in (LARGE, SMALL, CONFIG):
+        os.utime(tree.data(Digest.of(data)), (1, 1))
     code, done, _ = run()
     assert (code, done["repositories"], done["blobs"]) == (0, 3, 3)
     assert on(tmp_path / "store", tags_of) == WANTED
     for data in (LARGE, SMALL, CONFIG):
         assert tree.data(Digest.of(data)).stat().st_ino in inodes(tmp_path / "store")
+    # A full mark leaves what has not been here for long: a name may be on its way.
+    for data in (LARGE, SMALL, CONFIG):
+        assert tree.data(Digest.of(data)).stat().st_mtime > began
     # The old registry goes on, and what it removes stays here.
     assert tree.data(Digest.of(LARGE)).read_bytes() == LARGE
     tree.data(Digest.of(LARGE)).unlink()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -242,18 +243,32 @@ def test_a_start_cut_off_anywhere_is_made_good(tmp_path):
         assert (root / "moorage.json").exists()
 
 
-async def test_leftovers_are_swept_once_they_are_old(tmp_path):
+async def test_leftovers_are_swept_once_they_are_old(tmp_path, monkeypatch):
     FileStore(tmp_path).close()
     old, young = tmp_path / "tmp/old", tmp_path / "tmp/young"
     for path in (old, young):
         path.write_text("")
-    os.utime(old, (1, 1))
+    later = time.time() + 2 * 3600
+    os.utime(young, (later, later))
+    monkeypatch.setattr("storage._disk.time", lambda: later)
     store = FileStore(tmp_path)
     for _ in range(200):
         if not old.exists():
             break
         await asyncio.sleep(0.01)
     assert [path.name for path in (tmp_path / "tmp").iterdir()] == ["young"]
+    store.close()
+
+
+async def test_an_old_file_that_is_being_taken_over_is_not_swept(tmp_path):
+    FileStore(tmp_path).close()
+    file = tmp_path / "of another"
+    file.write_text("")
+    os.utime(file, (1, 1))
+    (tmp_path / "tmp/new").hardlink_to(file)
+    store = FileStore(tmp_path)
+    store._disk.sweep()
+    assert (tmp_path / "tmp/new").exists()
     store.close()
 
 

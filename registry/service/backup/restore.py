@@ -15,7 +15,7 @@ from registry.service.backup.layout import Descriptor
 from registry.service.backup.pool import Damaged
 from registry.service.bounded import each
 from registry.service.entries import value
-from registry.service.ingest import Ingest
+from registry.service.ingest import Ingest, by_record
 from registry.service.projects.directory import ACCESS, principal_stamp, project_stamp
 from registry.service.projects.records import ProjectRecord, ShareRecord, TenantRecord
 from registry.service.records import Corrupt, TagRecord
@@ -297,7 +297,7 @@ class Restore:
 
     async def _blob(self, place: Place, digest: Digest) -> bool:
         try:
-            size = await self._ingest.blob(place, digest, self._open)
+            size = await self._ingest.blob(place, digest, self._open, held=by_record)
         except NotFound:
             self._fail(f"{place}@{digest}", Damaged(digest, "the backup has not got it"))
             return False

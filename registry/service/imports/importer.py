@@ -6,7 +6,8 @@ compared with its digest before it has a name.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
 import msgspec
 
@@ -14,13 +15,13 @@ from registry.service.entries import value
 from registry.service.imports.repository import Counts, RepositoryImport
 from registry.service.imports.source import Source, SourceUnknown
 from registry.service.ingest import Ingest
-from registry.service.records import Record
+from registry.service.records import Corrupt, Record
 from registry.service.services import Services
 from registry.spec.errors import RegistryError
 from registry.spec.names import Place, RepositoryName
 from storage import keys
 from storage.coordination import Coordinator
-from storage.ports import ContentStore
+from storage.ports import ContentStore, StorageError
 
 Places = Callable[[RepositoryName], Awaitable[Place]]
 """Tells where a repository's content goes. ``NoProject``."""
@@ -65,11 +66,15 @@ class Importer:
         source: Source,
         places: Places,
         *,
+        into: str = "",
         jobs: int = 4,
         told: Callable[[Journal], None] = lambda _: None,
         failed: Failed = lambda _, __: None,
     ) -> None:
-        """``services`` are over ``store``. Up to ``jobs`` blobs of an image are fetched at once."""
+        """``services`` are over ``store``. Up to ``jobs`` blobs of an image are fetched at once.
+
+        ``into`` and what the source was asked for tell this import from others of the source.
+        """
         self._store = store
         self._coordinator = coordinator
         self._services = services
@@ -79,31 +84,71 @@ class Importer:
         self._told = told
         self._report = failed
         self._ingest = ingest
-        self._key = keys.imported(hashlib.sha256(source.name.encode()).hexdigest()[:32])
+        self._tenants: set[str] = set()
+        which = "\n".join((source.name, into, *source.selection))
+        self._key = keys.imported(hashlib.sha256(which.encode()).hexdigest()[:32])
 
     async def journal(self) -> Journal | None:
-        """How far the last import from this source is; ``None`` if there was none."""
+        """How far the last import of the same from this source is; ``None`` if there was none."""
         found = await value(self._store, self._key)
         return Journal.decode(found.data) if found is not None else None
 
     async def run(self, *, wait: float = 0.0) -> Journal:
         """Import everything; one that was broken off goes on behind the last repository.
 
-        ``LeaseHeld`` where another import from this source is at work after ``wait`` seconds.
-        ``SourceUnavailable``: it is to be run again.
+        When it is through, it looks once more at what it had passed over, which may have changed
+        since. One where something failed begins anew. ``LeaseHeld`` where another such import is at
+        work after ``wait`` seconds. ``SourceUnavailable``: it is to be run again.
         """
-        async with self._coordinator.hold(f"import/{self._key}", wait=wait):
+        async with self._coordinator.hold(f"import/{self._key}", wait=wait), self._settled():
             journal = await self.journal()
-            if journal is None or journal.ended:
+            if journal is None or journal.ended or journal.failed:
                 journal = Journal(self._source.name, self._services.terms.clock())
+            resumed, seen = bool(journal.after), set[str]()
             async for name in self._source.repositories(journal.after):
-                journal = await self._repository(name, journal)
-                await self._store.put(self._key, journal.encode())
-                self._told(journal)
-            journal = msgspec.structs.replace(journal, ended=self._services.terms.clock())
-            await self._store.put(self._key, journal.encode())
-            await self._services.candidates.flush(everything=True)
-            return journal
+                journal = await self._keep(await self._repository(name, journal))
+                if resumed:
+                    seen.add(name)
+            if resumed:
+                async for name in self._source.repositories(""):
+                    if name not in seen:
+                        journal = await self._keep(await self._again(name, journal))
+            return await self._keep(
+                msgspec.structs.replace(journal, ended=self._services.terms.clock())
+            )
+
+    async def _keep(self, journal: Journal) -> Journal:
+        await self._store.put(self._key, journal.encode())
+        self._told(journal)
+        return journal
+
+    @asynccontextmanager
+    async def _settled(self) -> AsyncIterator[None]:
+        """Count and hand over what came, also where it breaks off."""
+        try:
+            yield
+        except BaseException:
+            with suppress(StorageError, Corrupt):
+                await self._settle()
+            raise
+        await self._settle()
+
+    async def _settle(self) -> None:
+        await self._services.candidates.flush(everything=True)
+        quotas = self._services.quotas
+        for tenant in sorted(self._tenants):
+            if await quotas.find(tenant) is not None:
+                await quotas.count(tenant)
+
+    async def _again(self, name: str, journal: Journal) -> Journal:
+        """Look at a repository that was passed over: what is new in it counts, itself it did."""
+        looked = await self._repository(name, journal)
+        return msgspec.structs.replace(
+            looked,
+            after=journal.after,
+            repositories=journal.repositories,
+            tags=journal.tags,
+        )
 
     async def _repository(self, text: str, journal: Journal) -> Journal:
         counts = Counts()
@@ -114,6 +159,7 @@ class Importer:
         try:
             name = RepositoryName.parse(text)
             place = await self._places(name)
+            self._tenants.add(place.tenant)
             work = RepositoryImport(
                 self._store,
                 self._services,
@@ -126,7 +172,7 @@ class Importer:
                 jobs=self._jobs,
             )
             await work.take()
-        except (RegistryError, SourceUnknown, NoProject) as error:
+        except (RegistryError, SourceUnknown, NoProject, Corrupt) as error:
             counts.failed += 1
             failed(text, error)
         return msgspec.structs.replace(

@@ -11,6 +11,7 @@ from registry.service.bounded import each
 from registry.service.imports.source import Source, SourceUnknown
 from registry.service.ingest import Ingest
 from registry.service.presence import exists
+from registry.service.records import Corrupt
 from registry.service.services import Services
 from registry.service.stored import StoredManifest
 from registry.spec import manifest as grammar
@@ -71,6 +72,7 @@ class RepositoryImport:
         self._gate = asyncio.Semaphore(jobs)
         self._done: dict[Digest, bool] = {}
         self._locks: defaultdict[Digest, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._subjects: list[Digest] = []
 
     async def take(self) -> None:
         """Import all of it. What fails is told, and the rest goes on."""
@@ -87,13 +89,31 @@ class RepositoryImport:
             if self._tags.target(standing) != digest:
                 stored = await self._manifests.get(self._place, digest)
                 await self._manifests.reinstate(self._place, stored, {tag: None}, BY)
-        except (RegistryError, SourceUnknown) as error:
+        except (RegistryError, SourceUnknown, Corrupt) as error:
             self._fail(f":{text}", error)
             return
         self._counts.tags += 1
 
     async def _image(self, digest: Digest) -> bool:
-        """Import a manifest with all it needs, once; ``False`` where that failed."""
+        """Import a manifest and what refers to it; ``False`` where the manifest failed."""
+        whole = await self._manifest(digest)
+        while self._subjects:
+            subject = self._subjects.pop()
+            try:
+                referrers = await self._source.referrers(self._name, subject)
+            except (RegistryError, SourceUnknown) as error:
+                self._fail(f"@{subject}", error)
+                continue
+            for referrer in referrers:
+                await self._manifest(referrer)
+        return whole
+
+    async def _manifest(self, digest: Digest) -> bool:
+        """Import a manifest with all it needs, once; ``False`` where that failed.
+
+        Who waits for it waits along digests that are in one another, so never for itself. What
+        refers to it may list it, and is left to ``_image``.
+        """
         async with self._locks[digest]:
             if digest not in self._done:
                 self._done[digest] = await self._take(digest)
@@ -104,11 +124,10 @@ class RepositoryImport:
             if not await exists(self._store, keys.manifest(self._place, digest)):
                 await self._fetch(digest)
                 self._counts.manifests += 1
-            for referrer in await self._source.referrers(self._name, digest):
-                await self._image(referrer)
-        except (RegistryError, SourceUnknown) as error:
+        except (RegistryError, SourceUnknown, Corrupt) as error:
             self._fail(f"@{digest}", error)
             return False
+        self._subjects.append(digest)
         return True
 
     async def _fetch(self, digest: Digest) -> None:
@@ -119,7 +138,7 @@ class RepositoryImport:
             raise DigestMismatch(digest, found)
         manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type or None)
         for child in manifest.manifests:
-            await self._image(child.digest)
+            await self._manifest(child.digest)
         await self._blobs(manifest)
         kept = StoredManifest(digest, manifest.media_type, stored.data)
         await self._manifests.reinstate(self._place, kept, {}, BY)
@@ -131,7 +150,11 @@ class RepositoryImport:
             async with self._gate:
                 try:
                     size = await self._ingest.blob(
-                        self._place, digest, self._open, lambda key: self._put(digest, key)
+                        self._place,
+                        digest,
+                        self._open,
+                        held=lambda came: self._source.held(self._name, digest, came=came),
+                        placing=lambda key: self._source.place(self._name, digest, key),
                     )
                 except SourceUnknown:
                     if digest in foreign:
@@ -142,9 +165,6 @@ class RepositoryImport:
 
         wanted = {layer.digest for layer in manifest.blobs} | foreign
         await each(sorted(wanted), take, at_once=len(wanted) or 1)
-
-    async def _put(self, digest: Digest, key: str) -> bool:
-        return await self._source.place(self._name, digest, key)
 
     @asynccontextmanager
     async def _open(self, digest: Digest) -> AsyncIterator[AsyncIterator[bytes]]:

@@ -25,6 +25,11 @@ class Source(Protocol):
         """What tells this source from others: its address, without anything secret."""
         ...
 
+    @property
+    def selection(self) -> Sequence[str]:
+        """The repositories that were asked for; none for all that it has."""
+        ...
+
     def repositories(self, after: str) -> AsyncIterator[str]:
         """Yield the names of repositories behind ``after``, in an order that does not change."""
         ...
@@ -50,6 +55,14 @@ class Source(Protocol):
 
     async def referrers(self, repository: RepositoryName, subject: Digest) -> Sequence[Digest]:
         """Return what refers to a manifest, as far as the source lists that."""
+        ...
+
+    async def held(self, repository: RepositoryName, digest: Digest, *, came: bool) -> bool:
+        """Tell whether the repository is known to have a blob, which need not be read then.
+
+        ``came``: its bytes came from this source already, for another repository. ``False`` where
+        only the bytes are a proof. ``SourceUnknown`` where it has none.
+        """
         ...
 
     def blob(

@@ -66,6 +66,7 @@ class TreeSource:
         self._unreadable = (NotFound, Unavailable) if files else (NotFound,)
         self._placing = placing
         self.name = name
+        self.selection = ()
 
     async def repositories(self, after: str) -> AsyncIterator[str]:
         """As ``Source.repositories``: those that have, or had, manifests, in the order of keys."""
@@ -117,22 +118,25 @@ class TreeSource:
         """None: they are under a tag, by which clients of registries without this API list them."""
         return ()
 
+    async def held(self, repository: RepositoryName, digest: Digest, *, came: bool) -> bool:  # noqa: ARG002
+        """As ``Source.held``: a link is a proof, which the old registry made of a push."""
+        await self._link(
+            f"{_REPOSITORIES}{repository}/_layers/{digest.algorithm}/{digest.hex}/link"
+        )
+        return True
+
     @asynccontextmanager
     async def blob(
         self, repository: RepositoryName, digest: Digest
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """As ``Source.blob``; only what the repository links to."""
-        await self._link(
-            f"{_REPOSITORIES}{repository}/_layers/{digest.algorithm}/{digest.hex}/link"
-        )
+        await self.held(repository, digest, came=False)
         async with self._opened(digest) as pieces:
             yield pieces
 
     async def place(self, repository: RepositoryName, digest: Digest, key: str) -> bool:
         """As ``Source.place``."""
-        await self._link(
-            f"{_REPOSITORIES}{repository}/_layers/{digest.algorithm}/{digest.hex}/link"
-        )
+        await self.held(repository, digest, came=False)
         return await self._placing(_data(digest), key)
 
     @asynccontextmanager
@@ -147,7 +151,14 @@ class TreeSource:
                 raise SourceUnknown(str(error)) from None
             if most is not None and reader.size > most:
                 raise SourceUnknown(f"{digest} has {reader.size} bytes: no manifest")
-            yield aiter(reader)
+            yield self._pieces(reader)
+
+    async def _pieces(self, reader: ContentReader) -> AsyncIterator[bytes]:
+        try:
+            async for piece in reader:
+                yield piece
+        except self._unreadable as error:
+            raise SourceUnknown(str(error)) from None
 
     async def _listed(self, prefix: str, after: str, limit: int) -> Sequence[str]:
         return await self._store.list(prefix, after=after, limit=limit)
