@@ -1,7 +1,7 @@
 """Derivation: a tag of one repository becomes a tag of another, with no byte copied."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,7 +24,14 @@ DEPTH: Final = 4
 MOST: Final = 1000
 """Most manifests of one image."""
 
+MOST_BYTES: Final = 32 * 1024 * 1024
+"""Most bytes of the manifests below one, which are held until all are there."""
+
+MOST_BLOBS: Final = 20_000
+"""Most blobs of one image."""
+
 _AT_ONCE: Final = 64
+_MANIFESTS_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +94,9 @@ class Derivations:
     async def _bring(
         self, source: Place, target: Place, root: StoredManifest, by: str, role: Role | None
     ) -> None:
-        """Make ``target`` have all that the manifest needs."""
+        """Make ``target`` have all that the manifest needs. ``Invalid``."""
         levels: list[list[StoredManifest]] = [[root]]
+        held = 0
         blobs: set[Digest] = set()
         seen = {root.digest}
         while levels[-1]:
@@ -96,27 +104,39 @@ class Derivations:
                 raise Invalid(f"the image is an index of indexes, more than {DEPTH} deep")
             parsed = await asyncio.to_thread(lambda: [_parsed(each) for each in levels[-1]])
             blobs.update(blob.digest for each in parsed for blob in each.blobs)
-            wanted = {child.digest for each in parsed for child in each.manifests} - seen
+            if len(blobs) > MOST_BLOBS:
+                raise Invalid(f"the image has more than {MOST_BLOBS:,} layers")
+            sizes = {child.digest: child.size for each in parsed for child in each.manifests}
+            wanted = sizes.keys() - seen
             seen |= wanted
             if len(seen) > MOST:
                 raise Invalid(f"the image has more than {MOST} manifests")
-            levels.append(await self._present(source, wanted))
+            held += sum(sizes[each] for each in wanted)
+            if held > MOST_BYTES:
+                raise Invalid(f"the image has more than {MOST_BYTES:,} bytes of manifests")
+            levels.append(await self._present(source, {each: sizes[each] for each in wanted}))
         await self._mount(source, target, blobs)
         for level in levels[:0:-1]:
             for stored in level:
                 push = Push(stored.digest, (), stored.data, stored.media_type, Conditions())
                 await self._manifests.put(target, push, by, role)
 
-    async def _present(self, source: Place, wanted: Iterable[Digest]) -> list[StoredManifest]:
-        """Those of the manifests that are there: an index may lack some of its parts."""
-        gate = asyncio.Semaphore(_AT_ONCE)
+    async def _present(self, source: Place, wanted: Mapping[Digest, int]) -> list[StoredManifest]:
+        """Those of the manifests that are there: an index may lack some of its parts.
+
+        ``Invalid`` for one of another size: an index that came before its parts may say anything.
+        """
+        gate = asyncio.Semaphore(_MANIFESTS_AT_ONCE)
 
         async def find(digest: Digest) -> StoredManifest | None:
             async with gate:
                 try:
-                    return await self._manifests.get(source, digest)
+                    stored = await self._manifests.get(source, digest)
                 except ManifestUnknown:
                     return None
+            if len(stored.data) != wanted[digest]:
+                raise Invalid(f"the image's index says another size of {digest} than it has")
+            return stored
 
         found = await asyncio.gather(*map(find, sorted(wanted)))
         return [each for each in found if each is not None]

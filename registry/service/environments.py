@@ -32,10 +32,14 @@ MOST: Final = 1000
 MOST_IMAGES: Final = 5000
 """Most images of a project that are added up."""
 
+MOST_PARTS: Final = 200_000
+"""Most layers and configs of the images that are looked at together."""
+
 MAX_DOCUMENT: Final = 16 * 1024 * 1024
 """Largest list of packages that is read, in bytes."""
 
 _CHILDREN: Final = 64
+_CHILDREN_PARTS: Final = 20_000
 _AT_ONCE: Final = 8
 _DOCUMENTS: Final = 2
 
@@ -121,14 +125,14 @@ class Environments:
         self._blobs = blobs
         self._pulls = pulls
         self._facts: Kept[ImageFacts] = Kept(memory // 2, _weigh_facts)
-        self._listed: Kept[Packages] = Kept(memory // 2, lambda found: 400 + 250 * len(found))
+        self._listed: Kept[Packages] = Kept(memory // 2, _weigh_packages)
         self._documents = asyncio.Semaphore(_DOCUMENTS)
 
     async def versions(self, place: Place) -> list[Version]:
         """All versions of an environment, the newest first.
 
         Tags that lead to no image are left out. ``NameUnknown``; ``Invalid`` for a repository
-        with more than ``MOST`` tags.
+        with more than ``MOST`` tags, or images of more than ``MOST_PARTS`` parts.
         """
         page = await self._tags.page(place, Page(MOST, None))
         if page.more:
@@ -136,16 +140,21 @@ class Environments:
                 f"environments are shown of repositories of up to {MOST:,} tags: let retention "
                 "remove old ones"
             )
-        gate = asyncio.Semaphore(_AT_ONCE)
+        gate, parts = asyncio.Semaphore(_AT_ONCE), 0
 
         async def read(tag: Tag) -> Version | None:
+            nonlocal parts
             async with gate:
+                _check(parts)
                 try:
-                    return await self.version(place, tag)
+                    version = await self.version(place, tag)
                 except ManifestUnknown:  # no image, or deleted meanwhile
                     return None
+                parts += version.facts.parts
+                return version
 
         found = await asyncio.gather(*(read(Tag(name)) for name in page.tags))
+        _check(parts)
         return sorted(filter(None, found), key=lambda each: (each.at, each.tag), reverse=True)
 
     async def version(self, place: Place, tag: Tag) -> Version:
@@ -171,42 +180,34 @@ class Environments:
                 raise Invalid(f"{name}, where base images are: {error.message}") from None
             # The oldest of the same layers is the one that the others are copies of.
             found += (Known(name, each.tag, each.digest, each.facts) for each in versions[::-1])
-        return BaseImages.of(found)
+        return await asyncio.to_thread(BaseImages.of, found)
 
-    def lineages(self, versions: Sequence[Version], bases: BaseImages) -> list[Lineage]:
+    async def lineages(self, versions: Sequence[Version], bases: BaseImages) -> list[Lineage]:
         """The lineage of each version, in the same order: the newest first."""
-        tree: Bases[Version] = Bases()
-        found: list[Lineage] = []
-        before: Version | None = None
-        for version in reversed(versions):
-            layers = version.facts.layers
-            base, depth = bases.tree.under(layers, whole=True) or (None, 0)
-            previous, shared = tree.under(layers, whole=True) or (None, 0)
-            if previous is None or shared <= depth:
-                previous = before
-            earlier = [each.facts for each in (base, previous) if each is not None]
-            added = environments.added(version.facts, *earlier)
-            found.append(Lineage(version, base, depth, previous, added))
-            tree.add(layers, version)
-            before = version
-        return found[::-1]
+        return await asyncio.to_thread(_lineages, versions, bases)
 
     async def storage(self, places: AsyncIterable[Place], bases: BaseImages) -> Sharing:
         """What all images of the repositories take together.
 
-        ``Invalid`` for more than ``MOST_IMAGES`` tags, and as ``versions``.
+        ``Invalid`` for more than ``MOST_IMAGES`` tags or ``MOST_PARTS`` parts, and as ``versions``.
         """
         versions: list[Version] = []
+        parts = 0
         async for place in places:
-            versions += await self.versions(place)
+            here = await self.versions(place)
+            versions += here
             if len(versions) > MOST_IMAGES:
                 raise Invalid(f"what images share is told of up to {MOST_IMAGES:,} tags")
-        return self.sharing(versions, bases)
+            parts += sum(each.facts.parts for each in here)
+            _check(parts)
+        return await self.sharing(versions, bases)
 
-    def sharing(self, versions: Sequence[Version], bases: BaseImages) -> Sharing:
+    async def sharing(self, versions: Sequence[Version], bases: BaseImages) -> Sharing:
         """What the versions' images take together; each image counts once."""
         images = {each.digest: each.facts for each in versions}
-        return environments.sharing(list(images.values()), bases.content())
+        return await asyncio.to_thread(
+            lambda: environments.sharing(list(images.values()), bases.content())
+        )
 
     async def last_pull(self, place: Place, version: Version) -> Pulled | None:
         """Who pulled a version last, by its tag or its digest; ``None``: nobody, as is known."""
@@ -267,15 +268,52 @@ class Environments:
         return facts
 
     async def _children(self, place: Place, index: Manifest) -> dict[Digest, Manifest]:
-        """The manifests of an index, the first ``_CHILDREN``; those that are missing are not."""
-        found = {}
-        for child in index.manifests[:_CHILDREN]:
+        """The manifests of an index; those that are missing are not.
+
+        ``Invalid`` for more than ``_CHILDREN``, or more than ``_CHILDREN_PARTS`` parts of them.
+        """
+        if len(index.manifests) > _CHILDREN:
+            raise Invalid(f"an image is shown that has up to {_CHILDREN} manifests")
+        found: dict[Digest, Manifest] = {}
+        parts = 0
+        for child in index.manifests:
             try:
                 stored = await self._manifests.get(place, child.digest)
             except ManifestUnknown:
                 continue
-            found[child.digest] = grammar.parse(stored.data, stored.media_type)
+            parsed = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
+            parts += len(parsed.blobs)
+            if parts > _CHILDREN_PARTS:
+                raise Invalid(f"an image is shown that has up to {_CHILDREN_PARTS:,} layers")
+            found[child.digest] = parsed
         return found
+
+
+def _lineages(versions: Sequence[Version], bases: BaseImages) -> list[Lineage]:
+    tree: Bases[Version] = Bases()
+    found: list[Lineage] = []
+    before: Version | None = None
+    for version in reversed(versions):
+        layers = version.facts.layers
+        base, depth = bases.tree.under(layers) or (None, 0)
+        previous, shared = tree.under(layers) or (None, 0)
+        if previous is None or shared <= depth:
+            previous = before
+        earlier = [each.facts for each in (base, previous) if each is not None]
+        added = environments.added(version.facts, *earlier)
+        found.append(Lineage(version, base, depth, previous, added))
+        tree.add(layers, version)
+        before = version
+    return found[::-1]
+
+
+def _check(parts: int) -> None:
+    """Refuse what would take too much memory and time."""
+    if parts > MOST_PARTS:
+        raise Invalid(
+            f"environments are shown whose images have up to {MOST_PARTS:,} layers together: let "
+            "retention remove old ones"
+        )
 
 
 def _preference(descriptor: Descriptor) -> tuple[int, list[int]]:
@@ -286,3 +324,7 @@ def _preference(descriptor: Descriptor) -> tuple[int, list[int]]:
 
 def _weigh_facts(facts: ImageFacts) -> int:
     return 600 + 200 * len(facts.content)
+
+
+def _weigh_packages(found: Packages) -> int:
+    return 400 + 250 * sum(map(len, found.values()))

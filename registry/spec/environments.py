@@ -40,6 +40,11 @@ class ImageFacts:
         """Bytes of the content, each thing counted once."""
         return sum(self.content.values())
 
+    @property
+    def parts(self) -> int:
+        """How much there is to know of it: its layers, or all of the content if that is more."""
+        return max(len(self.layers), len(self.content))
+
 
 def facts_of(manifest: Manifest) -> ImageFacts | None:
     """Return the facts of an image's own manifest; ``None`` for an artifact or an index."""
@@ -104,18 +109,15 @@ class Bases(Generic[T]):
         if node:
             self._at.setdefault(node, image)
 
-    def under(self, layers: Sequence[Digest], *, whole: bool = False) -> tuple[T, int] | None:
-        """The image with the most layers that these begin with, and how many those are.
-
-        With ``whole``, all of them may be; else it has fewer.
-        """
+    def under(self, layers: Sequence[Digest]) -> tuple[T, int] | None:
+        """The image with the most layers that these begin with, and how many those are."""
         found, node = None, 0
         for depth, layer in enumerate(layers, 1):
             following = self._next.get((node, layer))
             if following is None:
                 break
             node = following
-            if node in self._at and (whole or depth < len(layers)):
+            if node in self._at:
                 found = (self._at[node], depth)
         return found
 

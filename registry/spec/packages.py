@@ -18,7 +18,10 @@ TYPES: Final = (SPDX, CYCLONEDX, CONDA)
 """Artifact types of referrers that list an image's packages, the best known first."""
 
 MAX_PACKAGES: Final = 20_000
-"""Most packages of one list."""
+"""Most packages of one list, each version of one counted."""
+
+MAX_OBJECTS: Final = 300_000
+"""Most objects of one document: the smallest take a hundred times their text to read."""
 
 _MAX_TEXT: Final = 256
 _Text: TypeAlias = str | None
@@ -66,6 +69,8 @@ def read(artifact_type: str, document: bytes) -> Packages:
     decode = {SPDX: _spdx, CYCLONEDX: _cyclonedx, CONDA: _conda}.get(artifact_type)
     if decode is None:
         raise PackagesInvalid(f"{artifact_type} is no list of packages that is known here")
+    if document.count(b"{") > MAX_OBJECTS:
+        raise PackagesInvalid(f"it has more than {MAX_OBJECTS:,} objects")
     try:
         found = list(decode(document))
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -74,7 +79,7 @@ def read(artifact_type: str, document: bytes) -> Packages:
     for package, version in found:
         if package.name and version and len(package.name) + len(version) <= _MAX_TEXT:
             versions.setdefault(package, set()).add(version)
-    if len(versions) > MAX_PACKAGES:
+    if sum(map(len, versions.values())) > MAX_PACKAGES:
         raise PackagesInvalid(f"it lists more than {MAX_PACKAGES:,} packages")
     return {package: tuple(sorted(each)) for package, each in versions.items()}
 

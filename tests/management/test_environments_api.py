@@ -12,7 +12,15 @@ from registry.spec.packages import CONDA, SPDX
 from storage.inprocess import InProcessCoordinator
 from tests.auth.tenants import PASSWORD, basic, tenants
 from tests.management.api import Api, problem
-from tests.oracle.content import OCI_MANIFEST, descriptor, digest_of, image, push_blob, put_manifest
+from tests.oracle.content import (
+    OCI_MANIFEST,
+    descriptor,
+    digest_of,
+    image,
+    index,
+    push_blob,
+    put_manifest,
+)
 
 BASE = (b"os" * 500, b"python" * 500)
 ONE, TWO, OTHER = b"libraries" * 10, b"more" * 10, b"else" * 10
@@ -194,6 +202,31 @@ def test_too_much_is_refused_and_not_half_told(ann, monkeypatch):
     assert problem(ann.get("/projects/demo/storage"), 400) == "invalid"
     monkeypatch.setattr(environments, "MOST", 2)
     assert problem(ann.get("/repositories/demo:env/versions"), 400) == "invalid"
+
+
+def test_many_layers_together_are_too_much_too(ann, monkeypatch):
+    whole = ann.get("/repositories/demo:env/versions").json()["items"]
+    parts = sum(item["layers"] + 1 for item in whole)
+    monkeypatch.setattr(environments, "MOST_PARTS", parts)
+    ann.get("/repositories/demo:env/versions").expect(200)
+    assert problem(ann.get("/projects/demo/storage"), 400) == "invalid", "with another repository's"
+    monkeypatch.setattr(environments, "MOST_PARTS", parts - 1)
+    for path in ("/repositories/demo:env/versions", "/repositories/demo:env/versions/2.0"):
+        assert problem(ann.get(path), 400) == "invalid"
+
+
+def test_an_index_is_told_whole_or_not_at_all(registry, ann, monkeypatch):
+    registry.project("multi", ann="maintainer")
+    with registry.caller(basic("ann")) as caller:
+        children = [push(caller, "multi/env", each, *BASE) for each in ("a", "b")]
+        put_manifest(caller, "multi/env", "both", index(manifests=children)).expect(201)
+    monkeypatch.setattr(environments, "_CHILDREN", 1)
+    assert problem(ann.get("/repositories/multi:env/versions"), 400) == "invalid"
+    monkeypatch.setattr(environments, "_CHILDREN", 2)
+    monkeypatch.setattr(environments, "_CHILDREN_PARTS", 5)
+    assert problem(ann.get("/repositories/multi:env/versions"), 400) == "invalid"
+    monkeypatch.setattr(environments, "_CHILDREN_PARTS", 6)
+    ann.get("/repositories/multi:env/versions").expect(200)
 
 
 def test_last_pulls_are_for_those_who_may_see_them(registry, ann):

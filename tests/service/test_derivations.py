@@ -5,6 +5,7 @@ from itertools import count
 
 import pytest
 
+from registry.service import derivations
 from registry.service.derivations import DEPTH, Source
 from registry.service.services import Services
 from registry.spec.conditions import Conditions, EntityTags
@@ -217,3 +218,29 @@ async def test_what_broke_off_anywhere_leaves_no_half_image_and_can_be_repeated(
         if store.total < n:
             assert n > 15
             break
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("MOST", 2), ("MOST_BLOBS", 3), ("MOST_BYTES", None)], ids=lambda each: each
+)
+async def test_an_image_of_too_much_is_refused(monkeypatch, name, most):
+    registry = services(MemoryStore())
+    bodies = [await base(registry, data, tag=Tag(f"c{n}")) for n, data in enumerate(layers(3))]
+    index = listing(*bodies)
+    await registry.manifests.put(BASE, push(index, V1, media_type=OCI_INDEX), "me")
+    await derive(registry)
+    held = sum(map(len, bodies))
+    monkeypatch.setattr(derivations, name, held - 1 if most is None else most)
+    with pytest.raises(Invalid, match="the image has"):
+        await derive(registry)
+    monkeypatch.setattr(derivations, name, held if most is None else most + 2)
+    await derive(registry)
+
+
+async def test_an_index_that_says_less_of_its_parts_than_they_have_is_refused():
+    registry = services(MemoryStore(), allow_sparse=True)
+    index = listing(image(*layers(1))).replace(b'"size":', b'"size":1')
+    await registry.manifests.put(BASE, push(index, V1, media_type=OCI_INDEX), "me")
+    await base(registry, *layers(1), tag=Tag("part"))
+    with pytest.raises(Invalid, match="another size"):
+        await derive(registry)

@@ -60,10 +60,10 @@ async def everything(services):
     versions = await service.versions(HERE)
     told = [
         (each.version.tag, each.base and each.base.tag, each.previous and each.previous.tag)
-        for each in service.lineages(versions, bases)
+        for each in await service.lineages(versions, bases)
     ]
     listing = await service.listing(HERE, await service.version(HERE, Tag("1")))
-    return told, service.sharing(versions, bases), listing
+    return told, await service.sharing(versions, bases), listing
 
 
 async def test_what_fails_is_said_and_never_left_out():

@@ -27,19 +27,15 @@ contents = st.dictionaries(st.sampled_from(LAYERS), st.just(1)).map(
 images = st.lists(contents.map(lambda found: ImageFacts(tuple(found), found)), max_size=5)
 
 
-@given(st.lists(stacks, max_size=6), stacks, st.booleans())
-def test_the_base_is_the_longest_image_that_the_layers_begin_with(known, layers, whole):
+@given(st.lists(stacks, max_size=6), stacks)
+def test_the_base_is_the_longest_image_that_the_layers_begin_with(known, layers):
     bases: Bases[int] = Bases()
     for number, each in enumerate(known):
         bases.add(each, number)
-    fitting = [
-        each
-        for each in known
-        if each and layers[: len(each)] == each and (whole or len(each) < len(layers))
-    ]
+    fitting = [each for each in known if each and layers[: len(each)] == each]
     longest = max(fitting, key=len, default=None)
     wanted = None if longest is None else (known.index(longest), len(longest))
-    assert bases.under(layers, whole=whole) == wanted
+    assert bases.under(layers) == wanted
 
 
 @given(images, contents)

@@ -111,3 +111,17 @@ def test_differences_lead_from_one_list_to_the_other(before, after):
     assert {package: versions for package, versions in made.items() if versions} == after
     assert [each.package for each in found] == sorted(each.package for each in found)
     assert differences(before, before) == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"[" + b"{}," * packages.MAX_OBJECTS + b"{}]",
+        json.dumps([{"name": "one", "version": str(n)} for n in range(9)]).encode(),
+    ],
+    ids=["objects", "versions"],
+)
+def test_a_list_of_too_much_is_refused(document, monkeypatch):
+    monkeypatch.setattr(packages, "MAX_PACKAGES", 8)
+    with pytest.raises(PackagesInvalid, match="more than"):
+        read(CONDA, document)

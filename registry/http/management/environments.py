@@ -86,8 +86,8 @@ async def list_environments(call: Call[PagesOfEnvironments, None]) -> Reply:
         if not versions:
             continue
         newest = versions[0]
-        base = bases.tree.under(newest.facts.layers, whole=True)
-        shared = service.sharing(versions, bases)
+        base = bases.tree.under(newest.facts.layers)
+        shared = await service.sharing(versions, bases)
         items.append(
             EnvironmentView(
                 repository=name,
@@ -113,7 +113,7 @@ async def list_versions(call: Call[PagesOfRepository, None]) -> Reply:
     """List the images of a repository as versions of an environment, the newest first."""
     asked, service = call.input, call.managed.services.environments
     versions = await service.versions(call.place)
-    lineages = service.lineages(versions, await _bases(call))
+    lineages = await service.lineages(versions, await _bases(call))
     if asked.after:
         behind = _position(asked.after)
         lineages = [e for e in lineages if (e.version.at, e.version.tag) < behind]
@@ -262,7 +262,7 @@ async def _lineage(call: Call[Any, Any], tag: Tag) -> Lineage:
     """The lineage of one version. ``ManifestUnknown`` where the tag leads to no image."""
     service = call.managed.services.environments
     versions = await service.versions(call.place)
-    for lineage in service.lineages(versions, await _bases(call)):
+    for lineage in await service.lineages(versions, await _bases(call)):
         if lineage.version.tag == tag:
             return lineage
     raise ManifestUnknown(tag)
