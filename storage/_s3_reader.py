@@ -91,12 +91,17 @@ class S3Reader:
         plain = connection.transport.get_extra_info("ssl_object") is None
         if not plain or response.headers.get("Content-Length") != str(left):
             return 0
+        if response.content.exception() is not None:
+            return 0  # it broke off: who reads on asks for the rest
+        try:
+            source = os.dup(connection.transport.get_extra_info("socket").fileno())
+        except OSError:
+            return 0  # the process may open no more files
         begun = self._position
         # What has come is taken, and no more is read, in one step of the loop.
-        head = response.content.read_nowait(-1)
-        connection.protocol.pause_reading()
-        source = os.dup(connection.transport.get_extra_info("socket").fileno())
         try:
+            head = response.content.read_nowait(-1)
+            connection.protocol.pause_reading()
             await send(sink, head, idle_seconds)
             self._position += len(head)
             self._position += await splice(

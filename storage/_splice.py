@@ -3,12 +3,16 @@
 import asyncio
 import fcntl
 import os
+from contextlib import suppress
 from typing import Final
 
 AVAILABLE: Final = hasattr(os, "splice")
 
 _PIPE: Final = 1024 * 1024
-"""Bytes on their way at the most: what a pipe may hold without privileges."""
+"""Bytes on their way at the most: what a pipe may hold without privileges.
+
+A user may have 64 such pipes (pipe-user-pages-soft, pipe(7)); any more stay as small as they are.
+"""
 
 _TURN: Final = 8 * 1024 * 1024
 """Bytes after which others have their turn on the loop."""
@@ -21,11 +25,16 @@ async def splice(
 
     Both are descriptors that do not block, and that nothing else on this loop watches. It is fewer
     where the source ends, fails, or brings nothing for ``source_seconds``; ``ConnectionResetError``
-    where the sink fails, or takes nothing for ``sink_seconds``. Cancelled, it loses bytes.
+    where the sink fails, or takes nothing for ``sink_seconds``. It is none where the process may
+    open no more files. Cancelled, it loses bytes.
     """
-    out, into = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, _PIPE)
+        out, into = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        with suppress(OSError):
+            fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, _PIPE)
         return await _move(source, sink, count, (out, into), source_seconds, sink_seconds)
     finally:
         os.close(out)

@@ -296,6 +296,16 @@ async def test_a_download_that_is_relayed_and_breaks_goes_on_where_it_was(store,
     assert rest
 
 
+async def test_a_download_that_broke_before_it_was_relayed_comes_as_ever(store):
+    await write(store, "data/a", DATA)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        async with store.open("data/a", 1000) as reader:
+            reader._response.content.set_exception(ConnectionResetError("it broke off"))
+            assert await reader.relay(ours.fileno(), 5) == 0
+            assert b"".join([piece async for piece in reader]) == DATA[1000:]
+
+
 def _received(sock):
     data = bytearray()
     while more := sock.recv(100_000):

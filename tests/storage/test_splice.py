@@ -1,6 +1,8 @@
 """Bytes that go from socket to socket: all of them, or it is known how many."""
 
 import asyncio
+import os
+import resource
 import socket
 from contextlib import contextmanager
 
@@ -91,3 +93,32 @@ async def test_bytes_that_came_before_are_sent_at_the_clients_pace():
         taking = asyncio.ensure_future(asyncio.to_thread(take, client, len(DATA)))
         await send(sink.fileno(), DATA, 5)
         assert await taking == DATA
+
+
+async def test_a_pipe_that_may_not_grow_does_as_well(monkeypatch):
+    """The kernel refuses the 65th of a user's."""
+
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("storage._splice.fcntl.fcntl", refuse)
+    with connections() as (store, source, sink, client):
+        giving = asyncio.ensure_future(asyncio.to_thread(give, store, DATA))
+        taking = asyncio.ensure_future(asyncio.to_thread(take, client, len(DATA)))
+        assert await moved(source, sink, len(DATA)) == len(DATA)
+        assert await taking == DATA
+        await giving
+
+
+async def test_where_no_file_may_be_opened_nothing_is_moved_nor_lost():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with connections() as (store, source, sink, _):
+        store.sendall(b"some")
+        next_one = os.dup(source.fileno())
+        os.close(next_one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, limits[1]))
+        try:
+            assert await moved(source, sink, 4) == 0
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert source.recv(10) == b"some"
