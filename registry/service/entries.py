@@ -66,3 +66,12 @@ async def value(store: ObjectStore, key: str) -> Value | None:
         return await store.get(key)
     except NotFound:
         return None
+
+
+async def remove(store: ObjectStore, key: str, version: str) -> bool:
+    """Remove what is still at the version, or gone; whether it was."""
+    try:
+        await store.delete(key, version=version)
+    except PreconditionFailed:
+        return False
+    return True

@@ -8,8 +8,12 @@ import pytest
 
 from registry.service.collection.collector import NotLinked
 from registry.service.collection.findings import Done, Kind
+from registry.service.collection.needs import Needs
+from registry.service.entries import Entries
 from registry.service.presence import exists
 from registry.service.records import Corrupt, Record
+from registry.service.services import Services
+from registry.service.terms import Terms
 from registry.spec.digest import Digest
 from registry.spec.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown, UploadUnknown
 from registry.spec.mediatype import (
@@ -22,6 +26,8 @@ from registry.spec.mediatype import (
 from registry.spec.names import Place, Tag
 from registry.spec.quota import Amounts, Limits
 from storage import keys
+from storage.inprocess import InProcessCoordinator
+from storage.memory import MemoryStore
 from storage.testing import Crash, FaultyStore
 from tests.service.collection import (
     BLOBS,
@@ -305,6 +311,36 @@ async def test_a_project_that_was_purged_leaves_no_bytes(registry):
     assert await registry.keys("blobs/", "data/", "refs/") == []
 
 
+# Manifests that are not where what tells of them is
+
+
+async def test_a_tag_whose_manifest_is_missing_is_still_found_by_who_deletes_that(registry):
+    """It was damaged and put aside, say; and what told of its push was struck out since."""
+    await registry.push()
+    await registry.store.delete(keys.manifest(A, DIGEST))
+    registry.clock.ahead += GRACE
+    await registry.marker().mark()
+    assert not await exists(registry.store, keys.pushed(A, DIGEST, V1))
+    await registry.delete()
+    with pytest.raises(ManifestUnknown):
+        await registry.services.tags.resolve(A, V1)
+
+
+async def test_a_push_is_told_of_though_clocks_differ_by_a_quarter_of_the_grace(clock):
+    """It is about to store its manifest; to the collector its entry looks older than it is."""
+    store, terms = MemoryStore(), Terms(clock=clock, pace=clock)
+    services = Services.over(store, InProcessCoordinator(), files=None, memory=0, terms=terms)
+    entries = Entries(store, exact=True)
+    await entries.put([(keys.pushed(A, DIGEST, V1), b"mark")])
+    clock.ahead += terms.patience + terms.grace / 4
+    known = await Needs(store, entries, services.candidates, terms).of(A)
+    assert known.left == {DIGEST}
+    assert await exists(store, keys.pushed(A, DIGEST, V1))
+    clock.ahead += terms.grace / 4
+    assert (await Needs(store, entries, services.candidates, terms).of(A)).left == set()
+    assert not await exists(store, keys.pushed(A, DIGEST, V1))
+
+
 # A store that is older than the collector
 
 
@@ -353,6 +389,31 @@ async def test_a_store_of_a_release_whose_pushes_entered_needs_is_taken_over(reg
         await registry.marker().mark()
     await registry.empty()
     assert await registry.pulls()
+
+
+@pytest.mark.parametrize("left", ["linked", "broken off", "marked by them"])
+async def test_a_store_stays_taken_over(registry, left):
+    """Whatever was done to it before: replicas of the release before find no store to collect."""
+    for key in (keys.READ, keys.MARK):
+        await registry.store.delete(key)
+    await registry.store.put(keys.LINKED, b"")
+    marker = registry.marker()
+    if left == "linked":
+        await marker.mark()
+    elif left == "broken off":
+        store = FaultyStore(registry.store)
+        store.crash(1, "delete")
+        with suppress(Crash):
+            await registry.over(store).marker().take_over()
+        assert await exists(registry.store, keys.LINKED)
+        await marker.begin()
+    else:
+        await marker.take_over()
+        await registry.store.delete(keys.MARK)
+        await registry.store.put(keys.LINKED, b"")
+        await marker.begin()
+    assert not await exists(registry.store, keys.LINKED)
+    assert b'"reads":true' in (await registry.store.get(keys.MARK)).data
 
 
 async def test_a_mark_that_broke_off_goes_on_and_links_everything(registry):

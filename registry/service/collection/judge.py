@@ -10,11 +10,11 @@ from enum import Enum
 
 from registry.service.collection.findings import NOWHERE, Done, Finding, Kind, Report
 from registry.service.collection.needs import Known
-from registry.service.entries import value
+from registry.service.entries import remove, value
 from registry.service.listing import every_key
 from registry.service.memberships import Member, Memberships, member_name
 from registry.service.pointers import Pointers
-from registry.service.presence import exists
+from registry.service.presence import exists, stat
 from registry.service.records import DeletedRecord
 from registry.service.terms import Terms
 from registry.spec.digest import Digest
@@ -22,7 +22,7 @@ from registry.spec.life import Event, Life, Verdict, judge
 from registry.spec.names import Place
 from storage import keys
 from storage.coordination import Coordinator
-from storage.ports import ContentStore, NotFound, PreconditionFailed, Stat
+from storage.ports import ContentStore, Stat
 
 Leads = Callable[[str], Awaitable[bool]]
 """Tells whether what an entry leads to is there."""
@@ -116,15 +116,15 @@ class Judge:
         member again, or is about to.
         """
         key = keys.reference(digest, place)
-        entry = await self._stat(key)
+        entry = await stat(self._store, key)
         if entry is not None and self._young(entry):
             return Outcome(self._terms.grace)
         own = await self._members.swap(place, digest, seen, Event.EXPIRE)
         if own is None:
             return Outcome(self._terms.grace)
         if entry is not None:
-            await self._remove(key, entry.version)
-        await self._remove(keys.blob(place, digest), own)
+            await remove(self._store, key, entry.version)
+        await remove(self._store, keys.blob(place, digest), own)
         self._tell(Kind.MEMBER, digest, Event.EXPIRE, place)
         return Outcome(-1.0, released=True, gone=seen.life is not Life.DELETING)
 
@@ -150,7 +150,7 @@ class Judge:
         if event is Event.EXPIRE:
             if pointer.data:
                 await self._store.delete(pointer.data)
-            await self._remove(keys.pointer(digest), swapped[1])
+            await remove(self._store, keys.pointer(digest), swapped[1])
         size = pointer.size if event is Event.EXPIRE else 0
         self._tell(Kind.BLOB, digest, event, size=size)
         return Outcome(verdict.wait)
@@ -194,13 +194,13 @@ class Judge:
         """
         if await leads(key):
             return Needed.YES
-        entry = await self._stat(key)
+        entry = await stat(self._store, key)
         if entry is None or self._young(entry):
             return Needed.NO if entry is None else Needed.UNSURE
         if await leads(key):
             return Needed.YES
         if not self._look:
-            if not await self._remove(key, entry.version):
+            if not await remove(self._store, key, entry.version):
                 return Needed.UNSURE
             self._report(Finding(Kind.ENTRY, key, Done.REMOVED, "what it leads to is not there"))
         return Needed.NO
@@ -233,20 +233,6 @@ class Judge:
 
     def _young(self, entry: Stat) -> bool:
         return self._terms.clock() - entry.modified < self._terms.grace
-
-    async def _stat(self, key: str) -> Stat | None:
-        try:
-            return await self._store.stat(key)
-        except NotFound:
-            return None
-
-    async def _remove(self, key: str, version: str) -> bool:
-        """Remove what is still at the version; whether it was."""
-        try:
-            await self._store.delete(key, version=version)
-        except PreconditionFailed:
-            return False
-        return True
 
     def _tell(
         self, kind: Kind, digest: Digest, event: Event, place: Place = NOWHERE, size: int = 0

@@ -106,10 +106,9 @@ class Marker:
         """Keep replicas of releases before from collecting. Done before anything is pushed.
 
         They look for entries that pushes made of what manifests need, and these make none. What
-        they entered stays good: a store that was linked needs no mark.
+        they entered stays good: a store that was linked needs no mark. One that was taken over may
+        be linked again: by a mark of theirs that was under way, or since this broke off.
         """
-        if await exists(self._store, keys.READ):
-            return
         if not (await self._record()).reads:
             await self._store.put(keys.MARK, MarkRecord(self._terms.clock(), reads=True).encode())
         if await exists(self._store, keys.LINKED):
@@ -130,6 +129,7 @@ class Marker:
             await self._repositories(marked, MarkRecord(), look=True)
             await self._contents(marked, look=True)
             return marked
+        await self.take_over()
         async with self._coordinator.hold(LEASE):
             record = await self._record()
             await self._repositories(marked, record, look=False)

@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from registry.service.collection.candidates import Candidates
-from registry.service.entries import Entries, mark, value
+from registry.service.entries import Entries, mark, remove, value
 from registry.service.listing import every_key
+from registry.service.presence import stat
 from registry.service.records import DeletedRecord, TagRecord
 from registry.service.stored import StoredManifest
 from registry.service.terms import Terms
 from registry.spec.digest import Digest
 from registry.spec.names import Place, Tag
 from storage import keys
-from storage.ports import NotFound, ObjectStore, PreconditionFailed, Stat
+from storage.ports import ObjectStore, Stat
 
 _AT_ONCE: Final = 8
 
@@ -96,21 +97,22 @@ class Needs:
 
         That is looked at before the manifest, and struck out at the version of the look: of a
         manifest that is pushed again it is written again. What leads to no manifest was left by a
-        push that broke off, once no push is so slow; so was a link whose tag leads elsewhere.
+        push that broke off, once it is older than half the grace: nothing else tells of what a push
+        is about to store. A link is moved sooner, once no push is so slow: one that points its tag
+        after all looks for the link, and writes it again.
         """
         began = self._terms.pace()
-        seen = await self._stat(key)
+        seen = await stat(self._store, key)
         if seen is None:
             return
-        digest, tag = keys.pushed_parts(key)
+        digest, _ = keys.pushed_parts(key)
         stored = await self._manifest(place, digest)
-        # Before that the push may be about to store the manifest, or to point the tag.
-        old = self._terms.clock() - seen.modified >= 2 * self._terms.patience
+        age = self._terms.clock() - seen.modified
         if stored is None:
-            if not old:
+            if age < self._terms.grace / 2:
                 left.add(digest)
             elif not self._look:
-                await self._strike_out(key, seen)
+                await self._move(place, key, seen)
             return
         blobs = await asyncio.to_thread(stored.blobs)
         if self._look:
@@ -122,10 +124,18 @@ class Needs:
             # It may have been deleted, and looked at, before its needs were entered.
             members, wait = sorted(blobs), self._terms.grace
             await self._candidates.add(place, manifest=digest, members=members, wait=wait)
-        if old:
-            if tag and await self._leads(place, Tag(tag), digest):
-                await self._store.put(keys.tagged(place, digest) + tag, b"")
-            await self._strike_out(key, seen)
+        if age >= 2 * self._terms.patience:
+            await self._move(place, key, seen)
+
+    async def _move(self, place: Place, key: str, seen: Stat) -> None:
+        """Strike out that it was pushed, once the link of its tag is elsewhere.
+
+        Also where the manifest is gone: who deletes it still looks for a tag that leads to it.
+        """
+        digest, tag = keys.pushed_parts(key)
+        if tag and await self._leads(place, Tag(tag), digest):
+            await self._store.put(keys.tagged(place, digest) + tag, b"")
+        await remove(self._store, key, seen.version)
 
     async def _manifest(self, place: Place, digest: Digest) -> StoredManifest | None:
         """The manifest, also one that was deleted and can be had back."""
@@ -142,15 +152,3 @@ class Needs:
     async def _leads(self, place: Place, tag: Tag, digest: Digest) -> bool:
         found = await value(self._store, keys.tag(place, tag))
         return found is not None and TagRecord.decode(found.data).target == digest
-
-    async def _stat(self, key: str) -> Stat | None:
-        try:
-            return await self._store.stat(key)
-        except NotFound:
-            return None
-
-    async def _strike_out(self, key: str, seen: Stat) -> None:
-        try:
-            await self._store.delete(key, version=seen.version)
-        except PreconditionFailed:
-            return
