@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from registry.service.blobs import Blobs
 from registry.service.entries import Entries, mark
-from registry.service.presence import exists
+from registry.service.presence import exists, stat
 from registry.service.quotas.charges import NO_CHARGE, Charge
 from registry.service.records import TagRecord
 from registry.service.referrers import Referrers
@@ -29,7 +29,7 @@ from registry.spec.names import Place, Tag
 from registry.spec.quota import Amounts
 from storage import keys
 from storage.coordination import Coordinator
-from storage.ports import AlreadyExists, ContentStore, Items, Unavailable, Value
+from storage.ports import AlreadyExists, ContentStore, Items, PreconditionFailed, Unavailable, Value
 
 CHECKS = 16
 """Things that are looked at at the same time."""
@@ -281,19 +281,40 @@ class Images:
     async def _put(self, steps: Sequence[Items], charge: Charge, *, settled: bool = True) -> None:
         """Put the steps; where it counts, the manifest, the very first, is created: it pays once.
 
-        One that is there already stays as it is: it has these bytes.
+        One that is there already is replaced by the same, so that it was pushed now for who asks
+        how old it is.
         """
         if not charge.limited:
             await self._store.put_all(*steps, settled=settled)
             return
         ((key, stored),), *rest = steps
         referrer = rest[0] if rest else ()
-        async with charge.storing(Amounts(bytes=len(stored))) as storing:
-            try:
-                await self._store.create(key, stored, then=referrer, settled=settled)
-            except AlreadyExists:
-                storing.was_there()
+        for _ in range(_TRIES):
+            async with charge.storing(Amounts(bytes=len(stored))) as storing:
+                try:
+                    await self._store.create(key, stored, then=referrer, settled=settled)
+                except AlreadyExists:
+                    storing.was_there()
+                else:
+                    return
+            if await self._renew(key, stored):
                 await self._store.put_all(referrer, settled=settled)
+                return
+        raise Unavailable(key, "it is deleted and pushed again and again")
+
+    async def _renew(self, key: str, stored: bytes) -> bool:
+        """Replace what is there by the same; whether it was still there.
+
+        Where another was first, what is there now has just been pushed.
+        """
+        seen = await stat(self._store, key)
+        if seen is None:
+            return False
+        try:
+            await self._store.replace(key, stored, seen.version)
+        except PreconditionFailed:
+            return await exists(self._store, key)
+        return True
 
     def _steps(self, image: Image) -> list[Items]:
         """The manifest, and then its entry as a referrer."""

@@ -7,6 +7,7 @@ from registry.spec.digest import Digest
 from registry.spec.errors import DigestMismatch, QuotaExceeded, UploadUnknown
 from registry.spec.names import Tag
 from registry.spec.quota import Amounts
+from storage import keys
 from storage.memory import MemoryStore
 from storage.testing import FaultyStore
 from tests.service.content import chunk, image, push
@@ -73,6 +74,37 @@ async def test_what_is_there_already_counts_once(store, again, exact):
         await services.manifests.put(REPOSITORY, push(IMAGE, V1), "me")
     assert await settled(services) == before
     assert await stored(store) == before
+
+
+class Deleting(FaultyStore):
+    """Another deletes the manifest, once, just before a call of this method."""
+
+    method: str | None = None
+
+    async def step(self, method, key, call, half=None):
+        if method == self.method and "/manifests/" in key:
+            self.method = None
+            await self.inner.delete(key)
+        return await super().step(method, key, call, half)
+
+
+@pytest.mark.parametrize("deleted_before", [None, "stat", "replace"])
+async def test_a_manifest_that_is_pushed_again_is_as_young_as_a_new_one(
+    store, deleted_before, exact
+):
+    """Retention asks how old it is. One that is deleted meanwhile is stored, and counts."""
+    await limited(store, bytes=10_000_000)
+    services = process(store, exact=exact)
+    await push_image(services, V1)
+    key, before = keys.manifest(REPOSITORY, Digest.of(IMAGE)), await settled(services)
+    first = await store.stat(key)
+    faulty = Deleting(store)
+    again = process(faulty, exact=exact)
+    faulty.method = deleted_before
+    await again.manifests.put(REPOSITORY, push(IMAGE, Digest.of(IMAGE)), "me")
+    assert (await store.stat(key)).modified > first.modified
+    # What deletes it here gives nothing back.
+    assert await settled(again) == before + Amounts(MANIFEST if deleted_before else 0)
 
 
 async def test_a_blob_counts_in_each_repository_and_its_bytes_once_as_physical(store):
