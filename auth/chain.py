@@ -53,6 +53,13 @@ class Attempts(Protocol):
         """Count a failed attempt."""
         ...
 
+    async def undecided(self, address: str, account: str) -> None:
+        """Count an attempt of which nobody could say whether it failed.
+
+        The account has to wait for it, as seen from the address; others from there do not.
+        """
+        ...
+
     async def succeeded(self, address: str, account: str) -> None:
         """Forget the failed attempts on the account."""
         ...
@@ -65,6 +72,9 @@ class Unlimited:
         """Let it try."""
 
     async def failed(self, address: str, account: str) -> None:
+        """Count nothing."""
+
+    async def undecided(self, address: str, account: str) -> None:
         """Count nothing."""
 
     async def succeeded(self, address: str, account: str) -> None:
@@ -101,7 +111,8 @@ class Chain:
         except AuthenticatorUnavailable:
             if _guessable(credentials):
                 # It was wrong for all who could say: else whoever guesses would wait for an outage.
-                await self._attempts.failed(address, account)
+                # Yet it may be right, as those of many behind one address are.
+                await self._attempts.undecided(address, account)
             raise
         await self._attempts.succeeded(address, account)
         return identity

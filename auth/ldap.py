@@ -51,7 +51,10 @@ _REFUSALS: Final = frozenset(
         RESULT_INVALID_DN_SYNTAX,
     }
 )
-"""Results of a bind that say no for good. Any other but success: the directory can't tell."""
+"""Results of a bind, or of a search for an account's own entry, that say no for good.
+
+Any other but success: the directory can't tell.
+"""
 
 _STEPS: Final = 6
 """Waits for the directory of one login at the most: two connections, each with TLS and a bind."""
@@ -205,6 +208,9 @@ class Directory:
             time_limit=self._terms.seconds,
         )
         code = connection.result["result"]
+        if scope == ldap3.BASE and code in _REFUSALS:
+            # That is about this one account: the directory has answered, and does so for others.
+            raise InvalidCredentials("the account's own entry can't be read")
         if code not in (RESULT_SUCCESS, RESULT_SIZE_LIMIT_EXCEEDED):
             raise self._silent("search", connection)
         # Entries only: a reference to elsewhere is not followed.
@@ -296,13 +302,19 @@ class Directory:
 
 
 def _values(entry: Any, attribute: str) -> list[str]:
-    """Return the texts of an attribute, whose name the directory may write in another case."""
-    return [
-        value.decode()
-        for name, values in entry["raw_attributes"].items()
-        if name.lower() == attribute.lower()
-        for value in values
-    ]
+    """Return the texts of an attribute, whose name the directory may write in another case.
+
+    ``InvalidCredentials`` for what is no text.
+    """
+    try:
+        return [
+            value.decode()
+            for name, values in entry["raw_attributes"].items()
+            if name.lower() == attribute.lower()
+            for value in values
+        ]
+    except UnicodeDecodeError:
+        raise InvalidCredentials("the account has a name or a group that is not UTF-8") from None
 
 
 def _drop(connection: Any) -> None:

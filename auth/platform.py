@@ -143,7 +143,8 @@ class Platform:
     async def team(self, key: str, name: str) -> Mapping[str, str] | None:
         """Return the role of each user in a project (``GET /project/getProjectInfo/{name}``).
 
-        ``None`` where the key's owner may not know; ``AuthenticatorUnavailable``.
+        ``None`` where the key's owner may not know. ``AuthenticatorUnavailable``, also for a team
+        without members, or with one that has no name: each project there has an owner.
         """
         path = f"/project/getProjectInfo/{quote(name, safe='')}"
         answer = await self._get(path, {"Authorization": f"ApiKey {key}"})
@@ -152,7 +153,10 @@ class Platform:
         if answer.status != 200:
             raise self._refusal(answer, "PROJECT")
         team = self._decoded(path, answer, _Info).project_team
-        return {each.user.username: each.team_role for each in team if each.user.username}
+        found = {each.user.username: each.team_role for each in team if each.user.username}
+        if not found or len(found) != len(team):
+            raise AuthenticatorUnavailable(f"{self._url}{path}: it does not name the whole team")
+        return found
 
     def _decoded(self, path: str, answer: Answer, kind: type[_T]) -> _T:
         try:

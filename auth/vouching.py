@@ -124,6 +124,8 @@ class Vouching:
         self, key: Hashable, ask: Callable[[], Awaitable[Identity]]
     ) -> Identity | InvalidCredentials:
         async with self._turns:
+            if self._pace() < self._silent_until:  # since this began to wait
+                raise AuthenticatorUnavailable(f"{self._who} did not answer a moment ago")
             began = self._pace()
             try:
                 said = await ask()

@@ -46,6 +46,10 @@ class LoginAttempts:
     async def failed(self, address: str, account: str) -> None:
         """See ``Attempts``."""
         self._rates.take(f"login/{address}", ADDRESS)
+        await self.undecided(address, account)
+
+    async def undecided(self, address: str, account: str) -> None:
+        """See ``Attempts``."""
         if not account:
             return
         pair = (address, account)

@@ -85,9 +85,16 @@ async def test_who_is_let_in_as_nobody(slapd, way):
             ("nopassword", PASSWORD),
             ("nobody", PASSWORD),
             ("janus", PASSWORD),
+            ("unseen", PASSWORD),
         ]:
             with pytest.raises(InvalidCredentials):
                 await directory.user(name, password)
+
+
+async def test_a_name_that_is_no_text_is_a_refusal(slapd):
+    async with asking(slapd, name_attribute="audio") as directory:
+        with pytest.raises(InvalidCredentials, match="UTF-8"):
+            await directory.user("janus", PASSWORD)
 
 
 async def test_of_two_entries_of_one_name_neither_is_let_in(slapd):
@@ -332,6 +339,16 @@ async def test_it_is_asked_once_in_a_while_for_each_name_and_password(users, sai
     clock[0] += 11
     with pytest.raises(AuthenticatorUnavailable):
         await users.authenticate(Basic("ada", "x"), "")
+
+
+async def test_who_waits_for_a_turn_does_not_ask_one_that_has_become_silent(said):
+    users = DirectoryUsers(said, prefix="d/", fresh=60, grace=900, at_once=1, only=[pattern("*")])
+    said.answer = AuthenticatorUnavailable("away")
+    found = await asyncio.gather(
+        *(users.authenticate(Basic(f"u{n}", "x"), "") for n in range(20)), return_exceptions=True
+    )
+    assert all(isinstance(each, AuthenticatorUnavailable) for each in found)
+    assert len(said.asked) == 1
 
 
 async def test_the_grace_ends(users, said, clock):

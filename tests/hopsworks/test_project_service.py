@@ -114,6 +114,19 @@ async def test_a_team_that_the_key_may_not_see_is_left_as_it_is():
         assert "ann10000" in await pair.members("demo")
 
 
+@pytest.mark.parametrize(
+    "team", [{}, {"": "Data owner"}, {"ann10000": "Data owner", "": "Observer"}]
+)
+async def test_a_team_that_is_not_named_whole_takes_nobody_away(team):
+    async with both() as pair:
+        number = pair.there.project("Demo", ann10000="Data owner", bob10000="Observer")
+        await pair.run()
+        before = await pair.members("demo")
+        pair.there.teams[number] = team
+        assert await pair.found() == {("Demo", Drift.REFUSED, False)}
+        assert await pair.members("demo") == before
+
+
 async def test_spelling_and_a_project_that_was_removed_here_by_hand():
     async with both() as pair:
         number = pair.there.project("Demo", ann10000="Data owner")
@@ -267,6 +280,7 @@ async def test_what_nobody_can_decide_is_told_and_keeps_nothing_else_from_it():
             ("base", Drift.REFUSED, False),
             ("ended", Drift.REFUSED, False),
             ("fine", Drift.MISSING, True),
+            ("fine", Drift.MEMBERS, True),
         }
         assert await pair.names() == {"taken", "fine"}
 

@@ -184,6 +184,16 @@ async def test_an_address_that_tries_many_accounts_is_stopped():
     assert len(attempts._failures) == 50
 
 
+async def test_what_nobody_can_tell_makes_the_account_wait_and_leaves_the_address_alone():
+    clock = Clock()
+    attempts = LoginAttempts(LocalRates(clock=clock), clock=clock)
+    for _ in range(300):
+        await attempts.undecided("192.0.2.1", "ann")
+    with pytest.raises(TooManyAttempts):
+        await attempts.admit("192.0.2.1", "ann")
+    await attempts.admit("192.0.2.1", "bob")
+
+
 PROXIES = Proxies(["10.0.0.0/8", "2001:db8::/32"])
 
 
