@@ -47,7 +47,7 @@ async def backups_of(config: Config, *, make: bool = False) -> AsyncIterator[Bac
     if missing and not make:
         raise ConfigError(f"there is no directory {path}: no backup has been made there")
     async with opened(where, Metrics(version=__version__)) as target:
-        yield Backups(target.store, target.coordinator)
+        yield Backups(target.store, target.coordinator, files=target.files is not None)
 
 
 def restoring(

@@ -134,6 +134,7 @@ async def _create(config: Config, options: argparse.Namespace) -> int:
             backend.store,
             terms_of(config),
             projects=config.auth.mode == "projects",
+            files=backend.files is not None,
             names=options.projects,
             per_second=config.backup.bytes_per_second,
             told=progress.tell,
@@ -147,7 +148,7 @@ async def _create(config: Config, options: argparse.Namespace) -> int:
         f"{summary.blobs} blobs of {summary.bytes} bytes were new"
     )
     if summary.missing:
-        raise Failed(f"the backup is made, but {summary.missing} blobs were not there to be copied")
+        raise Failed(f"the backup is made, but {summary.missing} things could not be copied")
     return 0
 
 
@@ -186,7 +187,7 @@ async def _restore(config: Config, options: argparse.Namespace) -> int:
         _record(journal, config, "backup.restored", backup.id, failed=done.failed or None, **more)
     say(f"restored {backup.id}: {_of_restore(done)}")
     if done.failed:
-        raise Failed(f"{done.failed} images or blobs could not be restored")
+        raise Failed(f"{done.failed} things could not be restored")
     return 0
 
 

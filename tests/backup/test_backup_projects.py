@@ -137,3 +137,78 @@ async def test_content_without_a_project_needs_one(filled):
     assert sorted((await registry.content())[place][0]) == ["old", "v1"]
     with pytest.raises(ProjectsUnknown, match="nobody"):
         await registry.restore(backups, backup, "nobody")
+
+
+async def test_a_project_that_is_removed_while_it_is_read_is_left_out(filled):
+    registry, _ = filled
+    backups, other = backups_in(), Registry(projects=True)
+
+    def told(progress):
+        if progress.repositories == 1:
+            registry.store._objects.pop(keys.project("demo"), None)
+
+    backup = await registry.backup(backups, told=told)
+    assert (await other.restore(backups, backup)).failed == 0
+    assert set(await ids(other)) == {"other"}
+    with pytest.raises(ProjectsUnknown):
+        await registry.backup(backups, "demo")
+
+
+async def test_a_project_whose_record_is_missing_does_not_stop_the_others(filled):
+    registry, _ = filled
+    backups, other = backups_in(), Registry(projects=True)
+    backup = await registry.backup(backups)
+    restoring = other.restoring(backups)
+    kept = restoring._kept
+
+    async def without(part):
+        return {
+            key: data for key, data in (await kept(part)).items() if key != keys.project("demo")
+        }
+
+    restoring._kept = without
+    assert (await restoring.restore(backup)).failed == 1
+    assert set(await ids(other)) == {"other"}
+
+
+async def test_a_name_that_is_another_project_by_now_gets_nothing_unless_named(filled):
+    registry, world_of = filled
+    backups = backups_in()
+    backup = await registry.backup(backups)
+    demo = await world_of.tenancy.projects.named("demo")
+    await world_of.tenancy.projects.remove(demo.tenant, ROOT)
+    await world_of.project("demo")
+    new = (await ids(registry))["demo"]
+    assert (await registry.restore(backups, backup)).failed == 1
+    assert Place(f"{new}/env") not in await registry.content()
+    assert (await registry.restore(backups, backup, "demo")).failed == 0
+    assert Place(f"{new}/env") in await registry.content()
+
+
+async def test_a_project_that_was_restored_under_another_id_is_the_same(filled):
+    registry, world_of = filled
+    backups = backups_in()
+    backup = await registry.backup(backups)
+    demo = await world_of.tenancy.projects.named("demo")
+    await world_of.tenancy.projects.remove(demo.tenant, ROOT)
+    assert (await registry.restore(backups, backup)).failed == 0
+    assert (await registry.restore(backups, backup)).failed == 0
+
+
+async def test_a_project_that_is_made_meanwhile_is_not_taken_for_the_restored_one(filled):
+    registry, _ = filled
+    backups, other = backups_in(), Registry(projects=True)
+    backup = await registry.backup(backups)
+    restoring = other.restoring(backups)
+    record = (await registry.store.get(keys.project("demo"))).data
+    before = (await ids(registry))["demo"]
+    work = restoring._repository
+
+    async def meanwhile(place, repository):
+        await other.store.put(keys.project("demo"), record.replace(before.encode(), b"f" * 32))
+        await work(place, repository)
+
+    restoring._repository = meanwhile
+    assert (await restoring.restore(backup)).failed == 1
+    assert (await ids(other))["demo"] == "f" * 32
+    assert await other.store.list(keys.removal("")) == [keys.removal(before)]

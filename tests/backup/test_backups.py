@@ -12,6 +12,7 @@ from registry.spec.digest import Digest
 from registry.spec.mediatype import OCI_INDEX, OCI_MANIFEST
 from registry.spec.names import Place, Tag
 from registry.spec.pagination import Page
+from storage import keys
 from storage.coordination import LeaseHeld
 from storage.memory import MemoryStore
 from tests.backup.keeper import ROOT, A, B, Registry, backups_in, pool_of
@@ -274,3 +275,43 @@ async def test_a_backup_keeps_to_its_pace():
     began = loop.time()
     await registry.backup(backups, per_second=130_000)
     assert loop.time() - began > 0.4
+
+
+async def test_what_is_damaged_is_told_and_the_rest_is_backed_up():
+    registry, backups, told = await filled(), backups_in(), []
+    await registry.backup(backups)
+    tag = (await registry.store.list(keys.tags(ROOT)))[0]
+    await registry.store.put(keys.manifest(A, Digest.of(FIRST)), b"nonsense")
+    await registry.store.put(tag, b"nonsense")
+    backup = await registry.backup(
+        backups, missing=lambda what, reason: told.append((what, reason))
+    )
+    assert sorted(what for what, _ in told) == sorted([Digest.of(FIRST), tag])
+    assert backup.summary.missing == 2
+    other = Registry()
+    assert (await other.restore(backups, backup)).failed == 0
+    assert {place: tags for place, (tags, _, _) in (await other.content()).items()} == {
+        A: {"v1": Digest.of(SECOND)},
+        B: {"all": Digest.of(index(FIRST))},
+        ROOT: {},
+    }
+
+
+async def test_a_manifest_with_other_bytes_is_not_taken_for_what_the_backups_have():
+    registry, backups, told = await filled(), backups_in(), []
+    await registry.backup(backups)
+    key = keys.manifest(A, Digest.of(FIRST))
+    stored = (await registry.store.get(key)).data
+    await registry.store.put(key, stored.replace(FIRST, FIRST + b" "))
+    await registry.backup(backups, missing=lambda what, _: told.append(what))
+    assert told == [Digest.of(FIRST)]
+
+
+async def test_a_damaged_index_of_a_repository_does_not_stop_a_restore():
+    registry, backups, other = await filled(), backups_in(), Registry()
+    backup = await registry.backup(backups)
+    (project,) = await backups.tree.parts(backup.root, layout.PROJECT)
+    first = (await backups.tree.parts(project, layout.REPOSITORY))[1]
+    await backups.pool._store.put(layout.blob(first.digest), b"nonsense")
+    assert (await other.restore(backups, backup)).failed == 1
+    assert len(await other.content()) == 2

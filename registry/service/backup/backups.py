@@ -66,8 +66,8 @@ class Swept:
 
 
 Told = Callable[[Progress], None]
-Report = Callable[[Digest, str], None]
-"""Is told of what is missing or damaged, and why."""
+Report = Callable[[str, str], None]
+"""Is told of what is missing or damaged, by its digest or its key, and why."""
 
 
 class Backups:
@@ -76,10 +76,13 @@ class Backups:
     Where there is none that other machines know, one of them at a time may make or remove backups.
     """
 
-    def __init__(self, store: ContentStore, coordinator: Coordinator) -> None:
+    def __init__(
+        self, store: ContentStore, coordinator: Coordinator, *, files: bool = False
+    ) -> None:
+        """``files``: what can't be read of ``store`` now is one file, not all of it."""
         self._store = store
         self._coordinator = coordinator
-        self.pool = Pool(store)
+        self.pool = Pool(store, files=files)
         self.tree = Tree(self.pool)
 
     async def all(self) -> list[Backup]:
@@ -103,6 +106,7 @@ class Backups:
         terms: Terms,
         *,
         projects: bool,
+        files: bool = False,
         names: Sequence[str] = (),
         per_second: float = 0.0,
         told: Told = lambda _: None,
@@ -114,15 +118,17 @@ class Backups:
         ``projects``: it has projects; else the first segments of names are taken for them. First
         all tags and manifests are read, and what they need is held; then what the backups have not
         yet is copied, up to ``per_second`` bytes in a second (0: any number). One that breaks off
-        leaves no backup; what it has copied is not copied again by the next. ``LeaseHeld`` where
-        another is at work after ``wait`` seconds; ``ProjectsUnknown``.
+        leaves no backup; what it has copied is not copied again by the next. What can't be read as
+        what it is, is told to ``missing`` and left out; with ``files`` also what can't be read at
+        all: it is one file then. A project that is removed meanwhile is left out. ``LeaseHeld``
+        where another is at work after ``wait`` seconds; ``ProjectsUnknown``.
         """
         progress, lacking = Progress(), 0
 
-        def lacks(digest: Digest, reason: str) -> None:
+        def lacks(what: str, reason: str) -> None:
             nonlocal lacking
             lacking += 1
-            missing(digest, reason)
+            missing(what, reason)
 
         def copied(size: int) -> None:
             progress.blobs += 1
@@ -133,14 +139,18 @@ class Backups:
             await self._store.put(layout.MARKER, layout.MARKED)
             began = terms.clock()
             members = Memberships(source, Entries(source, exact=True), terms)
-            held = Held(source, self.pool, members, terms, Throttle(per_second), lacks)
+            throttle = Throttle(per_second)
+            held = Held(source, self.pool, members, terms, throttle, lacks, files=files)
             survey = Survey(source, self.pool, held, terms)
             async with held.renewed():
                 tenants = _chosen(await survey.tenants(projects=projects), names)
-                parts = [
-                    await self._project(source, survey, tenant, progress, told)
-                    for tenant in tenants
-                ]
+                parts: list[Descriptor] = []
+                for tenant in tenants:
+                    part = await self._project(source, survey, tenant, progress, told)
+                    if await survey.stands(tenant):
+                        parts.append(part)
+                    elif names:
+                        raise ProjectsUnknown(tenant.name)
                 if not names:
                     kept = await records.keep(self.pool, records.of_registry(source))
                     parts = [*([kept] if kept else []), *parts]

@@ -15,11 +15,12 @@ from registry.service.backup.pool import Damaged, Pool
 from registry.service.bounded import each
 from registry.service.memberships import Memberships
 from registry.service.pointers import Pointers
+from registry.service.records import Corrupt
 from registry.service.terms import Terms
 from registry.service.throttle import Throttle
 from registry.spec.digest import Digest
 from registry.spec.names import Place
-from storage.ports import ContentStore, NotFound, StorageError
+from storage.ports import ContentStore, NotFound, StorageError, Unavailable
 
 _log = logging.getLogger("moorage.backup")
 
@@ -28,8 +29,8 @@ _pause = asyncio.sleep
 _AT_ONCE: Final = 4
 """Blobs that are copied at the same time."""
 
-Missing = Callable[[Digest, str], None]
-"""Is told of a blob that can't be copied, and why."""
+Missing = Callable[[str, str], None]
+"""Is told of what can't be copied, by its digest or its key, and why."""
 
 Copied = Callable[[int], None]
 """Is told of each blob that was copied: its bytes."""
@@ -46,7 +47,10 @@ class Held:
         terms: Terms,
         throttle: Throttle,
         missing: Missing,
+        *,
+        files: bool = False,
     ) -> None:
+        """``files``: what can't be read of ``store`` now is one file, not all of it."""
         self._store = store
         self._pool = pool
         self._members = members
@@ -54,6 +58,9 @@ class Held:
         self._terms = terms
         self._throttle = throttle
         self.lacks = missing
+        self.unreadable: tuple[type[Exception], ...] = (
+            (Corrupt, Unavailable) if files else (Corrupt,)
+        )
         self._there: set[Digest] = set()
         self._waiting: dict[Digest, None] = {}
 
@@ -62,8 +69,7 @@ class Held:
 
         Where the backups have it already, there is nothing to be kept.
         """
-        member = await self._members.read(place, digest)
-        if member is None or not member.life.visible:
+        if not await self._is_member(place, digest):
             return False
         if digest in self._there or digest in self._waiting:
             return True
@@ -74,8 +80,17 @@ class Held:
             await self._pointers.find(digest)
         except NotFound:
             return False
+        except self.unreadable:
+            return False
         self._waiting[digest] = None
         return True
+
+    async def _is_member(self, place: Place, digest: Digest) -> bool:
+        try:
+            member = await self._members.read(place, digest)
+        except self.unreadable:
+            return False
+        return member is not None and member.life.visible
 
     @property
     def waiting(self) -> int:
@@ -107,19 +122,27 @@ class Held:
         await each(list(self._waiting), one, at_once=_AT_ONCE)
 
     async def _copy(self, digest: Digest) -> int:
-        pointer, content = await self._pointers.find(digest)
-        async with aclosing(self._pieces(pointer.data, content)) as pieces:
+        try:
+            pointer, content = await self._pointers.find(digest)
+        except self.unreadable as error:
+            raise Damaged(digest, str(error)) from error
+        async with aclosing(self._pieces(digest, pointer.data, content)) as pieces:
             return await self._pool.keep(digest, pieces)
 
-    async def _pieces(self, data: str, content: bytes) -> AsyncGenerator[bytes, None]:
+    async def _pieces(
+        self, digest: Digest, data: str, content: bytes
+    ) -> AsyncGenerator[bytes, None]:
         if not data:
             await self._throttle.wait(len(content))
             yield content
             return
-        async with self._store.open(data) as reader:
-            async for piece in reader:
-                await self._throttle.wait(len(piece))
-                yield piece
+        try:
+            async with self._store.open(data) as reader:
+                async for piece in reader:
+                    await self._throttle.wait(len(piece))
+                    yield piece
+        except self.unreadable as error:
+            raise Damaged(digest, str(error)) from error
 
     async def _renew(self) -> None:
         while True:
@@ -129,5 +152,5 @@ class Held:
                     await self._pointers.find(digest)
                 except NotFound:
                     continue  # whoever copies it tells
-                except StorageError as error:
+                except (StorageError, Corrupt) as error:
                     _log.warning("%s could not be asked for again, it will be: %s", digest, error)

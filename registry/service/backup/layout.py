@@ -137,7 +137,7 @@ class Summary(Record, frozen=True):
 
     Every tag is as it was at one moment from ``began`` to ``read``. ``projects`` are the names
     that were asked for, none for all. ``blobs`` and ``bytes`` were copied: what was there already
-    does not count. ``missing``: so many blobs were not there, or not what their digest says.
+    does not count. ``missing``: so much was not there, unreadable, or not what its digest says.
     """
 
     began: float
@@ -152,16 +152,13 @@ class Summary(Record, frozen=True):
     missing: int = 0
 
 
-def index_of(
-    kind: str, manifests: tuple[Descriptor, ...], annotations: Mapping[str, str] | None = None
-) -> Index:
+def index_of(kind: str, manifests: tuple[Descriptor, ...]) -> Index:
     """Make an index that says what sort it is."""
     return Index(
         schema_version=2,
         media_type=OCI_INDEX,
         artifact_type=kind,
         manifests=manifests,
-        annotations=annotations or {},
     )
 
 

@@ -9,7 +9,7 @@ from registry.service.backup import layout
 from registry.service.hashing import hashed
 from registry.service.records import Corrupt
 from registry.spec.digest import Digest, Hasher
-from storage.ports import ContentReader, ContentStore, NotFound
+from storage.ports import ContentReader, ContentStore, NotFound, StorageError, Unavailable
 
 MAX_DOCUMENT: Final = 128 * 1024 * 1024
 """Most bytes of one index: some 400,000 images of one repository."""
@@ -29,8 +29,12 @@ class Damaged(Corrupt):
 class Pool:
     """Reads and writes blobs. Whoever writes has the lease of the backups: one writer of a blob."""
 
-    def __init__(self, store: ContentStore) -> None:
+    def __init__(self, store: ContentStore, *, files: bool = False) -> None:
+        """``files``: what can't be read of ``store`` now is one file, not all of it."""
         self._store = store
+        self.unreadable: tuple[type[StorageError], ...] = (
+            (NotFound, Unavailable) if files else (NotFound,)
+        )
 
     async def holds(self, digest: Digest) -> bool:
         """Whether the blob is there, whole."""
@@ -88,8 +92,8 @@ class Pool:
                 if reader.size > MAX_DOCUMENT:
                     raise Damaged(digest, f"it has {reader.size} bytes, too many for a document")
                 pieces = [piece async for piece in reader]
-        except NotFound:
-            raise Damaged(digest, "it is not there") from None
+        except self.unreadable as error:
+            raise Damaged(digest, unread(error)) from None
         data = b"".join(pieces)
         found = (
             Digest.of(data, digest.algorithm)
@@ -119,11 +123,16 @@ class Pool:
             async with self.open(digest) as reader:
                 async for piece in hashed(reader, hasher):
                     size += len(piece)
-        except NotFound:
-            raise Damaged(digest, "it is not there") from None
+        except self.unreadable as error:
+            raise Damaged(digest, unread(error)) from None
         if hasher.digest() != digest:
             raise Damaged(digest, f"its bytes are those of {hasher.digest()}")
         return size
+
+
+def unread(error: StorageError) -> str:
+    """Say why bytes could not be read."""
+    return "it is not there" if isinstance(error, NotFound) else str(error)
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:

@@ -1,7 +1,7 @@
 """Restoring: content from the pool into repositories; projects that are not there, made anew."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -12,12 +12,18 @@ from auth.roles import Visibility
 from registry.service.backup import layout, records
 from registry.service.backup.backups import Backup, Backups, ProjectsUnknown
 from registry.service.backup.layout import Descriptor
-from registry.service.backup.pool import Damaged
+from registry.service.backup.pool import Damaged, unread
 from registry.service.bounded import each
 from registry.service.entries import value
 from registry.service.ingest import Ingest, by_record
+from registry.service.presence import exists
 from registry.service.projects.directory import ACCESS, principal_stamp, project_stamp
-from registry.service.projects.records import ProjectRecord, ShareRecord, TenantRecord
+from registry.service.projects.records import (
+    ProjectRecord,
+    RemovalRecord,
+    ShareRecord,
+    TenantRecord,
+)
 from registry.service.records import Corrupt, TagRecord
 from registry.service.services import Services
 from registry.service.stored import StoredManifest
@@ -27,7 +33,7 @@ from registry.spec.errors import DigestMismatch, RegistryError
 from registry.spec.names import Place, Tag
 from storage import keys
 from storage.coordination import Coordinator
-from storage.ports import AlreadyExists, ContentStore, NotFound
+from storage.ports import AlreadyExists, ContentReader, ContentStore
 
 BY: Final = "system:restore"
 """Who moves a tag back that is elsewhere."""
@@ -37,7 +43,7 @@ _AT_ONCE: Final = 4
 
 @dataclass(slots=True)
 class Restored:
-    """What a restore has done so far. ``failed``: images or blobs that could not be restored."""
+    """What a restore has done so far. ``failed``: what could not be restored."""
 
     projects: int = 0
     repositories: int = 0
@@ -52,9 +58,16 @@ Failed = Callable[[str, str], None]
 """Is told of what could not be restored, and why."""
 
 
+class Elsewhere(Exception):
+    """The name of a project of the backup is that of another one by now."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A project of the backup: the id and the name that it had, and those that it is to have."""
+    """A project of the backup: the id and the name that it had, and those that it is to have.
+
+    ``same``: what it goes to is that project, as it stands or made anew; else another one.
+    """
 
     part: Descriptor
     before: str
@@ -62,6 +75,7 @@ class _Wanted:
     name: str
     tenant: str
     made: bool
+    same: bool = True
 
 
 class Restore:
@@ -103,8 +117,9 @@ class Restore:
         A project that is there keeps what it is, and gets the content: its tags point where they
         did, and what came since stays beside. One that is not there is made as it was, under its
         id where nothing else has had that, and can be seen when all of it is there. Accounts that
-        are not there come with a whole backup. ``ProjectsUnknown``; ``Corrupt`` where
-        indexes of the backup can't be read.
+        are not there come with a whole backup. Where the name is another project's by now, that
+        gets the content only if it was named. What can't be read of the backup is told, and the
+        rest goes on. ``ProjectsUnknown``; ``Corrupt`` where the backup as a whole can't be read.
         """
         found = await self._tree.parts(backup.root, layout.PROJECT)
         chosen = [part for part in found if not names or part.annotations[layout.NAME] in names]
@@ -113,39 +128,78 @@ class Restore:
             raise ProjectsUnknown(", ".join(sorted(unknown)))
         if not names:
             await self._registry(backup)
-        wanted = [await self._wanted(part, into) for part in chosen]
-        ids = {project.before: project.tenant for project in wanted}
+        wanted: list[_Wanted] = []
+        for part in chosen:
+            try:
+                wanted.append(await self._wanted(part, into, named=bool(names)))
+            except (ProjectsUnknown, Elsewhere, Corrupt) as error:
+                if names:
+                    raise
+                self._fail(part.annotations[layout.NAME], error)
+        ids = {project.before: project.tenant for project in wanted if project.same}
         for project in wanted:
-            for repository in await self._tree.parts(project.part, layout.REPOSITORY):
-                rest = repository.annotations[layout.REPOSITORY_NAME][len(project.old) :]
-                await self._repository(Place(project.tenant + rest), repository)
-            if project.made:
-                await self._make(project, ids)
-            elif await self._services.quotas.find(project.tenant) is not None:
-                await self._services.quotas.count(project.tenant)
-            self.done.projects += 1
-            self._told(self.done)
+            try:
+                await self._project(project, ids)
+            except (Elsewhere, Corrupt) as error:
+                self._fail(project.name, error)
+        await self._services.candidates.flush(everything=True)
         return self.done
 
     async def _registry(self, backup: Backup) -> None:
-        for artifact in await self._tree.parts(backup.root, layout.RECORDS):
-            async for key, data in records.read(self._pool, artifact):
-                await self._create(key, data)
+        try:
+            for artifact in await self._tree.parts(backup.root, layout.RECORDS):
+                async for key, data in records.read(self._pool, artifact):
+                    await self._create(key, data)
+        except Corrupt as error:
+            self._fail("accounts and tokens", error)
 
-    async def _wanted(self, part: Descriptor, into: str) -> "_Wanted":
+    async def _project(self, project: "_Wanted", ids: Mapping[str, str]) -> None:
+        for repository in await self._tree.parts(project.part, layout.REPOSITORY):
+            rest = repository.annotations[layout.REPOSITORY_NAME][len(project.old) :]
+            await self._repository(Place(project.tenant + rest), repository)
+        if project.made:
+            await self._make(project, ids)
+        elif await self._services.quotas.find(project.tenant) is not None:
+            await self._services.quotas.count(project.tenant)
+        self.done.projects += 1
+        self._told(self.done)
+
+    async def _wanted(self, part: Descriptor, into: str, *, named: bool) -> "_Wanted":
         """Find out where a project of the backup is to go. Its id is taken where it is made."""
         before, old = part.annotations[layout.TENANT], part.annotations[layout.NAME]
         name = into or old
         standing = await self._standing(name)
         if standing is not None:
-            return _Wanted(part, before, old, name, standing, made=False)
+            same = await self._is(standing, before, name)
+            # Without a record of it, whoever made the project did so to restore into it.
+            if not (same or named) and await self._tree.parts(part, layout.RECORDS):
+                raise Elsewhere(
+                    "another project has this name by now: to restore into that, name it"
+                )
+            return _Wanted(part, before, old, name, standing, made=False, same=same)
         if not self._projects:
             return _Wanted(part, before, old, name, name, made=False)
-        if not await self._tree.parts(part, layout.RECORDS):
+        if keys.project(old) not in await self._kept(part):
             raise ProjectsUnknown(
                 f"{name}: the backup has no record of it, so it has to be made first"
             )
         return _Wanted(part, before, old, name, await self._tenant(before, name), made=True)
+
+    async def _kept(self, part: Descriptor) -> dict[str, bytes]:
+        """All records of a project. ``Corrupt``."""
+        return {
+            key: data
+            for artifact in await self._tree.parts(part, layout.RECORDS)
+            async for key, data in records.read(self._pool, artifact)
+        }
+
+    async def _is(self, standing: str, before: str, name: str) -> bool:
+        """Whether a project is the one that had the id before, or was restored from that."""
+        while standing != before:
+            if not await exists(self._store, keys.tenant_name(before)):
+                return False
+            before = _following(before, name)
+        return True
 
     async def _standing(self, name: str) -> str | None:
         """The id of the project of this name."""
@@ -171,8 +225,7 @@ class Restore:
             ours = (standing.name, standing.by, standing.removed) == (name, BY, None)
             if ours and gone is None:
                 return before
-            # The same again, if this restore breaks off and is repeated.
-            before = sha256(f"{before} {name}".encode()).hexdigest()[:32]
+            before = _following(before, name)
 
     async def _make(self, wanted: "_Wanted", ids: Mapping[str, str]) -> None:
         """Write what is kept of a project; its name last, so that nobody sees half of it.
@@ -180,11 +233,9 @@ class Restore:
         ``ids`` leads from the ids that projects of the backup had to those that they have now.
         """
         name, tenant = wanted.name, wanted.tenant
-        kept = {
-            key: data
-            for artifact in await self._tree.parts(wanted.part, layout.RECORDS)
-            async for key, data in records.read(self._pool, artifact)
-        }
+        if await self._standing(name) not in (None, tenant):
+            raise await self._overtaken(wanted)
+        kept = await self._kept(wanted.part)
         project = ProjectRecord.decode(kept.pop(keys.project(wanted.old)))
         limits = kept.pop(keys.quota(wanted.before), None)
         claim = kept.pop(keys.claim(wanted.before), None)
@@ -213,6 +264,14 @@ class Restore:
         record = msgspec.structs.replace(project, id=tenant, display=display)
         async with self._coordinator.change(project_stamp(name), ACCESS, *concerned):
             await self._create(keys.project(name), record.encode())
+            if await self._standing(name) != tenant:
+                raise await self._overtaken(wanted)
+
+    async def _overtaken(self, wanted: "_Wanted") -> Elsewhere:
+        """Have what was restored under an id purged: somebody has made a project of its name."""
+        removal = RemovalRecord(wanted.name, BY, self._services.terms.clock())
+        await self._store.put(keys.removal(wanted.tenant), removal.encode())
+        return Elsewhere("another project of this name was made meanwhile: to restore, name it")
 
     async def _share(
         self, wanted: "_Wanted", key: str, data: bytes, ids: Mapping[str, str]
@@ -239,8 +298,12 @@ class Restore:
 
     async def _repository(self, place: Place, repository: Descriptor) -> None:
         by_digest: dict[Digest, list[Descriptor]] = {}
-        for image in await self._tree.images(repository):
-            by_digest.setdefault(image.digest, []).append(image)
+        try:
+            for image in await self._tree.images(repository):
+                by_digest.setdefault(image.digest, []).append(image)
+        except Corrupt as error:
+            self._fail(str(place), error)
+            return
         done: set[Digest] = set()
         failed: set[Digest] = set()
         waiting = list(by_digest)
@@ -298,10 +361,7 @@ class Restore:
     async def _blob(self, place: Place, digest: Digest) -> bool:
         try:
             size = await self._ingest.blob(place, digest, self._open, held=by_record)
-        except NotFound:
-            self._fail(f"{place}@{digest}", Damaged(digest, "the backup has not got it"))
-            return False
-        except DigestMismatch as error:
+        except (DigestMismatch, Corrupt) as error:
             self._fail(f"{place}@{digest}", error)
             return False
         if size:
@@ -312,15 +372,26 @@ class Restore:
 
     @asynccontextmanager
     async def _open(self, digest: Digest) -> AsyncIterator[AsyncIterator[bytes]]:
-        async with self._pool.open(digest) as reader:
+        async with AsyncExitStack() as stack:
+            try:
+                reader = await stack.enter_async_context(self._pool.open(digest))
+            except self._pool.unreadable as error:
+                raise Damaged(digest, unread(error)) from None
+            yield self._pieces(digest, reader)
 
-            async def pieces() -> AsyncIterator[bytes]:
-                async for piece in reader:
-                    await self._throttle.wait(len(piece))
-                    yield piece
-
-            yield pieces()
+    async def _pieces(self, digest: Digest, reader: ContentReader) -> AsyncIterator[bytes]:
+        try:
+            async for piece in reader:
+                await self._throttle.wait(len(piece))
+                yield piece
+        except self._pool.unreadable as error:
+            raise Damaged(digest, unread(error)) from None
 
     def _fail(self, what: str, error: Exception) -> None:
         self.done.failed += 1
         self._failed(what, getattr(error, "message", str(error)))
+
+
+def _following(tenant: str, name: str) -> str:
+    """The id to take where one was had already: the same again, if a restore is repeated."""
+    return sha256(f"{tenant} {name}".encode()).hexdigest()[:32]

@@ -8,18 +8,20 @@ from typing import Final
 
 from registry.service.backup import layout
 from registry.service.backup.held import Held
-from registry.service.backup.pool import Damaged, Pool
+from registry.service.backup.pool import Pool
 from registry.service.bounded import each
 from registry.service.entries import value
 from registry.service.images import CHECKS
 from registry.service.listing import every_key
 from registry.service.presence import exists
 from registry.service.projects.records import ProjectRecord
-from registry.service.records import DeletedRecord, TagRecord
+from registry.service.records import Corrupt, DeletedRecord, TagRecord
 from registry.service.stored import StoredManifest
 from registry.service.terms import Terms
 from registry.spec import manifest as grammar
 from registry.spec.digest import Digest
+from registry.spec.errors import RegistryError
+from registry.spec.manifest import Manifest
 from registry.spec.names import Place, Tag
 from storage import keys
 from storage.ports import ContentStore
@@ -49,6 +51,7 @@ class Reading:
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
     children: set[Digest] = field(default_factory=set)
+    damaged: set[Digest] = field(default_factory=set)
     tags: dict[Tag, tuple[TagRecord, bytes]] = field(default_factory=dict)
 
 
@@ -67,14 +70,27 @@ class Survey:
         if projects:
             found = []
             async for key in every_key(self._store, keys.PROJECTS):
-                stored = await value(self._store, key)
-                if stored is not None:
-                    number = ProjectRecord.decode(stored.data).id
+                try:
+                    number = await self._number(key)
+                except self._held.unreadable as error:
+                    self._held.lacks(key, str(error))
+                    continue
+                if number is not None:
                     found.append(Tenant(keys.project_name(key), number, recorded=True))
             return found
         catalog = every_key(self._store, keys.CATALOG)
         names = {keys.catalog_place(key).tenant async for key in catalog}
         return [Tenant(name, name, recorded=False) for name in sorted(names)]
+
+    async def stands(self, tenant: Tenant) -> bool:
+        """Whether a project is there still: then it was while it was read."""
+        if not tenant.recorded:
+            return True
+        return await self._number(keys.project(tenant.name)) == tenant.id
+
+    async def _number(self, key: str) -> str | None:
+        stored = await value(self._store, key)
+        return ProjectRecord.decode(stored.data).id if stored is not None else None
 
     async def places(self, tenant: str) -> AsyncIterator[Place]:
         """Every repository of a project, the one that is named after it first."""
@@ -103,12 +119,18 @@ class Survey:
     async def _tag(self, reading: Reading, key: str) -> None:
         """Read a tag and what it leads to; once more, where that was deleted in between."""
         for _ in range(_ROUNDS):
-            found = await value(self._store, key)
-            if found is None:
+            try:
+                found = await value(self._store, key)
+                if found is None:
+                    return
+                record = TagRecord.decode(found.data)
+            except self._held.unreadable as error:
+                self._held.lacks(key, str(error))
                 return
-            record = TagRecord.decode(found.data)
             if await self._manifest(reading, record.target) is not None:
                 reading.tags[Tag(keys.last_segment(key))] = (record, found.data)
+                return
+            if record.target in reading.damaged:
                 return
             reading.manifests.pop(record.target, None)
         self._held.lacks(record.target, f"{key} leads to it, and it is not there")
@@ -127,19 +149,20 @@ class Survey:
         """
         while True:
             began = self._terms.pace()
-            stored = await self._stored(reading.place, digest)
-            if stored is None:
+            try:
+                stored = await self._stored(reading.place, digest)
+                if stored is None:
+                    return None
+                manifest = await asyncio.to_thread(_parsed, stored)
+            except self._held.unreadable as error:
+                reading.damaged.add(digest)
+                self._held.lacks(digest, str(error))
                 return None
-            manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
             blobs = sorted({blob.digest for blob in (*manifest.blobs, *manifest.foreign)})
             held = [await self._held.promise(reading.place, blob) for blob in blobs]
             if self._terms.pace() - began <= self._terms.patience:
                 break
-        try:
-            await self._pool.keep_bytes(digest, stored.data)
-        except Damaged as error:
-            self._held.lacks(digest, error.reason)
-            return None
+        await self._pool.keep_bytes(digest, stored.data)
         reading.children.update(child.digest for child in manifest.manifests)
         lacking = [blob for blob, there in zip(blobs, held, strict=True) if not there]
         for blob in lacking:
@@ -163,6 +186,17 @@ class Survey:
         if record.until <= self._terms.clock():
             return None
         return StoredManifest.unpack(digest, stored)
+
+
+def _parsed(stored: StoredManifest) -> Manifest:
+    """Compare a manifest with its digest and parse it. ``Corrupt``."""
+    found = Digest.of(stored.data, stored.digest.algorithm)
+    if found != stored.digest:
+        raise Corrupt(f"its bytes are those of {found}")
+    try:
+        return grammar.parse(stored.data, stored.media_type)
+    except RegistryError as error:
+        raise Corrupt(error.message) from error
 
 
 def _last(key: str) -> Digest:
