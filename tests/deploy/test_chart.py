@@ -1,7 +1,9 @@
 """The chart: its values, what it makes of them, and that it fits the registry."""
 
 import json
+import os
 import re
+import subprocess
 import tomllib
 
 import pytest
@@ -328,6 +330,31 @@ def test_nothing_is_reached_but_what_is_named_on_both_sides(name):
     assert inward - outward == set()
     for _, target, port in outward:
         assert port in listened[target], (target, port)
+
+
+@pytest.mark.parametrize(
+    ("value", "policy", "way", "port"),
+    [("monitoring", "registry", "ingress", 5001), ("dns", "dns", "egress", 53)],
+)
+def test_an_empty_list_of_peers_lets_nobody_and_not_everybody(value, policy, way, port):
+    made = objects("everything", f"networkPolicy.{value}=[]")
+    spec = one(made, "NetworkPolicy", f"{release('everything')}-{policy}")["spec"]
+    assert [rule for rule in spec[way] for each in rule["ports"] if each["port"] == port] == []
+    assert way.capitalize() in spec["policyTypes"]
+
+
+@pytest.mark.parametrize("script", ["redis.sh", "sentinel.sh"])
+@pytest.mark.parametrize("password", ["", "two words", 'a"b', "one\nrename-command AUTH x", "#"])
+def test_a_password_that_would_be_read_as_more_is_refused(script, password, tmp_path):
+    file = tmp_path / "password"
+    file.write_text(password)
+    ran = subprocess.run(
+        ["/bin/sh", str(render.CHART / "files" / script)],
+        env={"PATH": os.environ["PATH"], "PASSWORD_FILE": str(file), "HOME_DIR": str(tmp_path)},
+        capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 1
+    assert "password of Redis may have" in ran.stderr
 
 
 def test_without_policies_there_are_none():

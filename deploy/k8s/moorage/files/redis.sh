@@ -7,6 +7,12 @@ set -eu
 
 REDISCLI_AUTH="$(cat "$PASSWORD_FILE")"
 export REDISCLI_AUTH
+case "$REDISCLI_AUTH" in
+'' | *[!A-Za-z0-9+/=_.-]*)
+    echo 'the password of Redis may have letters, digits and +/=_.- only' >&2
+    exit 1
+    ;;
+esac
 self="$POD_NAME.$SERVICE"
 
 primary=''
