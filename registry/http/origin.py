@@ -1,12 +1,13 @@
 """A registry to import from, by the distribution API: another one's, or another Moorage.
 
 Nothing that it says is trusted: its addresses stay on its host (but where a blob is redirected,
-then without credentials), documents have a largest size, and what comes is compared with its digest
-by who asked for it.
+then without credentials), documents and lists have a largest size, and what comes is compared with
+its digest by who asked for it.
 """
 
 import asyncio
 import base64
+import logging
 import random
 import re
 import ssl
@@ -28,9 +29,15 @@ from registry.spec.mediatype import IMAGES, INDEXES, OCI_ARTIFACT
 from registry.spec.names import RepositoryName, Tag
 from registry.spec.retries import wait_before
 
+_log = logging.getLogger("moorage.import")
+
 _ACCEPT: Final = ", ".join(sorted((*IMAGES, *INDEXES, OCI_ARTIFACT)))
 _DOCUMENT: Final = 64 * 1024 * 1024
-"""Largest list, in bytes: some registries give all tags at once, whatever was asked for."""
+"""Largest list, in bytes of all pages: some registries give all tags at once, whatever was asked
+for."""
+
+_PAGES: Final = 100_000
+"""Most pages of a list."""
 
 _PAGE: Final = 1000
 _TRIES: Final = 5
@@ -41,6 +48,14 @@ _FIRST, _LONGEST = 0.5, 60.0
 """Seconds before the second try, and before any other."""
 _PARAMETER: Final = re.compile(r'([a-z_]+)="([^"\\]{0,2048})"')
 _NEXT: Final = re.compile(r'<([^>]{1,2048})>\s*;\s*rel="?next"?').search
+
+
+class _Refused(SourceUnknown):
+    """What is asked for is not there, or not for us."""
+
+    def __init__(self, what: str, status: int) -> None:
+        super().__init__(f"{what}: it answers {status}")
+        self.status = status
 
 
 class _Names(msgspec.Struct):
@@ -159,7 +174,7 @@ class Origin:
         return StoredManifest(digest, headers.get("Content-Type", ""), body)
 
     async def referrers(self, repository: RepositoryName, subject: Digest) -> Sequence[Digest]:
-        """As ``Source``; none where the registry does not know this API."""
+        """As ``Source``; none where the registry does not know this API (404), which is logged."""
         if not self._lists_referrers:
             return ()
         found: list[Digest] = []
@@ -168,8 +183,11 @@ class Origin:
             async for page in self._pages(path, _pull(repository)):
                 listed = _decoded(page, _Referrers).manifests
                 found += [Digest.parse(each.digest) for each in listed]
-        except SourceUnknown:
+        except _Refused as error:
+            if error.status not in (404, 405):
+                raise
             self._lists_referrers = False
+            _log.warning("%s lists no referrers: those without a tag stay there", self.name)
         except RegistryError as error:
             raise SourceUnavailable(f"{path}: {error.message}") from error
         return found
@@ -179,9 +197,8 @@ class Origin:
         if not came:
             return False
         try:
-            answer = await self._send(
-                "HEAD", f"/v2/{repository}/blobs/{digest}", _pull(repository), {}
-            )
+            path = f"/v2/{repository}/blobs/{digest}"
+            answer = await self._send("HEAD", path, _pull(repository), {}, away=True)
         except SourceUnknown:
             return False  # where it redirects to may answer GET only
         answer.release()
@@ -193,7 +210,7 @@ class Origin:
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """As ``Source``. A connection that breaks is made anew, and goes on where it was."""
         path = f"/v2/{repository}/blobs/{digest}"
-        answer = await self._send("GET", path, _pull(repository), {})
+        answer = await self._send("GET", path, _pull(repository), {}, away=True)
 
         async def pieces() -> AsyncIterator[bytes]:
             nonlocal answer
@@ -210,7 +227,7 @@ class Origin:
                     await asyncio.sleep(_pause(tries))
                     answer.close()
                     rest = {"Range": f"bytes={offset}-"}
-                    answer = await self._send("GET", path, _pull(repository), rest)
+                    answer = await self._send("GET", path, _pull(repository), rest, away=True)
                     if answer.status != 206:
                         raise SourceUnavailable(f"{self.name}{path} broke off") from error
                 else:
@@ -227,10 +244,13 @@ class Origin:
 
     async def _pages(self, path: str, scope: str) -> AsyncIterator[bytes]:
         """Yield a list page by page, as ``Link`` leads on (spec, "Listing Tags"; RFC 8288)."""
-        seen: set[str] = set()
+        seen, size = set[str](), 0
         while path not in seen:
             seen.add(path)
             headers, body = await self._get(path, scope, {"Accept": "application/json, */*"})
+            size += len(body)
+            if size > _DOCUMENT or len(seen) > _PAGES:
+                raise SourceUnavailable(f"{self.name}{path}: the list does not end")
             yield body
             following = _NEXT(headers.get("Link", ""))
             if following is None:
@@ -253,32 +273,34 @@ class Origin:
         for attempt in range(2, _TRIES + 2):
             answer = await self._send(method, path, scope, headers)
             try:
-                body = bytearray()
-                async for piece in answer.content.iter_chunked(_PIECE):
-                    body += piece
-                    if len(body) > most:
-                        raise SourceUnavailable(f"{self.name}{path}: larger than {most} bytes")
+                body = await _body(answer, most)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 if attempt > _TRIES:
                     raise SourceUnavailable(f"{self.name}{path}: {error}") from error
                 await asyncio.sleep(_pause(attempt))
             else:
-                return answer.headers, bytes(body)
+                return answer.headers, body
             finally:
                 answer.release()
         raise SourceUnavailable(f"{self.name}{path} does not answer")
 
     async def _send(
-        self, method: str, path: str, scope: str, headers: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        scope: str,
+        headers: Mapping[str, str],
+        *,
+        away: bool = False,
     ) -> aiohttp.ClientResponse:
         """Send a request and return its answer, 2xx; the caller lets go of it.
 
-        It logs in where it has to, and waits where the registry is busy. ``SourceUnknown`` for what
-        is not there, or not for us.
+        It logs in where it has to, waits where the registry is busy, and follows to other hosts if
+        it may go ``away``. ``SourceUnknown`` for what is not there, or not for us.
         """
         asked = False
         for attempt in range(2, _TRIES + 3):
-            answer = await self._once(method, path, scope, headers)
+            answer = await self._once(method, path, scope, headers, away=away)
             if answer is not None and answer.status < 300:
                 return answer
             status = answer.status if answer is not None else 0
@@ -292,7 +314,7 @@ class Origin:
                     await self._log_in(challenges, scope)
                     continue
                 if status in _REFUSED:
-                    raise SourceUnknown(f"{self.name}{path}: it answers {status}")
+                    raise _Refused(f"{self.name}{path}", status)
                 if status not in _BUSY:
                     raise SourceUnavailable(f"{self.name}{path}: it answers {status}")
             if attempt > _TRIES:
@@ -301,7 +323,7 @@ class Origin:
         raise SourceUnavailable(f"{self.name}{path}: it answers {status or 'nothing'}")
 
     async def _once(
-        self, method: str, path: str, scope: str, headers: Mapping[str, str]
+        self, method: str, path: str, scope: str, headers: Mapping[str, str], *, away: bool
     ) -> aiohttp.ClientResponse | None:
         """One try; ``None`` where there is no answer. aiohttp drops ``Authorization`` elsewhere."""
         if self._session is None:
@@ -312,7 +334,11 @@ class Origin:
             sent["Authorization"] = known
         try:
             return await self._session.request(
-                method, self._base + path, headers=sent, max_redirects=5
+                method,
+                self._base + path,
+                headers=sent,
+                allow_redirects=away,
+                max_redirects=5,
             )
         except (aiohttp.ClientError, TimeoutError, OSError):
             return None
@@ -344,7 +370,7 @@ class Origin:
         url = realm + ("&" if "?" in realm else "?") + urlencode(query)
         try:
             async with self._session.get(url, headers=headers, allow_redirects=False) as answer:
-                body = await answer.content.read(_PIECE)
+                body = await _body(answer, _PIECE)
                 status = answer.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise SourceUnavailable(f"{realm}: {error}") from error
@@ -363,6 +389,16 @@ class Origin:
 class _Token(msgspec.Struct):
     token: str = ""
     access_token: str = ""
+
+
+async def _body(answer: aiohttp.ClientResponse, most: int) -> bytes:
+    """Read all of an answer. ``SourceUnavailable`` where it has more than ``most`` bytes."""
+    body = bytearray()
+    async for piece in answer.content.iter_chunked(_PIECE):
+        body += piece
+        if len(body) > most:
+            raise SourceUnavailable(f"{answer.url}: larger than {most} bytes")
+    return bytes(body)
 
 
 _T = TypeVar("_T")

@@ -7,6 +7,7 @@ import pytest
 from auth.roles import Role, Visibility
 from registry.service.backup.backups import ProjectsUnknown
 from registry.service.projects.accounts import AccountTerms
+from registry.service.projects.directory import principal_stamp
 from registry.service.projects.robots import RobotTerms
 from registry.spec.names import Place
 from registry.spec.quota import Limits
@@ -95,6 +96,38 @@ async def test_who_could_pull_can_pull_again(filled, world, monkeypatch):  # noq
     await before.tenancy.removals.purge_due()
     content = await registry.content()
     assert list(content[Place(f"{project.id}/env")][0]) == ["v1"]
+
+
+async def test_a_token_that_was_revoked_stays_revoked(filled):
+    registry, world_of = filled
+    tokens, bob = world_of.tenancy.access_tokens, "user:bob"
+    issued = await tokens.create(bob, "laptop", ROOT)
+    backups = backups_in()
+    backup = await registry.backup(backups)
+    await tokens.remove(bob, issued.token.id, ROOT)
+    await registry.restore(backups, backup)
+    assert (await tokens.page(bob, "", 10)).items == []
+    # Elsewhere it comes back, also where a restore broke off between tokens and accounts.
+    other = Registry(projects=True)
+    await other.restore(backups, backup)
+    await other.store.delete(keys.account(bob))
+    await other.restore(backups, backup)
+    assert keys.access_token(bob, issued.token.id) in await kept(other.store)
+    assert keys.account(bob) in await kept(other.store)
+
+
+async def test_what_is_restored_of_an_account_is_told_to_who_remembers_it(filled):
+    registry, _ = filled
+    backups, other, told = backups_in(), Registry(projects=True), []
+    change = other.coordinator.change
+
+    def changed(*names):
+        told.extend(names)
+        return change(*names)
+
+    other.coordinator.change = changed
+    await other.restore(backups, await registry.backup(backups))
+    assert principal_stamp("user:bob") in told
 
 
 async def test_a_project_is_restored_beside_itself(filled):

@@ -146,12 +146,32 @@ class Restore:
         return self.done
 
     async def _registry(self, backup: Backup) -> None:
+        """Write what is kept of no project. An account that is here decides over its tokens.
+
+        Tokens come before accounts: those of an account that is not here yet are still to come,
+        also where a restore broke off in between.
+        """
         try:
-            for artifact in await self._tree.parts(backup.root, layout.RECORDS):
-                async for key, data in records.read(self._pool, artifact):
-                    await self._create(key, data)
+            for tokens in (True, False):
+                for artifact in await self._tree.parts(backup.root, layout.RECORDS):
+                    async for key, data in records.read(self._pool, artifact):
+                        if key.startswith(keys.PRINCIPALS) == tokens:
+                            await self._of_registry(key, data)
         except Corrupt as error:
             self._fail("accounts and tokens", error)
+
+    async def _of_registry(self, key: str, data: bytes) -> None:
+        if key.startswith(keys.ACCOUNTS):
+            principal = keys.principal_of(keys.last_segment(key))
+        elif key.startswith(keys.PRINCIPALS):
+            principal = keys.principal_of(key[len(keys.PRINCIPALS) :].partition("!/")[0])
+        else:
+            await self._create(key, data)
+            return
+        async with self._coordinator.change(principal_stamp(principal)):
+            # A token that was revoked since must not come back.
+            if not await exists(self._store, keys.account(principal)):
+                await self._create(key, data)
 
     async def _project(self, project: "_Wanted", ids: Mapping[str, str]) -> None:
         for repository in await self._tree.parts(project.part, layout.REPOSITORY):
