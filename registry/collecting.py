@@ -59,6 +59,7 @@ def marker(backend: Backend, services: Services, report: Report) -> Marker:
         backend.coordinator,
         services.candidates,
         services.terms,
+        services.tags.histories,
         exact=backend.exact,
         report=report,
     )

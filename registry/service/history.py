@@ -74,11 +74,10 @@ class Histories:
         gone = TagState("", record.version + 1, by, now)
         own = (_state(record), *record.history)
         kept = self._bounded((gone, *_joined(own, await self._past(repository, tag))), now)
+        # First when to forget it: what breaks off in between leaves nothing that stays for ever.
         await self._store.put_all(
-            [
-                (keys.history(repository, tag), PastRecord(kept).encode()),
-                self._due(Forget(repository, tag, now)),
-            ]
+            [self._due(Forget(repository, tag, now))],
+            [(keys.history(repository, tag), PastRecord(kept).encode())],
         )
 
     async def of(self, repository: Place, tag: Tag) -> Sequence[TagState]:

@@ -32,7 +32,7 @@ def on_store(root, work, *, window=0.0):
         coordinator = InProcessCoordinator()
         try:
             services = Services.over(store, coordinator, files=store, memory=0, terms=terms)
-            marker = Marker(store, coordinator, services.candidates, terms)
+            marker = Marker(store, coordinator, services.candidates, terms, services.tags.histories)
             return await work(store, services, marker)
         finally:
             store.close()

@@ -84,6 +84,7 @@ class Registry:
             self.coordinator,
             self.services.candidates,
             self.terms,
+            self.services.tags.histories,
             exact=self.exact,
             report=self.findings.append,
         )

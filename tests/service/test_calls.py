@@ -118,7 +118,7 @@ class Client:
 
 
 CHECK = ["get repos/blobs + get repos/blobs", "get blobs + get blobs"]
-KEPT = ["get repos/history", "put_all repos/history"]
+KEPT = ["get repos/history", "put_all gc"]
 TABLE = {
     "open a session": (lambda c: c.uploads.start(REPOSITORY, "me"), []),
     "push a small blob": (

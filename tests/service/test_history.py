@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auth.roles import Role
+from registry.service.collection.mark import Marker
 from registry.service.history import HistoryTerms
 from registry.service.services import Services
+from registry.service.terms import Terms
 from registry.spec.conditions import Conditions
 from registry.spec.digest import Digest
 from registry.spec.errors import Denied, ManifestUnknown, PreconditionFailed
@@ -20,7 +22,7 @@ from storage import keys
 from storage.inprocess import InProcessCoordinator
 from storage.memory import MemoryStore
 from storage.ports import Unavailable
-from storage.testing import FaultyStore
+from storage.testing import Crash, FaultyStore
 from tests.service.content import image, push
 
 HERE, V1 = Place("project/env"), Tag("v1")
@@ -345,3 +347,31 @@ async def test_a_sweep_that_breaks_off_is_made_good_by_the_next(when):
         await registry.tags.histories.sweep()
     await registry.tags.histories.sweep()
     assert written(store.inner) == []
+
+
+async def test_a_deletion_that_breaks_off_leaves_nothing_that_stays_for_ever(store):
+    await put(brief(store), 0)
+    faulty = FaultyStore(store)
+    faulty.crash(1, "put_all", when="half")
+    with pytest.raises(Crash):
+        await delete(brief(faulty))
+    assert len(written(store)) == 1
+    await asyncio.sleep(0.1)
+    await brief(store).tags.histories.sweep()
+    assert written(store) == []
+
+
+async def test_a_full_mark_forgets_what_an_earlier_release_entered_nowhere(store):
+    registry = brief(store)
+    await put(registry, 0)
+    await delete(registry)
+    await store.delete(*await store.list(keys.PAST))
+    await store.put(keys.history(HERE, Tag("damaged")), b"{")
+    marker = Marker(
+        store, InProcessCoordinator(), registry.candidates, Terms(), registry.tags.histories
+    )
+    await asyncio.sleep(0.1)
+    await marker.mark(look=True)
+    assert len(await history(registry)) == 2
+    await marker.mark()
+    assert await history(registry) == []

@@ -120,9 +120,9 @@ async def garbage(opened) -> tuple[list[str], int]:
             assert not (await collector.collect()).failed
         assert await store.list(keys.CANDIDATES) == []
         unneeded = await unneeded_keys(store)
-        marked = await Marker(store, coordinator, services.candidates, terms, **settings).mark(
-            look=True
-        )
+        histories = services.tags.histories
+        marker = Marker(store, coordinator, services.candidates, terms, histories, **settings)
+        marked = await marker.mark(look=True)
         assert marked.candidates == 0 or unneeded
         sizes = [(await store.stat(key)).size for key in unneeded]
         return unneeded, sum(sizes)

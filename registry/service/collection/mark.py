@@ -19,9 +19,10 @@ from registry.service.collection.candidates import BATCH, Candidates
 from registry.service.collection.findings import NOWHERE, Done, Finding, Kind, Report, nobody
 from registry.service.collection.needs import Needs
 from registry.service.entries import Entries, mark, value
+from registry.service.history import Histories
 from registry.service.listing import every_key
 from registry.service.presence import exists
-from registry.service.records import DeletedRecord, Pointer, Record
+from registry.service.records import Corrupt, DeletedRecord, Pointer, Record
 from registry.service.sessions import LIFETIME
 from registry.service.stored import StoredManifest
 from registry.service.terms import Terms
@@ -71,11 +72,13 @@ class Marker:
         coordinator: Coordinator,
         candidates: Candidates,
         terms: Terms,
+        histories: Histories,
         *,
         exact: bool = True,
         report: Report = nobody,
     ) -> None:
         self._store = store
+        self._histories = histories
         self._coordinator = coordinator
         self._candidates = candidates
         self._terms = terms
@@ -143,8 +146,17 @@ class Marker:
             await self._repository(keys.catalog_place(key), marked, look=look)
             marked.repositories += 1
             if not look:
+                await self._forget(keys.catalog_place(key))
                 reached = MarkRecord(record.since, key, reads=True)
                 await self._store.put(keys.MARK, reached.encode())
+
+    async def _forget(self, place: Place) -> None:
+        """Forget what deleted tags were. Earlier releases entered nowhere when that is to be."""
+        async for key in every_key(self._store, keys.histories(place)):
+            try:
+                await self._histories.prune(key)
+            except Corrupt as error:  # it must not keep the mark
+                _log.warning("what a deleted tag was can't be forgotten: %s", error)
 
     async def _repository(self, place: Place, marked: Marked, *, look: bool) -> None:
         """Write down what the manifests need; find blobs that none needs."""
