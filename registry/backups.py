@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from registry.backend import Backend, opened
-from registry.collecting import terms_of
+from registry.collecting import history_of, marker, terms_of
 from registry.config import Config, ConfigError, load
 from registry.http.metrics import Metrics
 from registry.service.backup.backups import Backups
 from registry.service.backup.restore import Failed, Restore, Restored
+from registry.service.collection.findings import nobody
 from registry.service.services import Services
 from registry.version import __version__
 
@@ -50,7 +51,7 @@ async def backups_of(config: Config, *, make: bool = False) -> AsyncIterator[Bac
         yield Backups(target.store, target.coordinator, files=target.files is not None)
 
 
-def restoring(
+async def restoring(
     config: Config,
     backend: Backend,
     backups: Backups,
@@ -66,7 +67,9 @@ def restoring(
         allow_sparse=True,
         exact=backend.exact,
         terms=terms_of(config),
+        history=history_of(config),
     )
+    await marker(backend, services, nobody).take_over()
     return Restore(
         backend.store,
         backend.coordinator,

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from auth.identity import Identity, Kind
 from registry.accounting import limits_of
 from registry.backend import Backend, s3_settings
-from registry.collecting import terms_of
+from registry.collecting import history_of, marker, terms_of
 from registry.config import Config, ConfigError, load
+from registry.service.collection.findings import nobody
 from registry.service.imports.importer import Failed, Importer, Journal, NoProject
 from registry.service.imports.repository import BY
 from registry.service.imports.source import Source
@@ -100,7 +101,7 @@ async def _take_object(store: "S3Store", settings: "S3Settings", source: str, ke
     return await store.take(key, f"{settings.bucket}/{settings.prefix}{source}")
 
 
-def importer(
+async def importer(
     config: Config,
     backend: Backend,
     source: Source,
@@ -117,7 +118,9 @@ def importer(
         allow_sparse=config.limits.allow_sparse,
         exact=backend.exact,
         terms=terms_of(config),
+        history=history_of(config),
     )
+    await marker(backend, services, nobody).take_over()
     return Importer(
         backend.store,
         backend.coordinator,

@@ -175,7 +175,7 @@ async def _restore(config: Config, options: argparse.Namespace) -> int:
         backups_of(config) as backups,
     ):
         backup = await backups.find(options.backup, at=at)
-        work = restoring(
+        work = await restoring(
             config,
             backend,
             backups,

@@ -160,7 +160,7 @@ async def _import(config: Config, options: argparse.Namespace, source: Any) -> i
         audited_command(config, backend) as journal,
         source() as opened_source,
     ):
-        work = importer(config, backend, opened_source, terms, progress.tell, _failed)
+        work = await importer(config, backend, opened_source, terms, progress.tell, _failed)
         try:
             done = await work.run()
         except SourceUnavailable as error:

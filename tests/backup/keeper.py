@@ -4,6 +4,7 @@ import time
 
 from registry.service.backup.backups import Backups
 from registry.service.backup.restore import Restore
+from registry.service.collection.mark import MarkRecord
 from registry.service.services import Services
 from registry.service.terms import Terms
 from registry.spec.digest import Digest
@@ -44,6 +45,10 @@ class Registry:
     async def states(self, place, tag):
         """What a tag is and was."""
         return list(await self.services.tags.histories.of(place, Tag(tag)))
+
+    async def taken_over(self):
+        """Whether replicas of a release that does not read what was pushed collect nothing."""
+        return MarkRecord.decode((await self.store.get(keys.MARK)).data).reads
 
     async def content(self):
         """Every repository's tags, manifests and the blobs of these, all of them read."""

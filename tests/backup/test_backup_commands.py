@@ -79,6 +79,7 @@ def test_from_a_directory_to_another_and_back(tmp_path, run):
     code, _, error = run("restore", first, data="restored")
     assert (code, "13 tags; 13 blobs of 1200002 bytes" in error) == (0, True)
     assert on(tmp_path / "restored", content) == on(tmp_path / "store", content)
+    assert on(tmp_path / "restored", Registry.taken_over)
     assert run("delete", first)[0] == 0
     code, lines, _ = run("list")
     assert [line.split()[0] for line in lines] == [second]

@@ -373,6 +373,7 @@ def test_files_are_taken_over_without_a_byte_copied(tmp_path, run):
     code, done, _ = run()
     assert (code, done["repositories"], done["blobs"]) == (0, 3, 3)
     assert on(tmp_path / "store", tags_of) == WANTED
+    assert on(tmp_path / "store", Registry.taken_over)
     for data in (LARGE, SMALL, CONFIG):
         assert tree.data(Digest.of(data)).stat().st_ino in inodes(tmp_path / "store")
     # A full mark leaves what has not been here for long: a name may be on its way.
