@@ -10,7 +10,8 @@ from registry.collecting import history_of, marker, terms_of
 from registry.config import Config, ConfigError, load
 from registry.http.metrics import Metrics
 from registry.service.backup.backups import Backups
-from registry.service.backup.restore import Failed, Restore, Restored
+from registry.service.backup.contents import Failed, Restored
+from registry.service.backup.restore import Restore
 from registry.service.collection.findings import nobody
 from registry.service.services import Services
 from registry.version import __version__

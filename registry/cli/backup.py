@@ -17,7 +17,7 @@ from registry.config import Config
 if TYPE_CHECKING:
     from registry.service.audit.journal import Journal
     from registry.service.backup.backups import Backup, Progress
-    from registry.service.backup.restore import Restored
+    from registry.service.backup.contents import Restored
 
 _GROUP: Final = """\
 A backup is a copy of projects, with all they hold, in a store of its own: a directory or a bucket.

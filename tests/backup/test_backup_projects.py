@@ -235,13 +235,13 @@ async def test_a_project_that_is_made_meanwhile_is_not_taken_for_the_restored_on
     restoring = other.restoring(backups)
     record = (await registry.store.get(keys.project("demo"))).data
     before = (await ids(registry))["demo"]
-    work = restoring._repository
+    work = restoring._contents.repository
 
     async def meanwhile(place, repository):
         await other.store.put(keys.project("demo"), record.replace(before.encode(), b"f" * 32))
         await work(place, repository)
 
-    restoring._repository = meanwhile
+    restoring._contents.repository = meanwhile
     assert (await restoring.restore(backup)).failed == 1
     assert (await ids(other))["demo"] == "f" * 32
     assert await other.store.list(keys.removal("")) == [keys.removal(before)]

@@ -1,21 +1,17 @@
-"""Restoring: content from the pool into repositories; projects that are not there, made anew."""
+"""Restoring: what is kept of the registry, and projects; those that are not there, made anew."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
 
 import msgspec
 
 from auth.roles import Visibility
 from registry.service.backup import layout, records
 from registry.service.backup.backups import Backup, Backups, ProjectsUnknown
+from registry.service.backup.contents import BY, Contents, Failed, Restored
 from registry.service.backup.layout import Descriptor
-from registry.service.backup.pool import Damaged, unread
-from registry.service.bounded import each
 from registry.service.entries import value
-from registry.service.ingest import Ingest, by_record
 from registry.service.presence import exists
 from registry.service.projects.directory import ACCESS, principal_stamp, project_stamp
 from registry.service.projects.records import (
@@ -24,38 +20,12 @@ from registry.service.projects.records import (
     ShareRecord,
     TenantRecord,
 )
-from registry.service.records import Corrupt, TagRecord
+from registry.service.records import Corrupt
 from registry.service.services import Services
-from registry.service.stored import StoredManifest
-from registry.service.throttle import Throttle
-from registry.spec.digest import Digest
-from registry.spec.errors import DigestMismatch, RegistryError
-from registry.spec.names import Place, Tag
+from registry.spec.names import Place
 from storage import keys
 from storage.coordination import Coordinator
-from storage.ports import AlreadyExists, ContentReader, ContentStore
-
-BY: Final = "system:restore"
-"""Who moves a tag back that is elsewhere."""
-
-_AT_ONCE: Final = 4
-
-
-@dataclass(slots=True)
-class Restored:
-    """What a restore has done so far. ``failed``: what could not be restored."""
-
-    projects: int = 0
-    repositories: int = 0
-    manifests: int = 0
-    tags: int = 0
-    blobs: int = 0
-    bytes: int = 0
-    failed: int = 0
-
-
-Failed = Callable[[str, str], None]
-"""Is told of what could not be restored, and why."""
+from storage.ports import AlreadyExists, ContentStore
 
 
 class Elsewhere(Exception):
@@ -103,11 +73,9 @@ class Restore:
         self._pool = backups.pool
         self._tree = backups.tree
         self._projects = projects
-        self._throttle = Throttle(per_second)
         self._told = told
-        self._failed = failed
-        self._ingest = Ingest(store, services.blobs)
-        self.done = Restored()
+        self._contents = Contents(store, services, backups, per_second, told, failed)
+        self.done = self._contents.done
 
     async def restore(
         self, backup: Backup, names: Sequence[str] = (), *, into: str = ""
@@ -135,13 +103,13 @@ class Restore:
             except (ProjectsUnknown, Elsewhere, Corrupt) as error:
                 if names:
                     raise
-                self._fail(part.annotations[layout.NAME], error)
+                self._contents.fail(part.annotations[layout.NAME], error)
         ids = {project.before: project.tenant for project in wanted if project.same}
         for project in wanted:
             try:
                 await self._project(project, ids)
             except (Elsewhere, Corrupt) as error:
-                self._fail(project.name, error)
+                self._contents.fail(project.name, error)
         await self._services.candidates.flush(everything=True)
         return self.done
 
@@ -158,7 +126,7 @@ class Restore:
                         if key.startswith(keys.PRINCIPALS) == tokens:
                             await self._of_registry(key, data)
         except Corrupt as error:
-            self._fail("accounts and tokens", error)
+            self._contents.fail("accounts and tokens", error)
 
     async def _of_registry(self, key: str, data: bytes) -> None:
         if key.startswith(keys.ACCOUNTS):
@@ -176,7 +144,7 @@ class Restore:
     async def _project(self, project: "_Wanted", ids: Mapping[str, str]) -> None:
         for repository in await self._tree.parts(project.part, layout.REPOSITORY):
             rest = repository.annotations[layout.REPOSITORY_NAME][len(project.old) :]
-            await self._repository(Place(project.tenant + rest), repository)
+            await self._contents.repository(Place(project.tenant + rest), repository)
         if project.made:
             await self._make(project, ids)
         elif await self._services.quotas.find(project.tenant) is not None:
@@ -315,101 +283,6 @@ class Restore:
             await self._store.create(key, data)
         except AlreadyExists:
             return
-
-    async def _repository(self, place: Place, repository: Descriptor) -> None:
-        by_digest: dict[Digest, list[Descriptor]] = {}
-        try:
-            for image in await self._tree.images(repository):
-                by_digest.setdefault(image.digest, []).append(image)
-        except Corrupt as error:
-            self._fail(str(place), error)
-            return
-        done: set[Digest] = set()
-        failed: set[Digest] = set()
-        waiting = list(by_digest)
-        while waiting:
-            digest = waiting[-1]
-            if digest in done:
-                waiting.pop()
-                continue
-            try:
-                manifest, data = await self._tree.manifest(by_digest[digest][0])
-            except Corrupt as error:
-                self._fail(f"{place}@{digest}", error)
-                done.add(digest)
-                failed.add(digest)
-                continue
-            children = [child.digest for child in manifest.manifests]
-            ahead = [child for child in children if child in by_digest and child not in done]
-            if ahead:
-                waiting += ahead
-                continue
-            done.add(digest)
-            lacks = by_digest[digest][0].lacks
-            blobs = {each.digest for each in (*manifest.blobs, *manifest.foreign)} - lacks
-
-            async def take(blob: Digest) -> None:
-                if not await self._blob(place, blob):
-                    failed.add(blob)
-
-            await each(sorted(blobs - failed), take, at_once=_AT_ONCE)
-            stored = StoredManifest(digest, by_digest[digest][0].media_type, data)
-            whole = failed.isdisjoint((*blobs, *children))
-            if not (whole and await self._image(place, stored, by_digest[digest])):
-                failed.add(digest)
-        self.done.repositories += 1
-        self._told(self.done)
-
-    async def _image(
-        self, place: Place, stored: StoredManifest, images: Sequence[Descriptor]
-    ) -> bool:
-        try:
-            tags: dict[Tag, TagRecord | None] = {
-                Tag.parse(image.name): TagRecord.decode(image.annotations[layout.TAG].encode())
-                for image in images
-                if image.name
-            }
-            await self._services.manifests.reinstate(place, stored, tags, BY)
-        except (RegistryError, Corrupt) as error:
-            self._fail(f"{place}@{stored.digest}", error)
-            return False
-        self.done.manifests += 1
-        self.done.tags += len(tags)
-        self._told(self.done)
-        return True
-
-    async def _blob(self, place: Place, digest: Digest) -> bool:
-        try:
-            size = await self._ingest.blob(place, digest, self._open, held=by_record)
-        except (DigestMismatch, Corrupt) as error:
-            self._fail(f"{place}@{digest}", error)
-            return False
-        if size:
-            self.done.blobs += 1
-            self.done.bytes += size
-            self._told(self.done)
-        return True
-
-    @asynccontextmanager
-    async def _open(self, digest: Digest) -> AsyncIterator[AsyncIterator[bytes]]:
-        async with AsyncExitStack() as stack:
-            try:
-                reader = await stack.enter_async_context(self._pool.open(digest))
-            except self._pool.unreadable as error:
-                raise Damaged(digest, unread(error)) from None
-            yield self._pieces(digest, reader)
-
-    async def _pieces(self, digest: Digest, reader: ContentReader) -> AsyncIterator[bytes]:
-        try:
-            async for piece in reader:
-                await self._throttle.wait(len(piece))
-                yield piece
-        except self._pool.unreadable as error:
-            raise Damaged(digest, unread(error)) from None
-
-    def _fail(self, what: str, error: Exception) -> None:
-        self.done.failed += 1
-        self._failed(what, getattr(error, "message", str(error)))
 
 
 def _following(tenant: str, name: str) -> str:
