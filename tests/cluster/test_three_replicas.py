@@ -159,8 +159,10 @@ def test_a_store_that_asks_for_less_is_a_503_with_retry_after(cluster, replicas,
     def ask(client: Client, number: int) -> Reply:
         if number % 2:
             return client.get(f"/v2/{repo}/manifests/latest")
-        location = client.post(f"/v2/{repo}/blobs/uploads/").expect(202)["Location"]
-        return client.put(with_digest(location, digest_of(data)), body=data)
+        begun = client.post(f"/v2/{repo}/blobs/uploads/")
+        if begun.status != 202:  # a replica that does without Redis asks the store
+            return begun
+        return client.put(with_digest(begun["Location"], digest_of(data)), body=data)
 
     for reply in at_once(cluster, 6, ask):
         assert int(reply.refused(503, "UNAVAILABLE")["Retry-After"]) > 0
