@@ -6,14 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from registry.backend import Backend, opened
-from registry.collecting import history_of, marker, terms_of
 from registry.config import Config, ConfigError, load
 from registry.http.metrics import Metrics
+from registry.pushing import pushing
 from registry.service.backup.backups import Backups
 from registry.service.backup.contents import Failed, Restored
 from registry.service.backup.restore import Restore
-from registry.service.collection.findings import nobody
-from registry.service.services import Services
 from registry.version import __version__
 
 
@@ -60,17 +58,7 @@ async def restoring(
     failed: Failed,
 ) -> Restore:
     """Make what restores into the registry over ``backend``. No quota keeps it from doing so."""
-    services = Services.over(
-        backend.store,
-        backend.coordinator,
-        files=backend.files,
-        memory=0,
-        allow_sparse=True,
-        exact=backend.exact,
-        terms=terms_of(config),
-        history=history_of(config),
-    )
-    await marker(backend, services, nobody).take_over()
+    services = await pushing(config, backend, allow_sparse=True)
     return Restore(
         backend.store,
         backend.coordinator,

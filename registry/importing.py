@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from auth.identity import Identity, Kind
 from registry.accounting import limits_of
 from registry.backend import Backend, s3_settings
-from registry.collecting import history_of, marker, terms_of
 from registry.config import Config, ConfigError, load
-from registry.service.collection.findings import nobody
+from registry.pushing import pushing
 from registry.service.imports.importer import Failed, Importer, Journal, NoProject
 from registry.service.imports.repository import BY
 from registry.service.imports.source import Source
@@ -110,17 +109,7 @@ async def importer(
     failed: Failed,
 ) -> Importer:
     """Make an importer. No quota keeps it from importing; what came is counted when it ends."""
-    services = Services.over(
-        backend.store,
-        backend.coordinator,
-        files=backend.files,
-        memory=0,
-        allow_sparse=config.limits.allow_sparse,
-        exact=backend.exact,
-        terms=terms_of(config),
-        history=history_of(config),
-    )
-    await marker(backend, services, nobody).take_over()
+    services = await pushing(config, backend, allow_sparse=config.limits.allow_sparse)
     return Importer(
         backend.store,
         backend.coordinator,

@@ -35,6 +35,20 @@ class DeletedManifest:
     tags: Sequence[Tag]
 
 
+async def kept(
+    store: ObjectStore, repository: Place, digest: Digest, now: float
+) -> StoredManifest | None:
+    """The manifest, also one that was deleted and can be had back ``now``; ``None`` for neither."""
+    found = await value(store, keys.manifest(repository, digest))
+    if found is not None:
+        return StoredManifest.unpack(digest, found.data)
+    found = await value(store, keys.deleted(repository, digest))
+    if found is None:
+        return None
+    record, stored = DeletedRecord.unpack(found.data)
+    return StoredManifest.unpack(digest, stored) if record.until > now else None
+
+
 class Deleted:
     """Keeps what was deleted. Its blobs stay as long as it can be had back."""
 

@@ -10,12 +10,13 @@ from registry.service.backup import layout
 from registry.service.backup.held import Held
 from registry.service.backup.pool import Pool
 from registry.service.bounded import each
+from registry.service.deleted import kept
 from registry.service.entries import value
 from registry.service.images import CHECKS
 from registry.service.listing import every_key
 from registry.service.presence import exists
 from registry.service.projects.records import ProjectRecord
-from registry.service.records import Corrupt, DeletedRecord, TagRecord
+from registry.service.records import Corrupt, TagRecord
 from registry.service.stored import StoredManifest
 from registry.service.terms import Terms
 from registry.spec import manifest as grammar
@@ -150,7 +151,7 @@ class Survey:
         while True:
             began = self._terms.pace()
             try:
-                stored = await self._stored(reading.place, digest)
+                stored = await kept(self._store, reading.place, digest, self._terms.clock())
                 if stored is None:
                     return None
                 manifest = await asyncio.to_thread(_parsed, stored)
@@ -174,18 +175,6 @@ class Survey:
             size=len(stored.data),
             annotations={layout.LACKS: " ".join(lacking)} if lacking else {},
         )
-
-    async def _stored(self, place: Place, digest: Digest) -> StoredManifest | None:
-        found = await value(self._store, keys.manifest(place, digest))
-        if found is not None:
-            return StoredManifest.unpack(digest, found.data)
-        kept = await value(self._store, keys.deleted(place, digest))
-        if kept is None:
-            return None
-        record, stored = DeletedRecord.unpack(kept.data)
-        if record.until <= self._terms.clock():
-            return None
-        return StoredManifest.unpack(digest, stored)
 
 
 def _parsed(stored: StoredManifest) -> Manifest:

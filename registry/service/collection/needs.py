@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from registry.service.collection.candidates import Candidates
+from registry.service.deleted import kept
 from registry.service.entries import Entries, mark, remove, value
 from registry.service.listing import every_key
 from registry.service.presence import stat
-from registry.service.records import DeletedRecord, TagRecord
-from registry.service.stored import StoredManifest
+from registry.service.records import TagRecord
 from registry.service.terms import Terms
 from registry.spec.digest import Digest
 from registry.spec.names import Place, Tag
@@ -106,7 +106,7 @@ class Needs:
         if seen is None:
             return
         digest, _ = keys.pushed_parts(key)
-        stored = await self._manifest(place, digest)
+        stored = await kept(self._store, place, digest, self._terms.clock())
         age = self._terms.clock() - seen.modified
         if stored is None:
             if age < self._terms.grace / 2:
@@ -136,18 +136,6 @@ class Needs:
         if tag and await self._leads(place, Tag(tag), digest):
             await self._store.put(keys.tagged(place, digest) + tag, b"")
         await remove(self._store, key, seen.version)
-
-    async def _manifest(self, place: Place, digest: Digest) -> StoredManifest | None:
-        """The manifest, also one that was deleted and can be had back."""
-        found = await value(self._store, keys.manifest(place, digest))
-        if found is not None:
-            return StoredManifest.unpack(digest, found.data)
-        found = await value(self._store, keys.deleted(place, digest))
-        if found is not None:
-            record, data = DeletedRecord.unpack(found.data)
-            if record.until > self._terms.clock():
-                return StoredManifest.unpack(digest, data)
-        return None
 
     async def _leads(self, place: Place, tag: Tag, digest: Digest) -> bool:
         found = await value(self._store, keys.tag(place, tag))
