@@ -1,7 +1,6 @@
 """Content that comes from a backup or another registry: fetched where it is not here, verified."""
 
 import asyncio
-import secrets
 from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
@@ -89,7 +88,7 @@ class Ingest:
                 self._locks.pop(digest, None)
 
     async def _place(self, repository: Place, digest: Digest, placing: Placing) -> int | None:
-        data = fresh_data(secrets.token_hex(16))
+        data = fresh_data()
         if not await placing(data):
             return None
         hasher, size = Hasher(digest.algorithm), 0
@@ -114,7 +113,7 @@ class Ingest:
                 raise DigestMismatch(digest, hasher.digest())
             await self._blobs.publish_small(repository, digest, bytes(first))
             return len(first)
-        data = fresh_data(secrets.token_hex(16))
+        data = fresh_data()
         try:
             async with self._store.append(data, "") as writer:
                 await asyncio.to_thread(hasher.update, bytes(first))

@@ -1,6 +1,7 @@
 """Bytes of blobs, read and hashed at a bounded rate."""
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
 
 from registry.service.entries import value
@@ -96,6 +97,7 @@ class Second:
         return found.data if found is not None else None
 
 
-def fresh_data(number: str) -> str:
-    """A key for bytes that no upload brought; ``number`` is 32 random hexadecimal digits."""
+def fresh_data() -> str:
+    """A key for bytes that no upload brought; nobody else has it."""
+    number = secrets.token_hex(16)
     return f"{keys.DATA}{number[:2]}/{number}"

@@ -8,7 +8,6 @@ bytes, they take the place of the bad ones instead.
 
 import contextlib
 import logging
-import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -239,7 +238,7 @@ class Scrubber:
         """Have good bytes from the second store; where they are then, and those of a small blob."""
         if self._second is None:
             return None
-        data = fresh_data(secrets.token_hex(16))
+        data = fresh_data()
         return await self._second.have(digest, self._store, data, self._throttle)
 
     @contextlib.asynccontextmanager
