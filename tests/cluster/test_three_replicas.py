@@ -205,13 +205,18 @@ def test_tags_are_linearizable_over_replicas(cluster, replicas, repo):
     """C12, C14: a tag looks like one register, whoever asks which replica."""
     push_blob(replicas[0], repo, b"{}")
     places = ",".join(cluster.addresses)
-    with clients(places, repo, ["latest"], processes=2, threads=3, count=COUNT) as histories:
-        pass
-    (history,) = histories.values()
-    assert is_linearizable(history), "no order of the operations explains the answers"
-    outcomes = Counter(each.outcome for each in history if each.expected)
-    print(f"\n{len(history)} operations; of those with a condition: {dict(outcomes)}")
-    assert min(outcomes["ok"], outcomes["refused"]) > 3
+    outcomes: Counter[str] = Counter()
+    for number in range(8):  # few conditions may be met in one history, by chance
+        tag = f"tag-{number}"
+        with clients(places, repo, [tag], processes=2, threads=3, count=COUNT) as histories:
+            pass
+        (history,) = histories.values()
+        assert is_linearizable(history), "no order of the operations explains the answers"
+        outcomes.update(each.outcome for each in history if each.expected)
+        print(f"\n{len(history)} operations; of those with a condition: {dict(outcomes)}")
+        if min(outcomes["ok"], outcomes["refused"]) > 3:
+            return
+    pytest.fail(f"the histories hardly try conditions: {dict(outcomes)}")
 
 
 @pytest.mark.parametrize("condition", ["swap", "create"])
