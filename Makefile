@@ -45,8 +45,8 @@ imports: dev ## import 20,000 layers from a tree, killed twice on the way
 storm: dev system tools ## ten minutes of pushes and deletions against the collector, on each store
 	MOORAGE_STORM_SECONDS=600 $(BIN)/pytest -v -s --timeout=2000 tests/storm $(ARGS)
 
-scenario: dev ## a platform's day: 50 projects from a base image of 300 MB, and all that befalls them
-	MOORAGE_SCENARIO=1 $(BIN)/pytest -v -s tests/hopsworks/test_platform_scenario.py $(ARGS)
+scenario: dev system tools ## a platform's day on the whole cluster: 50 projects, containerd pulls, a base of 300 MB
+	MOORAGE_SCENARIO=50 $(BIN)/pytest -v tests/hopsworks/test_platform_scenario.py $(ARGS)
 
 mutations: dev system tools ## remove each protection of docs/reference/advisories.md and see its tests fail
 	$(BIN)/python -m tests.advisories $(ARGS)

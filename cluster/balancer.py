@@ -38,7 +38,7 @@ defaults
     retries 4
 
 frontend registry
-    bind {registry}
+    bind {registry}{tls}
     default_backend replicas
 
 backend replicas
@@ -94,10 +94,19 @@ _SLOW_DOWN = (
 
 @final
 class Balancer:
-    """One HAProxy: `registry` is the address that clients use, `s3` the one of the store."""
+    """One HAProxy: `registry` is the address that clients use, `s3` the one of the store.
+
+    With a `certificate` (a file with its chain and its key) clients speak TLS.
+    """
 
     def __init__(
-        self, program: str, home: Path, replicas: Sequence[str], minio: Sequence[str]
+        self,
+        program: str,
+        home: Path,
+        replicas: Sequence[str],
+        minio: Sequence[str],
+        *,
+        certificate: Path | None = None,
     ) -> None:
         self.registry = f"{LOOPBACK}:{take_port()}"
         self.s3_port = take_port()
@@ -110,6 +119,7 @@ class Balancer:
             _CONFIG.format(
                 home=home,
                 registry=self.registry,
+                tls=f" ssl crt {certificate}" if certificate else "",
                 health=health,
                 s3=self.s3,
                 unavailable=_UNAVAILABLE,

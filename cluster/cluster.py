@@ -53,8 +53,10 @@ class Cluster:
 
     All of it listens on loopback, on ports that were free, and keeps its data and logs in `home`.
     `settings` are for the replicas, by the names of their environment variables without the
-    prefix. With `links` each replica reaches S3 and Redis over links that can be cut and slowed
-    down; without them it reaches them directly, as fast as the machine allows.
+    prefix; they may be added to until it starts. With `links` each replica reaches S3 and Redis
+    over links that can be cut and slowed down; without them it reaches them directly, as fast as
+    the machine allows. Clients speak TLS where there is a `certificate`: a file with its chain and
+    its key.
     """
 
     def __init__(
@@ -66,18 +68,25 @@ class Cluster:
         links: bool = False,
         settings: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
+        certificate: Path | None = None,
     ) -> None:
         found = {name: find_program(name) for name in PROGRAMS}
         self.home = home
         self.addresses = [f"{LOOPBACK}:{take_port()}" for _ in range(replicas)]
         self.minio = Minio(found["minio"], home)
         self.redis = Redis(home)
-        self.balancer = Balancer(found["haproxy"], home, self.addresses, self.minio.addresses)
+        self.balancer = Balancer(
+            found["haproxy"],
+            home,
+            self.addresses,
+            self.minio.addresses,
+            certificate=certificate,
+        )
         services = self.redis.services | {S3_NAME: (self.balancer.s3_port,)}
         self.links = Links(found["toxiproxy"], home, services)
         self.redis.build(found["redis-server"], found["redis-sentinel"], self.links.hosts())
         self._linked = links
-        self._settings = dict(settings or {})
+        self.settings = dict(settings or {})
         self._command = [sys.executable, "-m", "registry", "serve"]
         self._command += ["--workers", str(workers), *arguments]
         self.replicas: list[Process] = []
@@ -188,7 +197,7 @@ class Cluster:
             "COORDINATION__REDIS__PASSWORD": self.redis.password,
             # Longer than HAProxy needs to notice.
             "SERVER__DRAIN_DELAY_SECONDS": "2",
-        } | self._settings
+        } | self.settings
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(_PREFIX)}
         return Process(
             name,

@@ -99,17 +99,28 @@ class LayoutWriter:
         body = {"schemaVersion": 2, "mediaType": INDEX, "manifests": descriptors}
         return self._finish(self._json(INDEX, body), layers)
 
+    def packed(self, tars: Sequence[Path]) -> Layout:
+        """One image for this machine's architecture, of tars that are moved into it as they are."""
+        layers = [self._keep(path, LAYER, hash_file(path)) for path in tars]
+        platform = {"os": "linux", "architecture": _architecture()}
+        plain = [layer["digest"] for layer in layers]
+        descriptor = self._described(platform, layers, plain)
+        return self._finish(descriptor, {f"linux/{platform['architecture']}": plain})
+
     def _manifest(self, platform, sizes, *, compress):
         layers, plain = [], []
         for number, size in enumerate(sizes):
             descriptor, digest = self._layer(f"file-{number}", size, compress=compress)
             layers.append(descriptor)
             plain.append(digest)
+        return self._described(platform, layers, plain), plain
+
+    def _described(self, platform, layers, plain):
         config = self._json(
             CONFIG, {**platform, "config": {}, "rootfs": {"type": "layers", "diff_ids": plain}}
         )
         body = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
-        return self._json(MANIFEST, body), plain
+        return self._json(MANIFEST, body)
 
     def _layer(self, name, size, *, compress):
         path = self._directory / "layer"

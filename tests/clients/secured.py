@@ -7,18 +7,17 @@ import base64
 import hashlib
 import http.client
 import json
-import ssl
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import trustme
 
 from conformance.server import RegistryProcess, free_port
 from registry.spec.quota import Limits
 from tests.clients.client import Crane, Oras, Regctl, Skopeo
 from tests.clients.engines import Buildah, Containerd, Docker, Podman
+from tests.clients.trust import Trust
 from tests.fixtures.programs import require_program, require_root
 from tests.fixtures.projects import PASSWORD, make_projects
 
@@ -41,15 +40,9 @@ class Registry:
         settings = {"AUTH__MODE": "projects"}
         if public:
             settings["SERVER__PUBLIC_URL"] = f"https://localhost:{port}"
-        authority = trustme.CA()
-        self.certificates = directory / "certificates"
-        self.certificates.mkdir()
-        self.ca_file = self.certificates / "ca.crt"
-        authority.cert_pem.write_to_path(self.ca_file)
-        made = authority.issue_cert("127.0.0.1", "localhost")
-        made.private_key_pem.write_to_path(directory / "key.pem")
-        for pem in made.cert_chain_pems:
-            pem.write_to_path(directory / "cert.pem", append=True)
+        trust = Trust(directory)
+        self.certificates, self.ca_file = trust.certificates, trust.ca_file
+        self.context = trust.context
         members = {"demo": {"alice": "owner", "+pull": "guest"}, "other": {"bob": "owner"}}
         members["small"] = {"alice": "owner"}
         self.robots = make_projects(directory / "data", members, {"small": Limits(bytes=1000)})
@@ -61,18 +54,10 @@ class Registry:
             port=port,
             arguments=arguments,
             log=directory / "server.log",
-            tls=(directory / "cert.pem", directory / "key.pem"),
+            tls=(trust.chain, trust.key),
         )
         self.address = f"localhost:{port}" if public else self.process.address
-        # ctr takes loopback for plain HTTP unless it is told.
-        self.hosts = directory / "hosts"
-        told = self.hosts / self.address
-        told.mkdir(parents=True)
-        url = f"https://{self.address}"
-        (told / "hosts.toml").write_text(
-            f'server = "{url}"\n[host."{url}"]\nca = "{self.ca_file}"\n'
-        )
-        self.context = ssl.create_default_context(cafile=str(self.ca_file))
+        self.hosts = trust.hosts(self.address)
 
     def ask(self, method, path, who=None, body=None, headers=None):
         """Status and body, as `who` with its password."""

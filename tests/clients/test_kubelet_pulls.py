@@ -5,40 +5,29 @@ the how-to has it. Nothing else is shown by anybody.
 """
 
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-import jwt
 import pytest
 
-from registry import credential_provider
-from tests.auth.keys import key_set, signing_key
+from tests.clients.kubernetes import Accounts
 from tests.clients.secured import Registry, make_client, said
-from tests.fixtures.programs import require_program
 from tests.fixtures.projects import PASSWORD
 
 pytestmark = pytest.mark.timeout(300)
 
-ISSUER = "https://kubernetes.default.svc.cluster.local"
-SETTINGS = """
-[auth.kubernetes.prod]
-issuer = "{issuer}"
-audiences = ["images.example.org"]
-jwks_file = "{keys}"
-"""
+
+@pytest.fixture(scope="module")
+def accounts():
+    with tempfile.TemporaryDirectory(prefix="accounts-") as name:
+        yield Accounts(Path(name))
 
 
 @pytest.fixture(scope="module")
-def registry():
-    with tempfile.TemporaryDirectory(prefix="kubelet-") as name:
-        home = Path(name)
-        (home / "keys.json").write_bytes(key_set().jwks())
-        settings = home / "settings.toml"
-        settings.write_text(SETTINGS.format(issuer=ISSUER, keys=home / "keys.json"))
-        made = Registry(home, public=True, arguments=["-c", str(settings)])
+def registry(accounts):
+    with tempfile.TemporaryDirectory(prefix="kubelet-") as home:
+        made = Registry(Path(home), public=True, arguments=accounts.arguments)
         made.process.start()
         try:
             made.put_secret()
@@ -60,53 +49,26 @@ def client(request, registry):
         yield make_client("containerd", request, Path(home), registry)
 
 
-def token(namespace, account="default", **claims):
-    """What the kubelet has the API server make for the pod (TokenRequest)."""
-    now, key = int(time.time()), signing_key()
-    good = {
-        "iss": ISSUER,
-        "aud": ["images.example.org"],
-        "sub": f"system:serviceaccount:{namespace}:{account}",
-        "iat": now,
-        "nbf": now,
-        "exp": now + 600,
-        "kubernetes.io": {
-            "namespace": namespace,
-            "serviceaccount": {"name": account, "uid": "0d2c1b7e-4f0f-4a4e-9d5b-1f2a3b4c5d6e"},
-        },
-    } | claims
-    return jwt.encode(good, key.private, algorithm=key.algorithm, headers={"kid": key.kid})
+def test_a_pod_pulls_with_its_service_account(client, registry, accounts, image):
+    def login(token):
+        client.login(*accounts.login(registry.address, name, token))
 
-
-def login(registry, image, shown):
-    """What the kubelet gives to containerd for the image: a user name and a password."""
-    provider = [sys.executable, "-I", "-S", credential_provider.__file__, registry.address]
-    done = subprocess.run(
-        [require_program("kubelet-exec"), "provider", image, *provider],
-        input=shown, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    entry = json.loads(done.stdout)["auth"][registry.address]
-    return entry["Username"], entry["Password"]
-
-
-def test_a_pod_pulls_with_its_service_account(client, registry, image):
     name = f"{registry.address}/demo/kubelet:v1"
     client.login("alice", PASSWORD)
     client.push(image, name)
-    client.login(*login(registry, name, token("demo", "trainer")))
+    login(accounts.token("demo", "trainer"))
     assert client.pull(name, image.layers) == image.layers
     other = f"{registry.address}/demo/by-kubelet:v1"
     client.load(image, other)
     assert said(client.run, *client.push_arguments(image, other))
     for wrong in (
-        token("other"),  # a namespace that is no member
-        token("demo", aud=["https://kubernetes.default.svc"]),  # what every pod has
-        token("demo", exp=int(time.time()) - 600),
-        token("demo", iss="https://elsewhere.example"),
+        accounts.token("other"),  # a namespace that is no member
+        accounts.token("demo", aud=["https://kubernetes.default.svc"]),  # what every pod has
+        accounts.token("demo", exp=int(time.time()) - 600),
+        accounts.token("demo", iss="https://elsewhere.example"),
     ):
-        client.login(*login(registry, name, wrong))
+        login(wrong)
         assert said(client.pull, name, image.layers)
     # None of which made the others wait, though they come from one address.
-    client.login(*login(registry, name, token("demo", "trainer")))
+    login(accounts.token("demo", "trainer"))
     assert client.pull(name, image.layers) == image.layers

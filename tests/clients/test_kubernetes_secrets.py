@@ -1,8 +1,4 @@
-"""Pull secrets as Kubernetes keeps them, and real clients that log in with nothing else.
-
-`Namespace` does what Kubernetes does: it keeps the Secret that was applied, and whoever pulls reads
-it at that moment.
-"""
+"""Pull secrets as Kubernetes keeps them, and real clients that log in with nothing else."""
 
 import contextlib
 import json
@@ -12,43 +8,18 @@ import sys
 import tempfile
 import threading
 import time
-from base64 import b64decode
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.clients.kubernetes import Namespace
 from tests.clients.secured import Registry, make_client, said
 from tests.fixtures.projects import PASSWORD
-from tests.fixtures.secrecy import SECRETS
 
 pytestmark = pytest.mark.timeout(300)
 
 JSON = {"Content-Type": "application/json"}
-
-
-class Namespace:
-    """The Secrets of a namespace."""
-
-    def __init__(self, registry, name):
-        self.registry, self.name = registry, name
-        self.secrets = {}
-
-    def apply(self, manifest):
-        """`kubectl apply`"""
-        assert (manifest["apiVersion"], manifest["kind"]) == ("v1", "Secret")
-        assert manifest["type"] == "kubernetes.io/dockerconfigjson"
-        assert manifest["metadata"]["namespace"] == self.name
-        self.secrets[manifest["metadata"]["name"]] = manifest["data"][".dockerconfigjson"]
-
-    def docker_config(self, name="moorage-kubelet"):
-        return b64decode(self.secrets[name], validate=True)
-
-    def login(self, name="moorage-kubelet"):
-        """What the kubelet gives to containerd for an image of the registry."""
-        entry = json.loads(self.docker_config(name))["auths"][self.registry.address]
-        SECRETS.note(entry["password"])
-        return entry["username"], entry["password"]
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +77,9 @@ def issued(registry, name, overlap):
 
 @pytest.mark.parametrize("client", ["containerd", "skopeo", "crane"], indirect=True)
 def test_the_secret_pulls_until_it_is_revoked(client, registry, image, pushed):
-    namespace = Namespace(registry, "demo")
+    namespace = Namespace("demo")
     namespace.apply(yaml.safe_load(moorage(registry, "pull-secret", "issue", "demo")))
-    show(client, namespace)
+    show(client, namespace, registry.address)
     assert client.pull(pushed, image.layers) == image.layers
     assert said(client.pull, f"{registry.address}/other/secret:v1", image.layers)
     other = f"{registry.address}/demo/by-{client.name}:v1"
@@ -119,10 +90,10 @@ def test_the_secret_pulls_until_it_is_revoked(client, registry, image, pushed):
         assert said(client.pull, pushed, image.layers)
 
 
-def show(client, namespace):
+def show(client, namespace, address):
     """Let the client have the Secret's content, as it is, and no other login."""
     if client.name == "containerd":
-        client.login(*namespace.login())
+        client.login(*namespace.login(address))
         return
     (client.home / "auth.json").write_bytes(namespace.docker_config())
     docker = client.home / ".docker"
@@ -133,14 +104,14 @@ def show(client, namespace):
 @pytest.mark.parametrize("client", ["containerd"], indirect=True)
 def test_a_rotation_in_the_midst_of_pulls_fails_none(client, registry, image, pushed):
     """Each new Secret reaches the cluster late, and what was read of the old one is used later."""
-    namespace = Namespace(registry, "demo")
+    namespace = Namespace("demo")
     namespace.apply(issued(registry, "kubelet", 60))
-    first = namespace.login()
+    first = namespace.login(registry.address)
     pulls, failures, over = [], [], threading.Event()
 
     def pull():
         while not over.is_set():
-            login = namespace.login()
+            login = namespace.login(registry.address)
             time.sleep(0.1)
             client.login(*login)
             try:
@@ -164,7 +135,7 @@ def test_a_rotation_in_the_midst_of_pulls_fails_none(client, registry, image, pu
     assert len(set(pulls)) == 4  # the first one, and each of the new
     # Without a window all older ones end.
     namespace.apply(issued(registry, "kubelet", 0))
-    client.login(*namespace.login())
+    client.login(*namespace.login(registry.address))
     assert client.pull(pushed, image.layers) == image.layers
     for login in (first, *set(pulls)):
         client.login(*login)
