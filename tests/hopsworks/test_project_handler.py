@@ -3,6 +3,7 @@
 
 import json
 import time
+from base64 import b64decode
 
 import pytest
 
@@ -17,6 +18,7 @@ SETTINGS = {
     "platform.service": "user:platform",
     "platform.members": "told",
     "platform.events_secret": SECRET,
+    "server.public_url": "https://images.example.org",
 }
 BASE = {"repository": "hopsworks-base/python-app", "reference": "4.1.0"}
 
@@ -78,6 +80,38 @@ def test_a_project_begins_with_its_environment_in_one_call(registry, platform, b
     with registry.caller(basic("platform")) as caller:
         assert caller.get(f"/v2/{repository}/tags/list").json()["tags"] == ["1611136370296-4.1.0.0"]
     assert platform.put(path, body).expect(200).json() == reply, "it may be repeated"
+
+
+def test_the_pull_secret_of_its_namespace_comes_with_the_project(registry, platform, number):
+    path, body = f"/platform/projects/{number}", {"name": f"Kept_{number}", "at": 1}
+    assert platform.put(path, body).expect(200).json()["pull_secret"] is None
+    first, second = (
+        platform.put(path, body | {"pull_secret": {}}).expect(200).json()["pull_secret"]
+        for _ in range(2)
+    )
+    assert first["manifest"]["metadata"]["namespace"] == f"kept-{number}"
+    assert first["robot"]["name"] == "kubelet"
+    shown = [pair_of(each["manifest"]) for each in (first, second)]
+    assert shown[0] != shown[1]
+    for pair in shown:  # the one before stays good for a while
+        with registry.caller(f"Basic {pair}") as caller:
+            caller.get(f"/v2/kept_{number}/tags/list").refused(404, "NAME_UNKNOWN")
+            caller.get("/v2/").expect(200)
+    body["pull_secret"] = {"robot": "batch", "namespace": "elsewhere", "overlap_seconds": 0}
+    issued = platform.put(path, body).expect(200).json()["pull_secret"]["manifest"]["metadata"]
+    assert (issued["name"], issued["namespace"]) == ("moorage-batch", "elsewhere")
+
+
+def pair_of(manifest):
+    """What a kubelet shows."""
+    config = json.loads(b64decode(manifest["data"][".dockerconfigjson"]))
+    return config["auths"]["images.example.org"]["auth"]
+
+
+def test_no_event_is_answered_with_a_secret(registry, number):
+    """Who has seen it could send it again."""
+    more = {"name": f"Evented_{number}", "pull_secret": {}}
+    assert problem(event(registry, "project.created", number, 1, **more), 400) == "request-invalid"
 
 
 def test_an_environment_that_has_moved_on_is_not_put_back(registry, platform, base, number):

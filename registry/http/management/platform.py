@@ -29,6 +29,14 @@ from registry.http.management.platform_views import (
     platform_project_view,
     reconciliation_view,
 )
+from registry.http.management.pull_secrets import (
+    REFUSALS as SECRET_REFUSALS,
+)
+from registry.http.management.pull_secrets import (
+    NamedPullSecret,
+    PullSecretIssued,
+    issued_to,
+)
 from registry.http.management.route import Call, Reply, Route
 from registry.service.audit.events import Happening
 from registry.service.derivations import Derived
@@ -63,7 +71,8 @@ async def put_project(call: Call[OfNumber, PlatformProjectTerms]) -> Reply:
         adopt=wanted.adopt,
     )
     made = await _environment(call, standing, wanted.environment)
-    return Reply(platform_project_view(standing, made))
+    secret = await _pull_secret(call, standing, wanted.pull_secret)
+    return Reply(platform_project_view(standing, made, secret))
 
 
 async def get_project(call: Call[OfNumber, None]) -> Reply:
@@ -175,6 +184,24 @@ async def _environment(
     return derived_view(wanted.tag, derived)
 
 
+async def _pull_secret(
+    call: Call[Any, Any], standing: Standing, wanted: NamedPullSecret | None
+) -> PullSecretIssued | None:
+    """Issue the pull secret of a project's namespace.
+
+    No event does: its answer would be a secret for whoever sends a captured event again.
+    """
+    if wanted is None or standing.project is None:
+        return None
+    by, project = _actor(call), standing.project.name
+    allowed = await call.managed.policy.decide(
+        by, Action(Verb.OPERATE, project=project, address=call.address)
+    )
+    if isinstance(allowed, Deny) or allowed.tenant is None:
+        raise NotAllowed(f"{by.name} runs no pull secrets of {project}: make it an owner there")
+    return await issued_to(call, allowed.tenant, wanted.robot, by, wanted)
+
+
 def _platform(call: Call[Any, Any]) -> Lifecycle:
     return call.tenancy.platform
 
@@ -214,7 +241,7 @@ ROUTES = (
         OfNumber,
         PlatformProjectView,
         body=PlatformProjectTerms,
-        refusals=(*_TOLD, *(each for each in REFUSALS if each is not Invalid), NotAllowed),
+        refusals=tuple(dict.fromkeys((*_TOLD, *REFUSALS, NotAllowed, *SECRET_REFUSALS))),
     ),
     Route.of(
         "DELETE /platform/projects/{number}",

@@ -8,6 +8,7 @@ from msgspec import Meta, field
 
 from registry.http.management.derivations import DerivationTerms, DerivedView
 from registry.http.management.inputs import Nothing
+from registry.http.management.pull_secrets import NamedPullSecret, PullSecretIssued
 from registry.http.management.views import Terms, Time, View, moment
 from registry.service.platform import names
 from registry.service.platform.lifecycle import Standing
@@ -101,6 +102,10 @@ class PlatformProjectTerms(Terms, frozen=True, kw_only=True):
         EnvironmentTerms | None,
         Meta(description="An image for it to begin with. One that is there stays as it is."),
     ] = None
+    pull_secret: Annotated[
+        NamedPullSecret | None,
+        Meta(description="Issue a pull secret for its namespace too, or make that anew."),
+    ] = None
 
 
 class PlatformMemberTerms(Terms, frozen=True, kw_only=True):
@@ -146,6 +151,7 @@ class PlatformProjectView(View, frozen=True, kw_only=True):
     project_id: str | None
     kubernetes_namespace: str
     environment: DerivedView | None = None
+    pull_secret: PullSecretIssued | None = None
 
 
 class PlatformEventView(View, frozen=True, kw_only=True):
@@ -191,9 +197,11 @@ class ReconciliationView(View, frozen=True, kw_only=True):
 
 
 def platform_project_view(
-    standing: Standing, environment: DerivedView | None = None
+    standing: Standing,
+    environment: DerivedView | None = None,
+    pull_secret: PullSecretIssued | None = None,
 ) -> PlatformProjectView:
-    """Show what was told, what there is, and the environment that was just made."""
+    """Show what was told, what there is, and what was just made with it."""
     project = standing.project
     return PlatformProjectView(
         number=standing.number,
@@ -204,6 +212,7 @@ def platform_project_view(
         project_id=project.id if project is not None else None,
         kubernetes_namespace=names.kubernetes_namespace(standing.name),
         environment=environment,
+        pull_secret=pull_secret,
     )
 
 

@@ -1,11 +1,13 @@
 """Image pull secrets of projects."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
+from auth.access import Tenant
+from auth.identity import Identity
 from auth.policy import Verb
-from registry.http.management.robots import OfRobot, robot_view
+from registry.http.management.robots import OfRobot, RobotName, robot_view
 from registry.http.management.route import Call, Reply, Route
 from registry.http.management.views import RobotView, Terms, View
 from registry.service.projects.robots import MAX_OVERLAP
@@ -31,6 +33,12 @@ class PullSecretWanted(Terms, frozen=True, kw_only=True):
     ] = 600.0
 
 
+class NamedPullSecret(PullSecretWanted, frozen=True, kw_only=True):
+    """A pull secret that comes with something else."""
+
+    robot: RobotName = "kubelet"
+
+
 class PullSecretIssued(View, frozen=True, kw_only=True):
     """A new pull secret."""
 
@@ -45,22 +53,28 @@ class PullSecretIssued(View, frozen=True, kw_only=True):
     ]
 
 
-async def issue_pull_secret(call: Call[OfRobot, PullSecretWanted]) -> Reply:
-    """Make a pull secret, or make it anew."""
-    wanted = call.body
+async def issued_to(
+    call: Call[Any, Any], tenant: Tenant, robot: str, by: Identity, wanted: PullSecretWanted
+) -> PullSecretIssued:
+    """Make a pull secret of a project, or make it anew. ``by`` must be allowed ``OPERATE``."""
     issued = await call.tenancy.pull_secrets.issue(
-        call.tenant,
-        call.input.robot,
-        call.identity,
+        tenant,
+        robot,
+        by,
         namespace=wanted.namespace,
         kept_as=wanted.name,
         overlap=wanted.overlap_seconds,
     )
     secret = issued.secret
-    view = PullSecretIssued(
+    return PullSecretIssued(
         robot=robot_view(issued.robot), host=secret.host, manifest=dict(secret.manifest())
     )
-    return Reply(view, 201)
+
+
+async def issue_pull_secret(call: Call[OfRobot, PullSecretWanted]) -> Reply:
+    """Make a pull secret, or make it anew."""
+    issued = await issued_to(call, call.tenant, call.input.robot, call.identity, call.body)
+    return Reply(issued, 201)
 
 
 async def revoke_pull_secret(call: Call[OfRobot, None]) -> Reply:
@@ -68,6 +82,9 @@ async def revoke_pull_secret(call: Call[OfRobot, None]) -> Reply:
     await call.tenancy.pull_secrets.revoke(call.tenant, call.input.robot, call.identity)
     return Reply(status=204)
 
+
+REFUSALS: Final = (Invalid, AddressUnknown, Changed, TooMany)
+"""What nobody gets a pull secret for."""
 
 ROUTES = (
     Route.of(
@@ -80,7 +97,7 @@ ROUTES = (
         PullSecretIssued,
         statuses=(201,),
         body=PullSecretWanted,
-        refusals=(Invalid, AddressUnknown, Changed, TooMany),
+        refusals=REFUSALS,
     ),
     Route.of(
         "DELETE /projects/{project}/pull-secrets/{robot}",

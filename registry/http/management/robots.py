@@ -20,20 +20,22 @@ from registry.http.management.views import (
 from registry.service.projects.robots import IssuedRobot, Robot, RobotTerms
 from registry.spec.problems import Changed, Invalid, RobotUnknown, TooMany
 
+RobotName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=63,
+        description="Name of the robot account: lower-case letters and digits, joined by "
+        "single . _ -",
+        examples=["ci"],
+    ),
+]
+
 
 class OfRobot(OfProject, frozen=True, kw_only=True):
     """What is asked of a robot account."""
 
-    robot: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=63,
-            description="Name of the robot account: lower-case letters and digits, joined by "
-            "single . _ -",
-            examples=["ci"],
-        ),
-    ]
+    robot: RobotName
 
 
 async def list_robots(call: Call[PagesOfProject, None]) -> Reply:
