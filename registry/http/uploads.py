@@ -10,7 +10,8 @@ from registry.http.body import chunks
 from registry.http.call import Call
 from registry.http.limits import Limits
 from registry.service.blobs import Blob
-from registry.service.uploads import Chunk, Progress
+from registry.service.intake import Chunk
+from registry.service.uploads import Progress
 from registry.spec.digest import Digest
 from registry.spec.names import RepositoryName
 from registry.spec.ranges import ContentRange, upload_range

@@ -171,22 +171,28 @@ class Blobs:
         bytes for so long that they were collected. ``charge`` pays for them: ``QuotaExceeded``
         where it can't.
         """
-        standing = await self._publishing.publish(
-            repository, digest, Pointer(size, data), charge=charge
-        )
-        if standing.data != data:
+        blob = await self._publish(repository, digest, Pointer(size, data), b"", charge)
+        if blob.data != data:
             self._candidates.spare(data)
-        return Blob(digest, size, standing.data)
+        return blob
 
     async def publish_small(
         self, repository: Place, digest: Digest, content: bytes, charge: Charge = NO_CHARGE
     ) -> Blob:
         """As ``publish``, of verified bytes that are stored with their name: at most ``SMALL``."""
-        standing = await self._publishing.publish(
-            repository, digest, Pointer(len(content)), content, charge
-        )
+        blob = await self._publish(repository, digest, Pointer(len(content)), content, charge)
         self.contents.keep(digest, content)
-        return Blob(digest, len(content), standing.data)
+        return blob
+
+    async def _publish(
+        self, repository: Place, digest: Digest, pointer: Pointer, content: bytes, charge: Charge
+    ) -> Blob:
+        async def publish() -> Blob:
+            standing = await self._publishing.publish(repository, digest, pointer, content, charge)
+            return Blob(digest, pointer.size, standing.data)
+
+        # Remembered, as what is mounted: the manifest that comes next needs it.
+        return await self.members.made(member_name(repository, digest), publish)
 
     async def _pointer(self, digest: Digest) -> Pointer:
         pointer, content = await self._pointers.find(digest)

@@ -3,8 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from registry.spec.digest import Digest, Hasher
+from registry.spec.errors import RangeInvalid
+from registry.spec.ranges import ContentRange
 from storage.ports import ContentWriter
 
 BLOCK = 512 * 1024
@@ -17,12 +20,41 @@ _INLINE = 64 * 1024
 _hashing = ThreadPoolExecutor(4, "hashing")
 
 
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A request body and what its headers say of it."""
+
+    body: AsyncIterator[bytes]
+    length: int | None
+    content_range: ContentRange | None
+
+    async def checked(self, offset: int) -> AsyncIterator[bytes]:
+        """Yield the body; ``RangeInvalid`` where it is not as long as ``Content-Range`` says.
+
+        What a chunked body brings is only known at its end; it is never taken beyond the range,
+        and what came of it is kept.
+        """
+        came = 0
+        wanted = self.content_range.length if self.content_range else None
+        async for data in self.body:
+            came += len(data)
+            if wanted is not None and came > wanted:
+                yield data[: wanted - came]
+                break
+            yield data
+        if wanted is not None and came != wanted:
+            raise RangeInvalid(
+                f"Content-Range announces {wanted} bytes, but the body has another length",
+                offset + min(came, wanted),
+            )
+
+
 class Intake:
     """Feeds a writer and a running hash, block by block, in order.
 
     Constant memory: while one block is hashed and written, the next is gathered; the client waits
     (TCP back-pressure) when both are full. Content that is whole with its first few bytes is not
-    written at all, if the caller can keep it elsewhere.
+    written at all, if the caller can keep it elsewhere, and is hashed when it is asked for.
     """
 
     def __init__(
@@ -32,22 +64,25 @@ class Intake:
         hasher: Hasher | None,
         checkpoint: int,
         *,
-        small: int = 0,
+        kept: bytes = b"",
+        most: int = 0,
     ) -> None:
         """Go on at ``offset`` with the writer that ``begin`` gives, once there is need of one.
 
         ``hasher`` is ``None`` where the earlier bytes' state is not known. ``checkpoint`` is called
-        for each so many bytes. Up to ``small`` bytes from the beginning are kept as ``whole``.
+        for each so many bytes. From the beginning up to ``most`` bytes are kept as ``whole``:
+        behind ``kept``, which came earlier.
         """
         self._begin = begin
         self._begun = offset
         self._writer: ContentWriter | None = None
         self._hasher = hasher
         self._every = checkpoint
-        self._small = small if offset == 0 else -1
-        self._kept = b""
+        self._most = most if offset == 0 else -1
+        self._kept = kept
+        self._kept_is_hashed = False
         self._running: asyncio.Task[None] | None = None
-        self._saved = offset
+        self._saved = offset + len(kept)
 
     @property
     def offset(self) -> int:
@@ -57,15 +92,17 @@ class Intake:
     @property
     def whole(self) -> bytes | None:
         """All the content's bytes, where they were few enough to be kept; ``None`` otherwise."""
-        return self._kept if self._writer is None and self._small >= 0 else None
+        return self._kept if self._writer is None and self._most >= 0 else None
 
     async def writer(self) -> ContentWriter:
         """Begin to write, if that has not been done."""
         if self._writer is None:
             writer = await self._begin()
-            if self._kept:
+            if self._kept_is_hashed:
                 await writer.write(self._kept)
-                self._kept = b""
+            elif self._kept:
+                await self._process(writer, self._kept)
+            self._kept = b""
             self._writer = writer
         return self._writer
 
@@ -82,7 +119,7 @@ class Intake:
             async for data in body:
                 block.append(data)
                 gathered += len(data)
-                if gathered >= BLOCK:
+                if gathered >= BLOCK and not self._keeps(gathered):
                     whole = b"".join(block)
                     # While it waits for the block before, the pieces are not held as well.
                     block, gathered = [], 0
@@ -94,10 +131,8 @@ class Intake:
                         await checkpoint()
                         self._saved = self.offset
         finally:
-            if block and self._writer is None and gathered <= self._small:
-                self._kept = b"".join(block)
-                if self._hasher is not None:
-                    self._hasher.update(self._kept)
+            if block and self._keeps(gathered):
+                self._kept = b"".join([self._kept, *block])
             elif block:
                 await self._flush(b"".join(block))
             await self.settle()
@@ -125,9 +160,21 @@ class Intake:
         """The exported state of the hash of all bytes up to ``offset``."""
         return self._hasher.export() if self._hasher else None
 
-    def digest(self) -> Digest | None:
+    async def digest(self) -> Digest | None:
         """The digest of all bytes, or ``None`` where they must be read again to know it."""
-        return self._hasher.digest() if self._hasher else None
+        if self._hasher is None:
+            return None
+        if self._kept and not self._kept_is_hashed:
+            if len(self._kept) <= _INLINE:
+                self._hasher.update(self._kept)
+            else:
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(_hashing, self._hasher.update, self._kept)
+            self._kept_is_hashed = True
+        return self._hasher.digest()
+
+    def _keeps(self, more: int) -> bool:
+        return self._writer is None and len(self._kept) + more <= self._most
 
     async def _flush(self, block: bytes) -> None:
         await self.settle()

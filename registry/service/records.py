@@ -105,6 +105,10 @@ class UploadRecord(Record, frozen=True):
     after ``offset`` bytes, or ``None`` where it can't be exported (the bytes are then read again).
     ``tenant`` is the id of the project that it belongs to; ``charged`` are bytes of it that count
     in the project's account. ``owner`` is random, and tells who marked it as FINISHING last.
+
+    While there are few bytes they are here, all of them: ``content``, behind a line feed as in a
+    pointer. Then there is neither progress nor a hash's state. ``data`` is the key of its bytes,
+    where that is not the session's own.
     """
 
     offset: int = 0
@@ -114,6 +118,24 @@ class UploadRecord(Record, frozen=True):
     tenant: str = ""
     charged: int = 0
     owner: str = ""
+    data: str = ""
+    content: bytes = b""
+
+    def encode(self) -> bytes:
+        """The bytes to store."""
+        if not self.content:
+            return super().encode()
+        head = msgspec.structs.replace(self, content=b"")
+        return b"%b\n%b" % (head.encode(), self.content)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """The inverse of ``encode``. ``Corrupt`` where it can't be."""
+        line, _, content = data.partition(b"\n")
+        head = super().decode(line)
+        if head.content or (content and len(content) != head.offset):
+            raise Corrupt(f"UploadRecord: {len(content)} bytes follow, not {head.offset}")
+        return msgspec.structs.replace(head, content=content) if content else head
 
 
 class DeletedRecord(Record, frozen=True):

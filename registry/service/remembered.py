@@ -84,6 +84,11 @@ class Remembered(Generic[V]):
         (stamp,) = await stamps_of(self._coordinator, name)
         return await self.use(name, stamp, load)
 
+    async def made(self, name: str, make: Callable[[], Awaitable[V]]) -> V:
+        """Return what ``make`` writes to the store, and remember it, whatever was remembered."""
+        (stamp,) = await stamps_of(self._coordinator, name)
+        return self._keep(name, stamp, await make())
+
     async def use(self, name: str, stamp: int | None, load: Callable[[], Awaitable[V]]) -> V:
         """As ``get``, with a stamp of ``name`` that was taken just now."""
         entry = self._kept.find(name)
@@ -91,7 +96,9 @@ class Remembered(Generic[V]):
             self.hits += 1
             return entry[1]
         self.misses += 1
-        value = await load()
+        return self._keep(name, stamp, await load())
+
+    def _keep(self, name: str, stamp: int | None, value: V) -> V:
         if stamp is not None:
             self._kept.keep(name, (stamp, value))
         return value

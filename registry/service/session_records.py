@@ -30,12 +30,14 @@ _CLOSED = 1024 * 1024
 class Standing:
     """A session as the store has it: its record, and the version that the next save replaces.
 
+    ``data`` is the key for its bytes.
     ``lost`` once another writer has saved it meanwhile: nothing that this one does counts any more.
     ``tenant`` is written down with what is saved. ``charge`` pays for what is. ``marked`` once this
     request has marked it as FINISHING.
     """
 
     record: UploadRecord
+    data: str
     version: str | None = None
     lost: bool = False
     tenant: str = ""
@@ -77,7 +79,7 @@ class SessionRecords:
         """How many bytes are safe; ``UploadUnknown`` where the session is over."""
         record = (await self.load(session)).record
         over = record.state in (State.ABORTED, State.COMMITTED)
-        if over or (record.offset == 0 and await self.stands(session)):
+        if over or (record.offset == 0 and await exists(self._store, keys.data(session))):
             raise UploadUnknown(session)
         return record.offset
 
@@ -89,8 +91,10 @@ class SessionRecords:
             if age(session) > OPENING:
                 raise UploadUnknown(session) from None
             closed = self.closed.find(session) is not None
-            return Standing(UploadRecord(state=State.COMMITTED if closed else State.OPEN))
-        return Standing(UploadRecord.decode(value.data), value.version)
+            record = UploadRecord(state=State.COMMITTED if closed else State.OPEN)
+            return Standing(record, keys.data(session))
+        record = UploadRecord.decode(value.data)
+        return Standing(record, record.data or keys.data(session), value.version)
 
     async def save(
         self,
@@ -119,14 +123,12 @@ class SessionRecords:
         standing.record, standing.version = record, version
 
     async def checkpoint(
-        self, session: SessionId, standing: Standing, offset: int, progress: str, hashed: str | None
+        self, session: SessionId, standing: Standing, record: UploadRecord
     ) -> None:
         """Save how far the session is. Its bytes count from then on, as the session's."""
         charged, charge = standing.record.charged, standing.charge
-        grown = offset - charged if charge.limited else 0
-        record = UploadRecord(
-            offset, progress, hashed, tenant=standing.tenant, charged=charged + grown
-        )
+        grown = record.offset - charged if charge.limited else 0
+        record = msgspec.structs.replace(record, tenant=standing.tenant, charged=charged + grown)
         async with charge.storing(Amounts(bytes=grown)) as storing:
             try:
                 await self.save(session, standing, record)
@@ -146,7 +148,8 @@ class SessionRecords:
         standing.marked = True
         owner = secrets.token_hex(8)
         marked = msgspec.structs.replace(record, state=State.FINISHING, owner=owner)
-        await self.save(session, standing, marked)
+        # Small content has no object that would tell after a power cut that it was marked.
+        await self.save(session, standing, marked, durable=bool(record.content))
         if record.state is State.OPEN:
             standing.charge.adopt(record.charged)
 
@@ -160,7 +163,7 @@ class SessionRecords:
             return
         record, charge = standing.record, standing.charge
         left = charge.adopted
-        if record.state is State.OPEN and record.charged and not await self.stands(session):
+        if record.state is State.OPEN and record.charged and not await self._became(standing):
             left = record.charged
         if left and charge.limited:
             seen = await charge.round()
@@ -178,16 +181,16 @@ class SessionRecords:
         In this order: what another writer has recorded meanwhile is not freed, nor given back.
         """
         await self._end(session, standing, state)
-        await self._store.abandon(keys.data(session), standing.record.progress)
+        await self._store.abandon(standing.data, standing.record.progress)
 
     async def _end(self, session: SessionId, standing: Standing, state: State) -> None:
         record, charge = standing.record, standing.charge
         # Those that counted differ from what any other writer saves: one of them gives back.
         owner = secrets.token_hex(8) if record.charged else ""
         seen = await charge.round() if owner else 0
-        ended = UploadRecord(progress=record.progress, state=state, owner=owner)
+        ended = UploadRecord(progress=record.progress, state=state, owner=owner, data=record.data)
         await self.save(session, standing, ended, durable=bool(owner))
-        if owner and record.state is State.OPEN and not await self.stands(session):
+        if owner and record.state is State.OPEN and not await self._became(standing):
             # After a power cut a marked one may be open again; its content stands then.
             charge.removed(Amounts(bytes=record.charged), seen)
 
@@ -195,7 +198,7 @@ class SessionRecords:
         """Free the session's bytes, then forget it."""
         if standing.record.charged:
             await self._end(session, standing, State.ABORTED)
-        await self._store.abandon(keys.data(session), standing.record.progress)
+        await self._store.abandon(standing.data, standing.record.progress)
         await self._store.delete(keys.upload(session), durable=False)
 
     async def drop(self, oldest: int, over: Callable[[SessionId, UploadRecord], bool]) -> int:
@@ -216,9 +219,12 @@ class SessionRecords:
                             dropped += 1
         return dropped
 
-    async def stands(self, session: SessionId) -> bool:
-        """Whether the session's content was finished."""
-        return await exists(self._store, keys.data(session))
+    async def _became(self, standing: Standing) -> bool:
+        """Whether the bytes of an open session may be those of a blob: its end was not told.
+
+        Those that its record holds are not: who makes a blob of them marks it before.
+        """
+        return not standing.record.content and await exists(self._store, standing.data)
 
 
 def _lease(session: SessionId) -> str:

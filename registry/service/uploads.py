@@ -6,12 +6,14 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from registry.service.blobs import SMALL, Blob, Blobs
-from registry.service.intake import Intake
+from registry.service.intake import Chunk, Intake
 from registry.service.pointers import ContentGone
+from registry.service.presence import exists
 from registry.service.quotas.quotas import Quotas
 from registry.service.records import UploadRecord
+from registry.service.scrub.contents import fresh_data
 from registry.service.session_records import SessionRecords, Standing
-from registry.service.sessions import LIFETIME, OPENING, Sessions, age, algorithm_of
+from registry.service.sessions import LIFETIME, OPENING, Sessions, age, algorithm_of, opened
 from registry.service.terms import Terms
 from registry.spec.digest import Digest, Hasher
 from registry.spec.errors import (
@@ -23,7 +25,6 @@ from registry.spec.errors import (
 )
 from registry.spec.names import Place, SessionId
 from registry.spec.quota import Amounts
-from registry.spec.ranges import ContentRange
 from registry.spec.upload import Event, State, advance, check_append
 from storage import keys
 from storage.coordination import Coordinator
@@ -32,36 +33,12 @@ from storage.ports import (
     ContentStore,
     ContentWriter,
     NotFound,
+    StorageError,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A request body and what its headers say of it."""
-
-    body: AsyncIterator[bytes]
-    length: int | None
-    content_range: ContentRange | None
-
-    async def checked(self, offset: int) -> AsyncIterator[bytes]:
-        """Yield the body; ``RangeInvalid`` where it is not as long as ``Content-Range`` says.
-
-        What a chunked body brings is only known at its end; it is never taken beyond the range,
-        and what came of it is kept.
-        """
-        came = 0
-        wanted = self.content_range.length if self.content_range else None
-        async for data in self.body:
-            came += len(data)
-            if wanted is not None and came > wanted:
-                yield data[: wanted - came]
-                break
-            yield data
-        if wanted is not None and came != wanted:
-            raise RangeInvalid(
-                f"Content-Range announces {wanted} bytes, but the body has another length",
-                offset + min(came, wanted),
-            )
+HELD = 512 * 1024
+"""Bytes of an open session that are held in its record, at the most: one write makes them durable.
+What has more goes to its place in the store while it comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +105,16 @@ class Uploads:
         await self._sessions.check(session, repository, principal)
         async with self._records.writing(session, repository.tenant) as standing:
             record = standing.record
+            standing.data = self._place(session, standing)
             advance(record.state, Event.APPEND, session)
             check_append(record.offset, chunk.content_range, chunk.length)
             hasher = _hasher(record, algorithm_of(session))
             async with (
                 self._fitting(session, standing, chunk),
-                self._receiving(session, record, hasher) as intake,
+                self._receiving(session, standing, hasher, most=HELD) as intake,
             ):
-                await intake.writer()
+                if record.progress:
+                    await intake.writer()
                 try:
                     await self._take(session, standing, intake, chunk)
                 finally:
@@ -172,7 +151,7 @@ class Uploads:
                 # Where others had the content first, an end that broke off has dropped this one's.
                 blob = await self._finished(repository, digest)
                 # A last chunk that comes again is none of an open session: whose bytes are they?
-                if blob is None or (chunk.length != 0 and blob.data != keys.data(session)):
+                if blob is None or (chunk.length != 0 and blob.data != standing.data):
                     raise
                 await self._records.forget(session, standing)
                 return blob
@@ -181,7 +160,8 @@ class Uploads:
         """Take a whole blob in one request (end-4b). As ``start`` and ``finish`` in one."""
         session = await self._sessions.issue(repository, principal, digest.algorithm)
         async with self._quotas.charging(repository.tenant) as charge:
-            standing = Standing(UploadRecord(), tenant=repository.tenant, charge=charge)
+            data = keys.data(session)
+            standing = Standing(UploadRecord(), data, tenant=repository.tenant, charge=charge)
             try:
                 return await self._close(repository, session, standing, digest, chunk)
             except BaseException:
@@ -193,7 +173,8 @@ class Uploads:
         await self._sessions.check(session, repository, principal)
         async with self._records.writing(session, repository.tenant) as standing:
             state = advance(standing.record.state, Event.CANCEL, session)
-            if standing.record.state is State.ABORTED or await self._records.stands(session):
+            over = standing.record.state is State.ABORTED
+            if over or await exists(self._store, standing.data):
                 raise UploadUnknown(session)
             await self._records.abort(session, standing, state)
 
@@ -224,34 +205,38 @@ class Uploads:
         chunk: Chunk,
     ) -> Blob:
         await self._check_young(session, standing)
+        standing.data = self._place(session, standing)
         hasher = _hasher(standing.record, digest.algorithm)
         async with (
             self._fitting(session, standing, chunk),
-            self._receiving(session, standing.record, hasher, small=SMALL) as intake,
+            self._receiving(session, standing, hasher, most=SMALL) as intake,
         ):
             try:
                 await self._take(session, standing, intake, chunk)
             except BaseException:
-                if intake.whole and not standing.lost:
-                    await intake.writer()
                 await _complete(self._checkpoint(session, standing, intake))
                 raise
-            actual, size = await self._verify(session, standing, intake, digest)
+            # Where the last of it came with this request, the object that is named tells whose
+            # bytes these were, when the request is repeated.
+            resumed = standing.record.offset > 0 and chunk.length != 0
+            whole = None if resumed or intake.offset > SMALL else intake.whole
+            actual, size = await self._verify(
+                session, standing, intake, digest, write=whole is None
+            )
         if actual != digest:
             state = advance(State.FINISHING, Event.MISMATCH, session)
             await self._records.abort(session, standing, state)
             raise DigestMismatch(digest, actual)
         await self._records.mark(session, standing)
         charge = standing.charge
-        if intake.whole is None:
+        if whole is None:
             try:
-                data = keys.data(session)
-                blob = await self._blobs.publish(repository, digest, data, size, charge)
+                blob = await self._blobs.publish(repository, digest, standing.data, size, charge)
             except ContentGone:
                 raise UploadUnknown(session) from None
         else:
-            blob = await self._blobs.publish_small(repository, digest, intake.whole, charge)
-            self._records.closed.keep(session, value=True)
+            blob = await self._blobs.publish_small(repository, digest, whole, charge)
+        self._records.closed.keep(session, value=True)
         await self._records.forget(session, standing)
         return blob
 
@@ -277,31 +262,53 @@ class Uploads:
 
         Then the collector may be taking the bytes away, and they can't be given a name again.
         """
-        longest = self._terms.grace - self._terms.patience
-        if standing.version is None or age(session) <= longest:
+        record = standing.record
+        if standing.version is None or record.content or self._is_young(opened(session)):
             return
         with suppress(NotFound):
-            stat = await self._store.stat(keys.data(session))
-            if self._terms.clock() - stat.modified > longest:
+            if not self._is_young((await self._store.stat(standing.data)).modified):
                 raise UploadUnknown(session)
 
+    def _is_young(self, since: float) -> bool:
+        """Whether nothing can have been collected of what was finished ``since`` then."""
+        return self._terms.clock() - since <= self._terms.grace - self._terms.patience
+
+    def _place(self, session: SessionId, standing: Standing) -> str:
+        """The key for bytes of the session.
+
+        What its record holds may have been finished before, by a request whose end was not told.
+        Where that was so long ago that a collector may be taking the bytes away, they get a key
+        that no late deletion names.
+        """
+        held = standing.record.content
+        return fresh_data() if held and not self._is_young(opened(session)) else standing.data
+
     async def _verify(
-        self, session: SessionId, standing: Standing, intake: Intake, digest: Digest
+        self,
+        session: SessionId,
+        standing: Standing,
+        intake: Intake,
+        digest: Digest,
+        *,
+        write: bool,
     ) -> tuple[Digest, int]:
-        """Finish the content if its digest is the expected one; return its digest and size."""
-        actual = intake.digest()
+        """Finish the content if its digest is the expected one; return its digest and size.
+
+        Unless it is to ``write`` its bytes, they are kept elsewhere.
+        """
+        actual = await intake.digest()
         if actual is not None and actual.algorithm == digest.algorithm:
-            if actual != digest or intake.whole is not None:
+            if actual != digest or not write:
                 return actual, intake.offset
             await self._records.mark(session, standing)
             return actual, await intake.finish()
         # The client names the algorithm last, and another one than was hashed: read it again.
         # Content that stood there before may be named by a digest already, and stays.
-        stood = await self._records.stands(session)
+        stood = await exists(self._store, standing.data)
         size = await intake.finish()
-        actual = await self._hash_again(session, digest.algorithm)
+        actual = await self._hash_again(standing.data, digest.algorithm)
         if actual != digest and not stood:
-            await self._store.delete(keys.data(session))
+            await self._store.delete(standing.data)
         return actual, size
 
     async def _finished(self, repository: Place, digest: Digest) -> Blob | None:
@@ -311,31 +318,39 @@ class Uploads:
         except BlobUnknown:
             return None
 
-    async def _hash_again(self, session: SessionId, algorithm: str) -> Digest:
+    async def _hash_again(self, data: str, algorithm: str) -> Digest:
         hasher = Hasher(algorithm)
-        async with self._store.open(keys.data(session)) as reader:
-            async for data in reader:
-                await asyncio.to_thread(hasher.update, data)
+        async with self._store.open(data) as reader:
+            async for piece in reader:
+                await asyncio.to_thread(hasher.update, piece)
         return hasher.digest()
 
     @asynccontextmanager
     async def _receiving(
-        self, session: SessionId, record: UploadRecord, hasher: Hasher | None, *, small: int = 0
+        self, session: SessionId, standing: Standing, hasher: Hasher | None, *, most: int
     ) -> AsyncIterator[Intake]:
+        record = standing.record
         try:
             async with AsyncExitStack() as stack:
 
                 async def begin() -> ContentWriter:
-                    context = self._store.append(keys.data(session), record.progress)
+                    context = self._store.append(standing.data, record.progress)
                     return await stack.enter_async_context(context)
 
-                every = self._store.checkpoint_bytes
-                intake = Intake(begin, record.offset, hasher, every, small=small)
+                every, kept = self._store.checkpoint_bytes, record.content
+                offset = record.offset - len(kept)
+                intake = Intake(begin, offset, hasher, every, kept=kept, most=most)
                 try:
                     yield intake
                 finally:
                     await intake.settle()
-        except (AlreadyExists, NotFound):
+        except BaseException as error:
+            if standing.data not in (keys.data(session), standing.record.data):
+                # Nobody knows the key, so nobody else would.
+                with suppress(StorageError):
+                    await asyncio.shield(self._store.abandon(standing.data, ""))
+            if not isinstance(error, (AlreadyExists, NotFound)):
+                raise
             # Its content was finished with other bytes, or is gone: the session is over.
             raise UploadUnknown(session) from None
 
@@ -354,13 +369,18 @@ class Uploads:
     async def _checkpoint(self, session: SessionId, standing: Standing, intake: Intake) -> None:
         if standing.lost or intake.offset == standing.record.offset:
             return
-        progress = await intake.checkpoint()
-        await self._records.checkpoint(session, standing, intake.offset, progress, intake.hashed())
+        if intake.whole is None:
+            progress = await intake.checkpoint()
+            data = "" if standing.data == keys.data(session) else standing.data
+            record = UploadRecord(intake.offset, progress, intake.hashed(), data=data)
+        else:
+            record = UploadRecord(intake.offset, content=intake.whole)
+        await self._records.checkpoint(session, standing, record)
 
 
 def _hasher(record: UploadRecord, algorithm: str) -> Hasher | None:
     """The running hash; ``None`` where its state could not be kept."""
-    if record.offset == 0:
+    if record.content or record.offset == 0:
         return Hasher(algorithm)
     return Hasher.restore(record.hashed) if record.hashed is not None else None
 

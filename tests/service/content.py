@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from registry.service.intake import Chunk
 from registry.service.manifests import Push
-from registry.service.uploads import Chunk
 from registry.spec.conditions import Conditions
 from registry.spec.digest import Digest
 from registry.spec.mediatype import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST

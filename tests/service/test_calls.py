@@ -106,9 +106,25 @@ class Client:
         async with self.services.blobs.open(blob, 0, blob.size) as reader:
             return [piece async for piece in reader]
 
-    async def patch(self):
+    async def patch(self, data):
         session = (await self.uploads.start(REPOSITORY, "me")).session
-        await self.uploads.append(REPOSITORY, session, "me", chunk(LARGE + b"1", piece=1 << 20))
+        await self.uploads.append(REPOSITORY, session, "me", chunk(data, piece=1 << 20))
+        return session
+
+    async def close(self, data):
+        """The end of an upload whose bytes came before, on another process."""
+        session = await self.patch(data)
+        self.services = self.process()
+        await self.uploads.start(REPOSITORY, "me")
+        del self.store.rounds[:]
+        await self.uploads.finish(REPOSITORY, session, "me", Digest.of(data), chunk(b""))
+
+    async def push(self):
+        """What docker sends of an image, on one process."""
+        for data in (b"new", LARGE + b"1"):
+            session = await self.patch(data)
+            await self.uploads.finish(REPOSITORY, session, "me", Digest.of(data), chunk(b""))
+        await self.put(image(LARGE + b"1", config=b"new"), Tag("v2"))
 
     def mount(self):
         return self.services.blobs.mount(OTHER, Digest.of(LARGE), REPOSITORY)
@@ -140,9 +156,37 @@ TABLE = {
         lambda c: c.finish(LARGE + b"1"),
         ["get uploads", "append data", "write data", "finish data", "create blobs"],
     ),
-    "send a chunk": (
-        lambda c: c.patch(),
+    "send a chunk": (lambda c: c.patch(LARGE), ["get uploads", "create uploads"]),
+    "send a larger chunk": (
+        lambda c: c.patch(LARGE * 3),
         ["get uploads", "append data", "write data", "checkpoint data", "create uploads"],
+    ),
+    "close a small upload": (
+        lambda c: c.close(b"new"),
+        ["get uploads", "create blobs", "delete uploads"],
+    ),
+    "close an upload": (
+        lambda c: c.close(LARGE + b"1"),
+        [
+            *("get uploads", "append data", "write data", "finish data", "create blobs"),
+            "delete uploads",
+        ],
+    ),
+    "close a larger upload": (
+        lambda c: c.close(LARGE * 3),
+        ["get uploads", "append data", "finish data", "create blobs", "delete uploads"],
+    ),
+    "push an image as docker does": (
+        lambda c: c.push(),
+        [
+            *("get uploads", "create uploads"),
+            *("get uploads", "create blobs", "delete uploads"),
+            *("get uploads", "create uploads"),
+            *("get uploads", "append data", "write data", "finish data", "create blobs"),
+            "delete uploads",
+            *("stat catalog", "get repos/tags + put_all repos/pushed"),
+            *("put_all repos/manifests", "create repos/tags"),
+        ],
     ),
     "mount": (lambda c: c.mount(), ["get repos/blobs", "get blobs", "put_all refs"]),
     "pull a small blob": (lambda c: c.read(SMALL), ["get repos/blobs", "get blobs"]),

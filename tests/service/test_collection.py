@@ -280,17 +280,42 @@ async def test_what_a_manifest_left_that_was_refused_or_broke_off_goes(registry,
 
 async def test_a_finish_that_is_repeated_after_its_blob_was_collected_is_unknown(registry):
     """Else a name would be given to bytes that are being taken away."""
+    session, data = await _finished_and_collected(registry, LAYER * 3)
+    with pytest.raises(UploadUnknown):
+        await registry.services.uploads.finish(A, session, "me", Digest.of(data), chunk(b""))
+    assert await registry.keys("blobs/") == []
+
+
+@pytest.mark.parametrize("more", [b"", b"more", LAYER * 3])
+@pytest.mark.parametrize("data", [LAYER, CONFIG], ids=len)
+async def test_bytes_that_a_record_still_holds_get_another_key_than_what_was_collected(
+    registry, data, more
+):
+    """A late deletion of what was there can't hit them."""
+    session, data = await _finished_and_collected(registry, data)
+    uploads, whole = registry.services.uploads, data + more
+    if len(more) > len(LAYER):
+        await uploads.append(A, session, "me", chunk(more))
+        more = b""
+    blob = await uploads.finish(A, session, "me", Digest.of(whole), chunk(more))
+    assert blob.data != keys.data(session)
+    await registry.store.delete(keys.data(session))
+    assert await registry.holds(whole)
+    if blob.data:
+        assert (await registry.store.stat(blob.data)).size == len(whole)
+    assert await registry.keys("uploads/") == []
+
+
+async def _finished_and_collected(registry, data):
     uploads = registry.services.uploads
     session = (await uploads.start(A, "me")).session
-    await uploads.append(A, session, "me", chunk(LAYER))
+    await uploads.append(A, session, "me", chunk(data))
     record = await registry.store.get(keys.upload(session))
-    await uploads.finish(A, session, "me", BLOBS[0], chunk(b""))
+    await uploads.finish(A, session, "me", Digest.of(data), chunk(b""))
     await registry.store.put(keys.upload(session), record.data)  # as if it had broken off
     await registry.empty()
-    assert not await registry.holds(LAYER)
-    with pytest.raises(UploadUnknown):
-        await uploads.finish(A, session, "me", BLOBS[0], chunk(b""))
-    assert await registry.keys("blobs/") == []
+    assert not await registry.holds(data)
+    return session, data
 
 
 async def test_a_dry_run_changes_nothing_and_tells_what_would_be_done(registry):

@@ -20,8 +20,11 @@ from tests.service.content import chunk, image, push
 
 REPOSITORY = Place("project/env")
 OTHER = Place("project/other")
-LAYER = b"layer" * 40_000
+LAYER = b"layer" * 140_000
+HELD = b"held" * 20_000
+"""A layer that the record of its session holds, as it holds configs."""
 CONFIG = b"{}"
+PATCHED = b"patched"
 FIRST, SECOND = image(LAYER), image(LAYER, CONFIG)
 V1, LATEST = Tag("v1"), Tag("latest")
 
@@ -46,11 +49,18 @@ class Client:
 
         async def layer() -> None:
             session = (await uploads.start(REPOSITORY, "me")).session
-            await uploads.append(REPOSITORY, session, "me", chunk(LAYER[:99_999]))
-            last = chunk(LAYER[99_999:])
+            await uploads.append(REPOSITORY, session, "me", chunk(LAYER[:599_999]))
+            last = chunk(LAYER[599_999:])
             await uploads.finish(REPOSITORY, session, "me", Digest.of(LAYER), last)
 
+        async def patched(data: bytes) -> None:
+            session = (await uploads.start(REPOSITORY, "me")).session
+            await uploads.append(REPOSITORY, session, "me", chunk(data))
+            await uploads.finish(REPOSITORY, session, "me", Digest.of(data), chunk(b""))
+
         await self.step("layer", layer)
+        await self.step("held", lambda: patched(HELD))
+        await self.step("patched", lambda: patched(PATCHED))
         await self.step(
             "config", lambda: uploads.upload(REPOSITORY, "me", Digest.of(CONFIG), chunk(CONFIG))
         )
@@ -76,6 +86,11 @@ class Client:
             blob = await registry.blobs.find(REPOSITORY, Digest.of(LAYER))
             async with registry.blobs.open(blob, 0, blob.size) as reader:
                 assert b"".join([data async for data in reader]) == LAYER
+        for name, data in (("held", HELD), ("patched", PATCHED)):
+            if name in self.done:
+                blob = await registry.blobs.find(REPOSITORY, Digest.of(data))
+                async with registry.blobs.open(blob, 0, blob.size) as reader:
+                    assert b"".join([piece async for piece in reader]) == data
         if "first" in self.done:
             page = await registry.tags.page(REPOSITORY, Page(None, None))
             for name in page.tags:
@@ -173,18 +188,19 @@ async def test_a_session_belongs_to_its_repository_and_principal():
     assert (await uploads.status(REPOSITORY, session, "me")).offset == 0
 
 
+@pytest.mark.parametrize("data", [LAYER, HELD, CONFIG], ids=["written", "held", "small"])
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("when", ["before", "after", "half"])
-async def test_the_end_of_an_upload_can_be_repeated(when, known):
+async def test_the_end_of_an_upload_can_be_repeated(when, known, data):
     """Whatever call of it failed, and also where the content was there already."""
     for n in count(1):
         inner = MemoryStore()
         store = FaultyStore(inner)
-        uploads, digest = services(store).uploads, Digest.of(LAYER)
+        uploads, digest = services(store).uploads, Digest.of(data)
         if known:
-            await uploads.upload(OTHER, "me", digest, chunk(LAYER))
+            await uploads.upload(OTHER, "me", digest, chunk(data))
         session = (await uploads.start(REPOSITORY, "me")).session
-        await uploads.append(REPOSITORY, session, "me", chunk(LAYER))
+        await uploads.append(REPOSITORY, session, "me", chunk(data))
         before = store.total
         store.fail(n, when=when)
         try:
@@ -192,7 +208,7 @@ async def test_the_end_of_an_upload_can_be_repeated(when, known):
         except Unavailable:
             blob = await uploads.finish(REPOSITORY, session, "me", digest, chunk(b""))
             assert blob.digest == digest, store.log[before:]
-        assert (await services(inner).blobs.find(REPOSITORY, digest)).size == len(LAYER)
+        assert (await services(inner).blobs.find(REPOSITORY, digest)).size == len(data)
         if store.total < before + n:
             assert n > 3
             break

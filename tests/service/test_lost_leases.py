@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from registry.service.services import Services
+from registry.service.uploads import HELD
 from registry.spec.digest import Digest
 from registry.spec.errors import DigestMismatch, UploadConflict, UploadUnknown
 from registry.spec.names import Place
@@ -16,7 +17,9 @@ from storage.testing import FaultyStore
 from tests.service.content import chunk
 
 REPOSITORY = Place("project/env")
-FIRST, OTHER, SECOND = b"first" * 20_000, b"other" * 10_000, b"second" * 10_000
+FIRST, OTHER, SECOND = (word * HELD for word in (b"first", b"other", b"second"))
+FEW = 1000
+"""Bytes that a session's record holds."""
 
 
 class LosesLeases(InProcessCoordinator):
@@ -42,12 +45,12 @@ def uploads(registry):
     return registry.uploads
 
 
-async def opened(uploads, begun):
+async def opened(uploads, begun, first=FIRST):
     """A session, and how many bytes it holds."""
     session = (await uploads.start(REPOSITORY, "me")).session
     if begun:
-        await uploads.append(REPOSITORY, session, "me", chunk(FIRST))
-    return session, len(FIRST) if begun else 0
+        await uploads.append(REPOSITORY, session, "me", chunk(first))
+    return session, len(first) if begun else 0
 
 
 async def reached(gate):
@@ -84,6 +87,37 @@ async def test_a_frozen_writer_does_not_overwrite_its_successors_record(
     assert (await uploads.status(REPOSITORY, session, "me")).offset == after
     whole = (FIRST if begun else b"") + SECOND + b"end"
     blob = await uploads.finish(REPOSITORY, session, "me", Digest.of(whole), chunk(b"end"))
+    assert await read(registry, blob) == whole
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("mine", [FEW, len(OTHER)], ids=["held", "written"])
+@pytest.mark.parametrize("theirs", [FEW, len(SECOND)], ids=["held", "written"])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_of_two_records_with_bytes_in_them_one_stands(
+    store, registry, begun, mine, theirs, when
+):
+    uploads = registry.uploads
+    first, other, second = FIRST[:FEW], OTHER[:mine], SECOND[:theirs]
+    session, offset = await opened(uploads, begun, first)
+    gate = store.gate(method="replace" if begun else "create", when="before")
+    frozen = asyncio.ensure_future(uploads.append(REPOSITORY, session, "me", chunk(other)))
+    await reached(gate)
+    await uploads.append(REPOSITORY, session, "me", chunk(second))
+    whole = first[:offset] + second
+    if when == "before":
+        gate.open()
+        with pytest.raises(UploadConflict) as caught:
+            await frozen
+        assert caught.value.offset == len(whole)
+    blob = await uploads.finish(REPOSITORY, session, "me", Digest.of(whole), chunk(b""))
+    if when == "after":
+        gate.open()
+        if begun:
+            with pytest.raises(UploadUnknown):
+                await frozen
+        else:
+            await frozen
     assert await read(registry, blob) == whole
 
 

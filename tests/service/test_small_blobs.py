@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
+from registry.service.intake import Chunk
 from registry.service.records import Corrupt, Pointer
 from registry.service.services import Services
 from registry.service.terms import TERMS, Terms
-from registry.service.uploads import Chunk
 from registry.spec.digest import Digest
 from registry.spec.errors import BlobUnknown, DigestMismatch, UploadUnknown
 from registry.spec.names import Place
@@ -39,10 +39,11 @@ async def put(registry, data, repository=REPOSITORY):
 
 
 async def put_in_two(registry, data, repository=REPOSITORY):
-    """A PATCH with the whole content, then a PUT without a body: its bytes are durable before."""
+    """A PATCH, then a PUT with the last byte: what is made of both has an object of its own."""
     session = (await registry.uploads.start(repository, "me")).session
-    await registry.uploads.append(repository, session, "me", chunk(data))
-    return await registry.uploads.finish(repository, session, "me", Digest.of(data), chunk(b""))
+    await registry.uploads.append(repository, session, "me", chunk(data[:-1]))
+    last = chunk(data[-1:])
+    return await registry.uploads.finish(repository, session, "me", Digest.of(data), last)
 
 
 async def read(registry, digest, repository=REPOSITORY, start=0, end=None):
@@ -75,7 +76,7 @@ async def test_a_small_blob_has_no_data_object(store, content, memory):
         await registry.blobs.find(OTHER, digest)
 
 
-async def test_a_larger_one_and_one_that_was_resumed_have(store):
+async def test_a_larger_one_and_one_whose_last_bytes_came_with_its_name_have(store):
     registry = services(store)
     for content, push in ((LARGEST + b"1", put), (SMALL, put_in_two)):
         blob = await push(registry, content)
