@@ -50,7 +50,7 @@ class FileWriter:
         self._buffer = bytearray()
         self._fd: int | None = None
         self._begun = offset
-        self._named = offset > 0
+        self._synced = offset
         self._standing = False
         self._wrote = False
         self._finished: int | None = None
@@ -168,9 +168,9 @@ class FileWriter:
             if not self._standing:
                 os.ftruncate(fd, self._offset)
                 os.fdatasync(fd)
-                if not self._named and not self._disk.ordered:
+                if self._synced == 0 and not self._disk.ordered:
                     os.fsync(self._disk.partial.fd)
-                self._named = True
+                self._synced = self._offset
         return str(self._offset)
 
     def _finish(self, settled: bool) -> int:  # noqa: FBT001 - a thread is given positions
@@ -181,7 +181,8 @@ class FileWriter:
                 os.fchmod(fd, CONTENT)
                 now = time_ns()
                 os.utime(fd, ns=(now, now))
-                os.fsync(fd)
+                if self._synced < self._offset or self._offset == 0 or not self._disk.ordered:
+                    os.fsync(fd)
                 self._disk.settle(self._key, self._name, self._disk.partial, None)
                 self._standing = True
             if settled or not self._disk.ordered:

@@ -31,6 +31,13 @@ class Plug:
     def watch(self, monkeypatch):
         for name in ("rename", "unlink", "mkdir", "rmdir", "fsync", "fdatasync"):
             monkeypatch.setattr(os, name, self.watched(name, getattr(os, name)))
+        write = os.pwrite
+
+        def writing(fd, data, offset):
+            self.synced.discard(os.fstat(fd).st_ino)
+            return write(fd, data, offset)
+
+        monkeypatch.setattr(os, "pwrite", writing)
 
     def watched(self, name, call):
         def watching(*arguments, **named):
@@ -180,6 +187,26 @@ async def test_content_is_synced_before_finish_and_checkpoint_return(plug):
     async with plug.store.append("data/c/parts", progress) as writer:
         await writer.write(b"1")
         await writer.finish()
+    plug.safe()
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize("more", [b"", b"1"])
+async def test_content_is_synced_once_where_its_end_brings_no_byte(plug, resumed, more):
+    async with plug.store.append("data/a/b", "") as writer:
+        await writer.write(bytes(100_000))
+        progress = await writer.checkpoint()
+        if not resumed:
+            plug.fsyncs = 0
+            await writer.write(more)
+            await writer.finish(settled=False)
+    if resumed:
+        async with plug.store.append("data/a/b", progress) as writer:
+            plug.fsyncs = 0
+            await writer.write(more)
+            await writer.finish(settled=False)
+    assert plug.fsyncs == len(more) if plug.ordered else plug.fsyncs >= 3
+    await plug.store.create("a/b", b"1")
     plug.safe()
 
 
