@@ -4,6 +4,7 @@ import asyncio
 import errno
 import mmap
 import os
+import select
 import socket
 from collections.abc import AsyncIterable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,9 @@ _STRIDE = 16 * 1024 * 1024
 _WINDOW = 4 * 1024 * 1024
 """Bytes of a file that are mapped at once: what a transfer adds to the process's memory."""
 
+_QUICK = 2
+"""Milliseconds for which a thread waits for a client, until one took longer: then the loop does."""
+
 _sending = ThreadPoolExecutor(8, "sending")
 
 
@@ -28,8 +32,9 @@ async def send_file(
 
     They are written to the socket from where the kernel has them (mmap(2)), with one copy, in a
     thread, because that waits for the disk where the file is not in memory; waiting for the client
-    is done on the loop. ``ConnectionError`` when the client goes away, takes nothing for
-    ``idle_seconds``, or the file is shorter or can't be read.
+    is done on the loop. One that reads as fast as this writes is waited for in the thread: it has
+    done sooner, and the others begin as much later. ``ConnectionError`` when the client goes away,
+    takes nothing for ``idle_seconds``, or the file is shorter or can't be read.
     """
     transport = request.transport
     if transport is None:
@@ -39,10 +44,11 @@ async def send_file(
     original: socket.socket = transport.get_extra_info("socket")
     sock = os.dup(original.fileno())
     loop = asyncio.get_running_loop()
+    wait = _QUICK
     try:
         while start < end:
             count = min(_STRIDE, end - start)
-            sending = loop.run_in_executor(_sending, _send_some, sock, file.fd, start, count)
+            sending = loop.run_in_executor(_sending, _send_some, sock, file.fd, start, count, wait)
             try:
                 sent = await asyncio.shield(sending)
             except asyncio.CancelledError:
@@ -50,25 +56,29 @@ async def send_file(
                 raise
             start += sent
             if sent < count:
+                wait = 0
                 await _writable(sock, idle_seconds)
     finally:
         os.close(sock)
 
 
-def _send_some(sock: int, file: int, start: int, count: int) -> int:
-    """Send until the socket's buffer is full or ``count`` bytes are gone; return the number."""
+def _send_some(sock: int, file: int, start: int, count: int, wait: int) -> int:
+    """Send until the socket's buffer is full or ``count`` bytes are gone; return the number.
+
+    Full is a buffer that has no room for ``wait`` milliseconds.
+    """
     sent = 0
     while sent < count:
         skipped = (start + sent) % mmap.ALLOCATIONGRANULARITY
         length = min(_WINDOW, skipped + count - sent)
-        written = _send_window(sock, file, start + sent - skipped, length, skipped)
+        written = _send_window(sock, file, start + sent - skipped, length, skipped, wait)
         sent += written
         if written < length - skipped:
             break
     return sent
 
 
-def _send_window(sock: int, file: int, start: int, length: int, skipped: int) -> int:
+def _send_window(sock: int, file: int, start: int, length: int, skipped: int, wait: int) -> int:
     """Send what follows the first ``skipped`` bytes of a window; the number that was taken."""
     try:
         window = mmap.mmap(file, length, prot=mmap.PROT_READ, offset=start)
@@ -81,7 +91,8 @@ def _send_window(sock: int, file: int, start: int, length: int, skipped: int) ->
                 try:
                     at += os.write(sock, rest)
                 except BlockingIOError:
-                    break
+                    if not (wait and _has_room(sock, wait)):
+                        break
                 except OSError as error:
                     if error.errno == errno.EFAULT:
                         raise ConnectionResetError("the content can't be read") from error
@@ -89,6 +100,13 @@ def _send_window(sock: int, file: int, start: int, length: int, skipped: int) ->
                         raise ConnectionResetError("the client went away") from error
                     raise
     return at - skipped
+
+
+def _has_room(sock: int, wait: int) -> bool:
+    """Wait for room in the socket's buffer, or for its failure, so many milliseconds."""
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    return bool(poll.poll(wait))
 
 
 async def _writable(sock: int, idle_seconds: float) -> None:
