@@ -51,6 +51,10 @@ CHECKPOINT = 256 * 1024 * 1024
 """Bytes after which a sync of an upload is worth its price; the upload stands still meanwhile."""
 
 
+VALUE = 64 * 1024
+"""Bytes that are quicker written twice, and read once, than a file is made for them and synced."""
+
+
 @final
 class FileStore:
     """A ``ContentStore`` with ``FileContent`` over the directory ``root``.
@@ -78,6 +82,10 @@ class FileStore:
         """
         if self._reading.close() and self._writing.close():
             self._disk.close()
+
+    @property
+    def value_bytes(self) -> int:
+        return VALUE
 
     @property
     def checkpoint_bytes(self) -> int:

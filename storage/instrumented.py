@@ -188,6 +188,10 @@ class InstrumentedContent(InstrumentedObjects):
         self._content = inner
 
     @property
+    def value_bytes(self) -> int:
+        return self._content.value_bytes
+
+    @property
     def checkpoint_bytes(self) -> int:
         return self._content.checkpoint_bytes
 

@@ -32,6 +32,8 @@ from storage.ports import (
 
 CHECKPOINT = 64 * 1024 * 1024
 
+VALUE = 512 * 1024
+
 PIECE = 1024 * 1024
 """Bytes that a reader yields at a time."""
 
@@ -59,6 +61,10 @@ class MemoryStore:
         self._keys: list[str] = []
         self._partial: dict[str, dict[str, _Piece]] = {}
         self._versions = count(1)
+
+    @property
+    def value_bytes(self) -> int:
+        return VALUE
 
     @property
     def checkpoint_bytes(self) -> int:

@@ -246,6 +246,14 @@ class ContentStore(ObjectStore, Protocol):
     """
 
     @property
+    def value_bytes(self) -> int:
+        """Up to how many bytes unfinished content is better put whole, as a value, than appended.
+
+        512 KiB at the most: who keeps it holds that much in memory for each writer.
+        """
+        ...
+
+    @property
     def checkpoint_bytes(self) -> int:
         """After how many bytes of one writer a checkpoint is worth what it costs.
 

@@ -51,6 +51,9 @@ __all__ = ["MIN_PART", "Abilities", "PartPlan", "S3Settings", "S3Store"]
 
 _log = logging.getLogger("moorage.storage")
 
+VALUE: Final = 512 * 1024
+"""Bytes whose number makes a PUT little dearer: it spares a tail, and what that takes."""
+
 CHECKPOINT: Final = 256 * 1024 * 1024
 """Bytes after which a checkpoint is worth its price: parts in flight, and a tail of up to 5 MiB."""
 
@@ -127,6 +130,10 @@ class S3Store:
     def conditional(self) -> bool:
         """Whether ``create`` and ``replace`` are atomic whoever else writes."""
         return self.honours.create and self.honours.replace
+
+    @property
+    def value_bytes(self) -> int:
+        return VALUE
 
     @property
     def checkpoint_bytes(self) -> int:

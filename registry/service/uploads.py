@@ -36,10 +36,6 @@ from storage.ports import (
     StorageError,
 )
 
-HELD = 512 * 1024
-"""Bytes of an open session that are held in its record, at the most: one write makes them durable.
-What has more goes to its place in the store while it comes."""
-
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -111,7 +107,7 @@ class Uploads:
             hasher = _hasher(record, algorithm_of(session))
             async with (
                 self._fitting(session, standing, chunk),
-                self._receiving(session, standing, hasher, most=HELD) as intake,
+                self._receiving(session, standing, hasher, self._store.value_bytes) as intake,
             ):
                 if record.progress:
                     await intake.writer()
@@ -209,7 +205,7 @@ class Uploads:
         hasher = _hasher(standing.record, digest.algorithm)
         async with (
             self._fitting(session, standing, chunk),
-            self._receiving(session, standing, hasher, most=SMALL) as intake,
+            self._receiving(session, standing, hasher, SMALL) as intake,
         ):
             try:
                 await self._take(session, standing, intake, chunk)
@@ -327,8 +323,9 @@ class Uploads:
 
     @asynccontextmanager
     async def _receiving(
-        self, session: SessionId, standing: Standing, hasher: Hasher | None, *, most: int
+        self, session: SessionId, standing: Standing, hasher: Hasher | None, most: int
     ) -> AsyncIterator[Intake]:
+        """Take bytes inside; up to ``most`` are held, for the session's record or the blob's."""
         record = standing.record
         try:
             async with AsyncExitStack() as stack:

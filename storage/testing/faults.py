@@ -224,6 +224,10 @@ class FaultyStore:
         )
 
     @property
+    def value_bytes(self) -> int:
+        return self.inner.value_bytes
+
+    @property
     def checkpoint_bytes(self) -> int:
         return self.inner.checkpoint_bytes
 

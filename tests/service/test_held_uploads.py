@@ -8,12 +8,12 @@ from registry.service.blobs import SMALL
 from registry.service.intake import Chunk
 from registry.service.records import Corrupt, UploadRecord
 from registry.service.services import Services
-from registry.service.uploads import HELD
 from registry.spec.digest import Digest
 from registry.spec.errors import DigestMismatch, UploadUnknown
 from registry.spec.names import Place
 from storage import keys
 from storage.inprocess import InProcessCoordinator
+from storage.memory import VALUE as HELD
 from storage.memory import MemoryStore
 from storage.ports import Unavailable
 from storage.testing import Crash, FaultyStore

@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 import pytest
 
 from registry.service.services import Services
-from registry.service.uploads import HELD
 from registry.spec.digest import Digest
 from registry.spec.errors import DigestMismatch, UploadConflict, UploadUnknown
 from registry.spec.names import Place
 from storage.coordination import Lease
 from storage.inprocess import InProcessCoordinator
+from storage.memory import VALUE as HELD
 from storage.memory import MemoryStore
 from storage.testing import FaultyStore
 from tests.service.content import chunk
