@@ -114,6 +114,9 @@ def main(config: Config, process: Process) -> int:
     try:
         with asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
             return runner.run(_serve(config, process, sink, events, text=text))
+    except asyncio.CancelledError:
+        _log.info("told to stop before it served")
+        return OK
     except _CANNOT as error:
         _log.critical("can't start: %s", error)
         return CANNOT_START
@@ -166,8 +169,8 @@ async def _serve(
         certificate = (
             Certificate(config.tls, metrics.tls_reloaded) if config.tls.certificate else None
         )
-        async with opened(config, metrics) as backend:
-            signals = _Signals(process, [sink, access_sink, audit_sink], certificate)
+        signals = _Signals(process, [sink, access_sink, audit_sink], certificate)
+        async with opened(config, metrics, patient=True) as backend:
             await _run(
                 config,
                 process,
@@ -195,16 +198,23 @@ class _Signals:
         self.hurry = asyncio.Event()
         self._sinks = sinks
         self._certificate = certificate
+        self._starting = asyncio.current_task()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         if not process.supervised:
             loop.add_signal_handler(signal.SIGINT, self._stop)
 
+    def serving(self) -> None:
+        """Drain when told to stop, from now on: before, there is nothing that could be drained."""
+        self._starting = None
+
     def _stop(self) -> None:
         if self.stop.is_set():
             self.hurry.set()
         self.stop.set()
+        if self._starting is not None:
+            self._starting.cancel()
 
     def _reload(self) -> None:
         for sink in self._sinks:
@@ -300,6 +310,7 @@ async def _listen(
     # What was imported and built stays: the collector need not look at it again.
     gc.collect()
     gc.freeze()
+    signals.serving()
     process.ready()
     await signals.stop.wait()
     health.draining = True

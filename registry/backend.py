@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,16 @@ from storage.filesystem import FileStore, StoreRefused
 from storage.inprocess import InProcessCoordinator
 from storage.instrumented import instrument
 from storage.memory import MemoryStore
-from storage.ports import ContentStore, FileContent
+from storage.ports import ContentStore, FileContent, Unavailable
 from storage.shared import HostCoordinator
 
 if TYPE_CHECKING:
     from storage.s3 import S3Settings, S3Store
 
 _log = logging.getLogger("moorage")
+
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 5.0
 
 COORDINATION = "coordination"
 """The directory within the file-system store where its processes meet."""
@@ -48,8 +52,13 @@ class Backend:
 
 
 @contextlib.asynccontextmanager
-async def opened(config: Config, metrics: Metrics) -> AsyncIterator[Backend]:
-    """Open the store and the coordinator that the configuration names."""
+async def opened(
+    config: Config, metrics: Metrics, *, patient: bool = False
+) -> AsyncIterator[Backend]:
+    """Open the store and the coordinator that the configuration names.
+
+    ``patient``: wait for a store that does not answer yet, for ``storage.s3.wait_seconds``.
+    """
     driver = config.storage.driver
 
     def observe(operation: str, outcome: str, seconds: float, size: int) -> None:  # noqa: ARG001
@@ -59,7 +68,7 @@ async def opened(config: Config, metrics: Metrics) -> AsyncIterator[Backend]:
         yield Backend(instrument(MemoryStore(), observe), InProcessCoordinator())
         return
     if driver == "s3":
-        async with _bucket(config, metrics) as bucket:
+        async with _bucket(config, metrics, patient=patient) as bucket:
             store = instrument(bucket, observe)
             redirects = (
                 Redirects(store, config.storage.s3.redirect_seconds)
@@ -124,13 +133,16 @@ async def _coordinator(
 
 
 @contextlib.asynccontextmanager
-async def _bucket(config: Config, metrics: Metrics) -> AsyncIterator["S3Store"]:
+async def _bucket(
+    config: Config, metrics: Metrics, *, patient: bool = False
+) -> AsyncIterator["S3Store"]:
     from storage.s3 import S3Store  # noqa: PLC0415  botocore takes 0.3 s: only where it is used
 
     settings = s3_settings(config)
-    store = await S3Store.opened(
-        settings, metrics.s3_request, create=config.storage.s3.create_bucket
+    opening = partial(
+        S3Store.opened, settings, metrics.s3_request, create=config.storage.s3.create_bucket
     )
+    store = await _there(opening, settings, config.storage.s3.wait_seconds if patient else 0.0)
     try:
         honours = dataclasses.asdict(store.honours)
         metrics.s3_honours(honours)
@@ -148,6 +160,29 @@ async def _bucket(config: Config, metrics: Metrics) -> AsyncIterator["S3Store"]:
         yield store
     finally:
         await store.close()
+
+
+async def _there(
+    opening: Callable[[], Awaitable["S3Store"]], settings: "S3Settings", seconds: float
+) -> "S3Store":
+    """Open the store, again and again for so many ``seconds`` while it does not answer.
+
+    All of an installation may be started at once, and a store takes longer than a registry. Then
+    ``Unavailable``: whoever runs this starts it again. What a store refuses is not waited for.
+    """
+    loop = asyncio.get_running_loop()
+    until, pause = loop.time() + seconds, _FIRST_PAUSE
+    while True:
+        try:
+            return await opening()
+        except Unavailable as error:
+            left = until - loop.time()
+            if left <= 0:
+                place = f"bucket {settings.bucket} at {settings.endpoint or 'Amazon'}"
+                raise Unavailable(place, str(error).removeprefix(f"{error.key}: ")) from error
+            _log.warning("the store does not answer yet, waiting for %.0f s more: %s", left, error)
+            await asyncio.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def s3_settings(config: Config) -> "S3Settings":

@@ -99,6 +99,8 @@ class Supervisor:
         self._stopping = 0.0
         self._result = OK
         self._sink = Sink(config.log.file, log_lock)
+        waits = config.storage.s3.wait_seconds if config.storage.driver == "s3" else 0.0
+        self._start_seconds = _START_SECONDS + waits
 
     def run(self) -> int:
         """Serve until told to stop; return the exit code."""
@@ -252,7 +254,7 @@ class Supervisor:
             self._stopping = now + _SPARE_SECONDS
             self._signal(signal.SIGKILL)
         for worker in self._workers:
-            if worker.ready >= 0 and now > worker.started + _START_SECONDS:
+            if worker.ready >= 0 and now > worker.started + self._start_seconds:
                 _log.error("worker %d did not start in time: killed", worker.number)
                 os.kill(worker.pid, signal.SIGKILL)
                 worker.started = now

@@ -6,6 +6,7 @@ so that many replicas may start at once, and is deleted again.
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from typing import Final
@@ -30,18 +31,14 @@ _SUMS: Final[tuple[tuple[Checksum, dict[str, str]], ...]] = (
 
 
 async def probe(bucket: Bucket) -> Abilities:
-    """Return what the store does. ``Unavailable`` where it can't be used at all.
+    """Return what the store does. ``Unavailable``, or ``Refused``, where it can't be used at all.
 
     Some twenty requests, at most five after one another.
     """
     place = f"{PREFIX}{secrets.token_hex(8)}"
     bucket.honours = _ALL  # so that conditions are sent
-    try:
+    with contextlib.suppress(NotFound):
         await bucket.get(f"{place}/missing")
-    except NotFound:
-        pass
-    except Refused as error:
-        raise Unavailable(f"bucket {bucket.name}", f"it can't be used: {error}") from error
     writes, completes, sums, order = await asyncio.gather(
         _writes(bucket, f"{place}/writes"),
         _completes(bucket, f"{place}/completes"),

@@ -20,7 +20,8 @@ from contextlib import asynccontextmanager
 from typing import Final, Self, final
 
 from storage._grammar import check_items, check_key, check_prefix, check_range, check_value
-from storage._s3_bucket import Abilities, Bucket, ConditionFailed, Grave
+from storage._layout import StoreRefused
+from storage._s3_bucket import Abilities, Bucket, ConditionFailed, Grave, Refused
 from storage._s3_budget import Budget, Share
 from storage._s3_graves import Graves
 from storage._s3_layout import claim
@@ -91,9 +92,10 @@ class S3Store:
         *,
         create: bool = False,
     ) -> Self:
-        """Connect, and find out what the store honours. ``Unavailable`` if it can't be used.
+        """Connect, and find out what the store honours. ``Unavailable`` if it does not answer.
 
-        ``StoreRefused`` where it has a layout that this release does not know.
+        ``StoreRefused`` where it says no, or has a layout that this release does not know: trying
+        again would not help.
         ``observe`` is told of each request: operation, outcome (``2xx``…, ``error``), seconds.
         With ``create`` the bucket is made if it is missing.
         """
@@ -105,6 +107,10 @@ class S3Store:
                 await bucket.make()
             bucket.honours = await probe(bucket)
             await claim(bucket)
+        except Refused as error:
+            await wire.close()
+            place = f"bucket {settings.bucket}"
+            raise StoreRefused(place, f"it can't be used: {error}") from error
         except BaseException:
             await wire.close()
             raise

@@ -162,6 +162,9 @@ class S3Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     total_seconds: Annotated[
         Seconds, Meta(description="Time for one call, all repetitions included; then 503.")
     ] = 60.0
+    wait_seconds: Annotated[
+        Seconds, Meta(description="Time that a start waits for a store that does not answer.")
+    ] = 90.0
     part_bytes: Annotated[
         int,
         # not imported from the driver, which the supervisor of workers does not load
