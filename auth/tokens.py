@@ -28,8 +28,11 @@ from auth.jose import InvalidToken, open_token, sign
 from auth.keys import KeySet
 from auth.scopes import Scopes
 
-LEEWAY: Final = 60
-"""Seconds by which the clocks of replicas may differ."""
+LEEWAY: Final = 600
+"""Seconds by which the clocks of replicas may differ: as long as a new key is published.
+
+Nobody else can make a token of the future, so that taking one gives nothing away.
+"""
 
 GRACE: Final = 7 * 24 * 3600
 """Seconds for which an expired token is still understood, so that an upload can be finished."""
