@@ -25,7 +25,7 @@ labels:
 {{- end -}}
 
 {{- define "moorage.image" -}}
-{{- if .digest -}} {{ .repository }}@{{ .digest }} {{- else -}} {{ .repository }}:{{ .tag }} {{- end -}}
+{{- if .digest -}} {{ .repository }}@{{ .digest }} {{- else -}} {{ .repository }}:{{ required (printf "%s: a tag or a digest of this image is needed" .repository) .tag }} {{- end -}}
 {{- end -}}
 
 {{- define "moorage.ownImage" -}}
