@@ -20,11 +20,12 @@ CLIENTS := docker=docker.io dockerd=docker.io podman=podman buildah=buildah \
 SERVERS := haproxy=haproxy redis-server=redis-server redis-sentinel=redis-sentinel redis-cli=redis-tools
 LOADERS := nginx=nginx-light wrk=wrk
 IMAGE := buildah=buildah skopeo=skopeo umoci=umoci mmdebstrap=mmdebstrap
-CHART := etcd=etcd-server promtool=prometheus redis-server=redis-server redis-cli=redis-tools
+DRILL := etcd=etcd-server faketime=faketime mkfs.ext4=e2fsprogs docker=docker.io dockerd=docker.io
+CHART := $(DRILL) promtool=prometheus
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve cluster chart image manifests test scenario storm imports bench thesis chaos lint mutations conformance tools system lock clean distclean dev
+.PHONY: help serve cluster chart image manifests drill test scenario storm imports bench thesis chaos lint mutations conformance tools system lock clean distclean dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,8 +69,8 @@ conformance: dev tools ## the official suite: every store, 1 and 2 workers, thre
 chart: dev tools ## the chart on a real kube-apiserver, against schemas and policies, its alerts by promtool
 	@tools/go-tools $(TOOLS) requirements/chart-tools.txt
 	@tools/kubernetes/prepare .tools/kubernetes
-	@tools/system-packages $(CHART)
-	MOORAGE_CHART=1 $(BIN)/pytest -v -ra tests/deploy $(ARGS)
+	@tools/system-packages $(SERVERS) $(CHART)
+	MOORAGE_CHART=1 $(BIN)/pytest -v -ra tests/deploy tests/drill $(ARGS)
 
 image: dev ## build the image on a base of Debian packages, push and pull it here, start it
 	@tools/system-packages $(IMAGE)
@@ -77,6 +78,10 @@ image: dev ## build the image on a base of Debian packages, push and pull it her
 
 manifests: dev tools ## render the chart's schema and plain manifests anew
 	$(BIN)/python -m deploy.k8s.render
+
+drill: dev tools ## the chart's installation loses parts and is changed while clients work, some ten minutes
+	@tools/system-packages $(SERVERS) $(DRILL)
+	$(BIN)/python -m tests.drill --conformance --document docs/reference/drill.md $(ARGS)
 
 lint: dev ## style, types and layers
 	$(BIN)/ruff check

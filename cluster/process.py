@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from conformance.server import watch
 
@@ -125,6 +126,15 @@ class Process:
         if code is not None and ended != code:
             self._fail(f"exited with {ended} after SIGTERM")
 
+    def wait_ended(self, timeout: float) -> int:
+        """Wait until it ends by itself and return its exit code; else ProcessFailedError."""
+        if self._process is None:
+            raise ProcessFailedError(f"{self.name} is not running")
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._fail(f"still ran after {timeout:g} s")
+
     def kill(self) -> None:
         """End it at once with all its children (SIGKILL). Does nothing when it is not running."""
         if self._process is None:
@@ -161,5 +171,5 @@ class Process:
             self._watchdog.communicate()
             self._watchdog = None
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, why: str) -> NoReturn:
         raise ProcessFailedError(f"{self.name} {why}: {self._command}\n{self.log_tail()}")

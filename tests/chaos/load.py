@@ -14,7 +14,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,9 +63,18 @@ class Told:
 
 
 class Customer:
-    """One client: pushes, pulls and deletes at random, from a seed."""
+    """One client: pushes, pulls and deletes at random, from a seed.
 
-    def __init__(self, address: str, name: str, seed: int) -> None:
+    `observe` is told of each request: begin and end (monotonic seconds), and whether it was served.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        seed: int,
+        observe: Callable[[float, float, bool], None] = lambda *_: None,
+    ) -> None:
         self.ledger = Ledger()
         self.told = Told()
         self.wrong: list[str] = []
@@ -72,7 +82,8 @@ class Customer:
         self._chance = random.Random(seed)  # noqa: S311
         self._seed = seed
         self._count = 0
-        self._client = Client(address, fresh=seed % 2 == 0, timeout=60)
+        self._client = client
+        self._observe = observe
 
     def run(self, stop: threading.Event) -> None:
         """Go on until told to stop, or until something is wrong."""
@@ -161,12 +172,15 @@ class Customer:
 
     def _expect(self, send: Callable[[], Reply], *statuses: int) -> Reply:
         """Send one request; ``OSError`` where it was not answered, or only with a 5xx."""
-        began = time.monotonic()
+        began, served = time.monotonic(), False
         self.told.requests += 1
         try:
             reply = send()
+            served = reply.status < 500
         finally:
-            self.told.slowest = max(self.told.slowest, time.monotonic() - began)
+            ended = time.monotonic()
+            self.told.slowest = max(self.told.slowest, ended - began)
+            self._observe(began, ended, served)
         if reply.status >= 500:
             raise OSError(f"{reply.status} {reply.body[:200]!r}")
         if reply.status not in statuses:
@@ -230,18 +244,16 @@ class Probe:
         return max((later - earlier for earlier, later in itertools.pairwise(ends)), default=0.0)
 
 
-def reading(address: str) -> Probe:
+def reading(client: Client) -> Probe:
     """Get a manifest by its tag."""
-    client = Client(address, fresh=True, timeout=15)
     manifest = image(encode({"probe": "read"}))
     client_push(client, "chaos/probe", [encode({"probe": "read"})])
     put_manifest(client, "chaos/probe", "stable", manifest).expect(201)
     return Probe(lambda: client.get("/v2/chaos/probe/manifests/stable"), (200,))
 
 
-def writing(address: str) -> Probe:
+def writing(client: Client) -> Probe:
     """Move a tag, to one manifest and the other."""
-    client = Client(address, fresh=True, timeout=15)
     configs = [encode({"probe": number}) for number in range(2)]
     client_push(client, "chaos/probe", configs)
     manifests = [image(config) for config in configs]
@@ -261,13 +273,25 @@ def client_push(client: Client, repository: str, contents: Iterable[bytes]) -> N
 
 
 class Crane:
-    """A real client: pushes a new image and pulls it, one command after another."""
+    """A real client: pushes a new image and pulls it, one command after another.
 
-    def __init__(self, program: str, address: str) -> None:
+    `environment` and `options` are for its commands.
+    """
+
+    def __init__(
+        self,
+        program: str,
+        address: str,
+        *,
+        environment: Mapping[str, str] | None = None,
+        options: Sequence[str] = ("--insecure",),
+    ) -> None:
         self.commands = 0
         self.failed: list[str] = []
         self._program = program
         self._address = address
+        self._environment = environment or {}
+        self._options = options
 
     def run(self, stop: threading.Event) -> None:
         """Go on until told to stop."""
@@ -290,8 +314,8 @@ class Crane:
     def _command(self, home: str, *arguments: str) -> bool:
         self.commands += 1
         done = subprocess.run(
-            [self._program, "--insecure", *arguments],
-            env={"HOME": home, "PATH": "/usr/bin:/bin"},
+            [self._program, *self._options, *arguments],
+            env={"HOME": home, "PATH": "/usr/bin:/bin"} | dict(self._environment),
             capture_output=True,
             text=True,
             timeout=180,
@@ -300,6 +324,22 @@ class Crane:
         if done.returncode:
             self.failed.append(f"{time.strftime('%H:%M:%S')} {arguments[0]}: {done.stderr[-500:]}")
         return done.returncode == 0
+
+
+@contextmanager
+def at_work(*workers):
+    """Let them run, each on a thread, until the context is left."""
+    stop = threading.Event()
+    threads = [threading.Thread(target=each.run, args=(stop,), daemon=True) for each in workers]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(200)
+            assert not thread.is_alive(), "a client hangs"
 
 
 def write_layout(directory: Path, number: int) -> str:

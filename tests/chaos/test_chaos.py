@@ -6,16 +6,14 @@ them, and prints a table. Figures are told, and decide nothing; counts do.
 
 import os
 import shutil
-import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.chaos import load
 from tests.chaos.faults import SCENARIOS, Scenario
-from tests.chaos.load import Crane, Customer, Probe
+from tests.chaos.load import Crane, Customer, Probe, at_work
 from tests.fixtures.programs import require_program
 from tests.oracle.load import verify, verify_names
 from tests.oracle.wire import Client
@@ -57,22 +55,6 @@ def logs(request, cluster):
             shutil.copy(log, target)
 
 
-@contextmanager
-def at_work(*workers):
-    """Let them run, each on a thread, until the context is left."""
-    stop = threading.Event()
-    threads = [threading.Thread(target=each.run, args=(stop,), daemon=True) for each in workers]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(200)
-            assert not thread.is_alive(), "a client hangs"
-
-
 def scenarios():
     """Give what this run has."""
     for scenario in SCENARIOS:
@@ -87,8 +69,14 @@ def test_nothing_is_lost_and_clients_get_through(cluster, scenario, monkeypatch)
     if seconds > 30:
         monkeypatch.setattr(load, "PAUSE", 5.0)  # docker's own patience is needed
     run = f"{scenario.fault.__name__}-{time.time():.0f}".replace("_", "-")
-    customers = [Customer(cluster.address, f"{run}/c{n}", n) for n in range(CUSTOMERS)]
-    reads, writes = load.reading(cluster.address), load.writing(cluster.address)
+    customers = [
+        Customer(Client(cluster.address, fresh=n % 2 == 0, timeout=60), f"{run}/c{n}", n)
+        for n in range(CUSTOMERS)
+    ]
+    reads, writes = (
+        probe(Client(cluster.address, fresh=True, timeout=15))
+        for probe in (load.reading, load.writing)
+    )
     with at_work(*customers, crane, reads, writes):
         time.sleep(CALM)
         before = sum(each.told.requests for each in customers)

@@ -1,0 +1,169 @@
+"""`python -m tests.drill`: described in docs/reference/drill.md."""
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.report import machine_facts
+from tests.drill import plot
+from tests.drill.record import Record
+from tests.drill.report import Report
+from tests.drill.setting import BEFORE, Setting, busy, installed, take_out, wrong
+from tests.drill.steps import PARTS, Scenario
+
+CALM = 4.0
+_WHOLE = 200.0
+_RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+_INSIDE = "MOORAGE_DRILL_INSIDE"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Play the parts; 1 where something was lost, or a command failed that must not."""
+    options = _parse(arguments)
+    if not os.environ.get(_INSIDE):
+        command = [
+            "unshare",
+            "--net",
+            "--mount",
+            sys.executable,
+            "-m",
+            "tests.drill",
+            *sys.argv[1:],
+        ]
+        os.environ[_INSIDE] = "1"
+        os.execvp(command[0], command)  # noqa: S606  nothing in it comes from elsewhere
+    missed = False
+    for part in options.part or list(PARTS):
+        report = _play(part, [each for each in PARTS[part] if _chosen(each, options)], options)
+        missed |= bool(report.misses())
+        print(report.markdown(), flush=True)
+    return int(missed)
+
+
+def _chosen(scenario: Scenario, options: argparse.Namespace) -> bool:
+    return not options.only or any(each in scenario.act.__name__ for each in options.only)
+
+
+def _play(part: str, scenarios: Sequence[Scenario], options: argparse.Namespace) -> Report:
+    with tempfile.TemporaryDirectory(
+        prefix="drill-", dir=options.work_dir, ignore_cleanup_errors=True
+    ) as directory:
+        home = Path(directory)
+        secure = part == "changes"
+        if secure:
+            take_out(options.before, home / "before")
+        facts = machine_facts(home)
+        notes = []
+        try:
+            with installed(home, secure=secure, workers=1 if secure else 2) as setting:
+                notes.append(f"Cold start: {setting.cold_start}.")
+                if not options.only and not secure:
+                    notes += [_job(setting, name) for name in ("moorage-test",)]
+                with busy(setting, home) as record:
+                    time.sleep(2 * CALM)
+                    for scenario in scenarios:
+                        _step(setting, record, scenario)
+                lost = wrong(setting, record)
+                if options.conformance and not secure:
+                    notes.append(_job(setting, "moorage-conformance"))
+        except BaseException:
+            if options.logs:
+                _keep(home, options.logs / part)
+            raise
+        if options.logs:
+            _keep(home, options.logs / part)
+        ledgers = [each.ledger for each in record.customers]
+        checked = sum(len(each.blobs) + len(each.manifests) + len(each.tags) for each in ledgers)
+        facts["when"] = time.strftime("%-d %B %Y") + (
+            f", {options.beside}" if options.beside else ""
+        )
+        report = Report(part, record.steps, lost, checked, facts, notes)
+        for each in record.programs:
+            for text in each.failed:
+                print(f"FAILED {text}", file=sys.stderr)
+        for customer in record.customers:
+            for text in [*customer.told.failed_pushes, *customer.told.failed_pulls]:
+                print(f"FAILED {text}", file=sys.stderr)
+        title = f"The drill: {part}"
+        picture = plot.draw(title, record.all(), record.steps, record.began)
+        _write(options, report, picture)
+        return report
+
+
+def _step(setting: Setting, record: Record, scenario: Scenario) -> None:
+    before, acted = record.counts(), time.monotonic()
+    note = scenario.act(setting)
+    setting.installation.wait_until_whole(_WHOLE)
+    whole = time.monotonic()
+    time.sleep(CALM)
+    step = record.add(scenario.name, note, acted, whole, before, harmless=scenario.harmless)
+    print(
+        f"{time.strftime('%H:%M:%S')} {step.name}: {step.errors} of {step.counts.requests} not "
+        f"served, {step.failed} failed, whole after {step.whole_after:.0f} s; {note}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _job(setting: Setting, name: str) -> str:
+    began = time.monotonic()
+    code, said = setting.installation.run_job(name)
+    last = said.strip().splitlines()[-1] if said.strip() else ""
+    if code:
+        print(said[-3000:], file=sys.stderr)
+    return (
+        f"`helm test`, the container of {name}: exit code {code} after "
+        f"{time.monotonic() - began:.0f} s (`{last[:120]}`)"
+    )
+
+
+def _keep(home: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for log in home.glob("*.log"):
+        (target / log.name).write_bytes(log.read_bytes())
+
+
+def _write(options: argparse.Namespace, report: Report, picture: str) -> None:
+    """Results, and with `--document` the same in the page, between its markers."""
+    name = f"drill-{report.part}"
+    options.results.mkdir(parents=True, exist_ok=True)
+    for suffix, text in (("md", report.markdown()), ("json", report.json()), ("svg", picture)):
+        (options.results / f"{name}.{suffix}").write_text(text, encoding="utf-8")
+    if options.document is None:
+        return
+    options.document.with_name(f"{name}.svg").write_text(picture, encoding="utf-8")
+    body = f"![requests, errors and latency]({name}.svg)\n\n{report.markdown()}"
+    page = options.document.read_text(encoding="utf-8")
+    marked = rf"(<!-- {report.part} -->\n).*?(<!-- end -->)"
+    page, count = re.subn(marked, lambda m: m[1] + body + m[2], page, count=1, flags=re.DOTALL)
+    if not count:
+        print(f"drill: {options.document} has no <!-- {report.part} -->", file=sys.stderr)
+    options.document.write_text(page, encoding="utf-8")
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.drill",
+        description="The bundled installation from its manifests, as processes on this machine: it "
+        "loses parts and is changed while clients are at work.",
+    )
+    add = parser.add_argument
+    add("--part", action="append", choices=list(PARTS), help="only this part (default: all)")
+    add("--only", action="append", metavar="NAME", help="only steps with this in their name")
+    add("--before", default=BEFORE, help="the revision to go back to (default %(default)s)")
+    add("--conformance", action="store_true", help="run the conformance Job of `helm test` too")
+    add("--work-dir", type=Path, help="where all of it is kept (default: the temporary folder)")
+    add("--logs", type=Path, help="where the logs go in the end")
+    add("--results", type=Path, default=_RESULTS, help="where tables, figures and pictures go")
+    add("--document", type=Path, help="a page that gets the tables and pictures too")
+    add("--beside", default="", help="what else the machine did, for the page")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
