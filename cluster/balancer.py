@@ -47,18 +47,7 @@ backend replicas
     option httpchk GET /readyz
     http-check expect status 200
     default-server check inter 500ms fastinter 250ms downinter 500ms fall 2 rise 1
-    retry-on conn-failure empty-response 502 503 504
-    acl reads method GET HEAD
-    acl puts method PUT
-    acl by-digest path_reg /manifests/[a-z0-9]+:[0-9a-f]+$
-    acl uploads path_sub /blobs/uploads/
-    acl moves-tags url_param(tag) -m found
-    acl conditional req.hdr(if-match) -m found
-    acl conditional req.hdr(if-none-match) -m found
-    http-request set-var(txn.again) bool(true) if reads
-    http-request set-var(txn.again) bool(true) if puts uploads
-    http-request set-var(txn.again) bool(true) if puts by-digest !moves-tags !conditional
-    http-request disable-l7-retry unless {{ var(txn.again) -m bool }}
+{repeats}
     http-error status 503 content-type application/json string '{unavailable}' hdr Retry-After 1
 {replicas}
 
@@ -82,6 +71,21 @@ backend minio
     retry-on conn-failure
 {minio}
 """
+
+REPEATS = """\
+    retry-on conn-failure empty-response 502 503 504
+    acl reads method GET HEAD
+    acl puts method PUT
+    acl by-digest path_reg /manifests/[a-z0-9]+:[0-9a-f]+$
+    acl uploads path_sub /blobs/uploads/
+    acl moves-tags url_param(tag) -m found
+    acl conditional req.hdr(if-match) -m found
+    acl conditional req.hdr(if-none-match) -m found
+    http-request set-var(txn.again) bool(true) if reads
+    http-request set-var(txn.again) bool(true) if puts uploads
+    http-request set-var(txn.again) bool(true) if puts by-digest !moves-tags !conditional
+    http-request disable-l7-retry unless { var(txn.again) -m bool }"""
+"""What a backend of registries repeats on another one."""
 
 _UNAVAILABLE = (
     '{"errors":[{"code":"UNAVAILABLE","message":"no replica of the registry can serve now; '
@@ -122,6 +126,7 @@ class Balancer:
                 tls=f" ssl crt {certificate}" if certificate else "",
                 health=health,
                 s3=self.s3,
+                repeats=REPEATS,
                 unavailable=_UNAVAILABLE,
                 slow_down=_SLOW_DOWN,
                 replicas=_servers("replica", replicas),

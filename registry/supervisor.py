@@ -36,7 +36,7 @@ _log = logging.getLogger("moorage.workers")
 OK: Final = 0
 FAILED: Final = 1
 CANNOT_START: Final = 3
-"""A process ends with it after saying why it can't start: trying again would not help."""
+"""A process ends with it after saying why it can't start: trying again at once would not help."""
 
 _START_SECONDS: Final = 60.0
 _HEALTHY_SECONDS: Final = 30.0

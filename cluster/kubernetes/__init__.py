@@ -5,8 +5,8 @@ the machine's, with the pod's volumes over it, read-only where the manifest says
 arguments, environment, ports, probes, volumes, spread, rollouts and disruption budgets are those of
 the manifests. What is left out: images (programs are those of this machine), users, resources
 and network policies; a Service is a balancer that makes a connection to another pod where one
-can't be made, as an Ingress does; a pod of a StatefulSet keeps its address, and its volume follows
-it to any node.
+can't be made, and before one there may be an Ingress, HAProxy as in `cluster.balancer`; a pod of a
+StatefulSet keeps its address, and its volume follows it to any node.
 
 It needs root, and to be run in namespaces of its own: `unshare --net --mount python …`.
 """

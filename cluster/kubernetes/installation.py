@@ -26,7 +26,7 @@ class Installation:
 
     `secrets` are the contents of Secrets, by name and key; `programs` the entry points of images,
     by the name of a container that has no command. The claims of the workloads in `disks` are file
-    systems of their own, with so many bytes.
+    systems of their own, with so many bytes. `edge` is the Service before which an Ingress is.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class Installation:
         haproxy: str,
         zones: Sequence[str] = ("a", "b", "c", "a"),
         disks: Mapping[str, int] | None = None,
+        edge: str = "",
     ) -> None:
         self.home = home
         self.nodes = [Node(f"node-{number}", zone) for number, zone in enumerate(zones)]
@@ -61,7 +62,7 @@ class Installation:
         }
         self._jobs = numbers
         self._budgets = [each for each in objects if each["kind"] == "PodDisruptionBudget"]
-        self.services = Services(objects)
+        self.services = Services(objects, edge)
         self._incarnations = itertools.count()
         self._lock = threading.RLock()
         self._closed = threading.Event()

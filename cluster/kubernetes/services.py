@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cluster.balancer import REPEATS
 from cluster.kubernetes.pod import NETWORK, answers, ip, port_of
 from cluster.process import Process
 
@@ -19,9 +20,14 @@ defaults
 
 
 class Services:
-    """The Services with an address of their own, over `slots`: addresses that pods may have."""
+    """The Services with an address of their own, over `slots`: addresses that pods may have.
 
-    def __init__(self, objects: Sequence[Mapping[str, Any]]) -> None:
+    What clients reach by the Service named `edge` goes through an Ingress: it speaks HTTP, and
+    repeats what it may.
+    """
+
+    def __init__(self, objects: Sequence[Mapping[str, Any]], edge: str = "") -> None:
+        self._edge = edge
         found = [
             each
             for each in objects
@@ -81,6 +87,8 @@ class Services:
             inner = port_of(container, port["targetPort"])
             parts.append(f"listen {name}-{port['name']}\n    bind {address}:{port['port']}")
             parts.append(f"    option httpchk GET {path}\n    balance roundrobin")
+            if name == self._edge:
+                parts.append(f"    mode http\n    option http-no-delay\n{REPEATS}")
             parts += [
                 f"    server {number} {slot}:{inner} {check}" for number, slot in enumerate(slots)
             ]

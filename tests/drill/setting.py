@@ -141,6 +141,7 @@ def installed(home: Path, *, secure: bool, workers: int = 1) -> Iterator[Setting
         programs=programs,
         haproxy=find_program("haproxy"),
         disks={"moorage-weed-volume": DISK},
+        edge="" if secure else "moorage",
     )
     before = Program([sys.executable, *_COMMAND], {"PYTHONPATH": str(old)})
     setting = Setting(installation, known, host, authority, before)

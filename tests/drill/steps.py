@@ -2,9 +2,9 @@
 
 import os
 import socket
-import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def _lose(setting: Setting, *numbers: int) -> str:
 
 
 def lose_a_node(setting: Setting) -> str:
-    return _lose(setting, 0)
+    return _lose(setting, 1)
 
 
 def lose_a_zone(setting: Setting) -> str:
@@ -78,10 +78,14 @@ def lose_a_zone_with_two_storage_nodes(setting: Setting) -> str:
 
 
 def fill(pod: Pod) -> None:
-    """Leave no room on a storage node's disk."""
+    """Leave no room on a storage node's disk: nearly all of it at once, the rest by writing."""
     free = os.statvfs(pod.claim)
     size = free.f_bavail * free.f_frsize
-    subprocess.run(["fallocate", "-l", str(size), pod.claim / "filler"], check=True)
+    with (pod.claim / "filler").open("wb", buffering=0) as file, suppress(OSError):
+        os.posix_fallocate(file.fileno(), 0, int(size * 0.99))
+        file.seek(0, os.SEEK_END)
+        while file.write(bytes(1 << 20)):
+            pass
 
 
 def _storage_nodes(setting: Setting) -> list[Pod]:

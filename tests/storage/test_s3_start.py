@@ -8,6 +8,7 @@ import pytest
 import trustme
 
 from storage import _s3_probe
+from storage._layout import StoreRefused
 from storage._s3_plan import MAX_PARTS, PartPlan
 from storage._s3_probe import probe
 from storage._s3_progress import MAX_PROGRESS, Part, Progress
@@ -110,17 +111,18 @@ async def test_a_part_that_is_left_unanswered_at_the_start_is_tried_again(minio,
 
 
 @pytest.mark.parametrize(
-    ("more", "message"),
+    ("more", "error", "message"),
     [
-        ({"bucket": "nowhere"}, "NoSuchBucket"),
-        ({"secret_key": "wrong"}, "SignatureDoesNotMatch"),
-        ({"access_key": "nobody"}, "InvalidAccessKeyId"),
-        ({"endpoint": "http://127.0.0.1:9"}, "the store does not answer"),
+        ({"bucket": "nowhere"}, StoreRefused, "can't be used: .*NoSuchBucket"),
+        ({"secret_key": "wrong"}, StoreRefused, "can't be used: .*SignatureDoesNotMatch"),
+        ({"access_key": "nobody"}, StoreRefused, "can't be used: .*InvalidAccessKeyId"),
+        ({"endpoint": "http://127.0.0.1:9"}, Unavailable, "the store does not answer"),
     ],
 )
-async def test_a_bucket_that_cannot_be_used_is_said_at_the_start(minio, more, message):
+async def test_a_bucket_that_cannot_be_used_is_said_at_the_start(minio, more, error, message):
+    """What a store refuses is another error than one that does not answer: nobody waits for it."""
     settings = dataclasses.replace(settings_of(minio), total_seconds=3, **more)
-    with pytest.raises(Unavailable, match=message):
+    with pytest.raises(error, match=message):
         await S3Store.opened(settings)
 
 
