@@ -8,7 +8,7 @@ file; its gauges are gone with it.
 """
 
 import asyncio
-import contextlib
+import logging
 import os
 import socket
 import time
@@ -24,6 +24,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from registry.http.answer import Answer
+
+_log = logging.getLogger("moorage.metrics")
 
 INTERVAL: Final = 1.0
 """Seconds between two writes of a worker's file."""
@@ -128,6 +130,7 @@ class MetricsServer:
         self._servers: list[asyncio.Server] = []
         self._web: web.Server | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._stale = False
 
     async def start(self, sockets: list[socket.socket]) -> None:
         """Begin to answer, and to write this process's file."""
@@ -136,15 +139,24 @@ class MetricsServer:
         for sock in sockets:
             self._servers.append(await loop.create_server(self._web, sock=sock))
         if self._directory is not None:
-            write_file(self._directory, self._collector)
+            self._write(self._directory)
             self._writing = asyncio.create_task(self._write_often(self._directory))
 
     async def _write_often(self, directory: Path) -> None:
         while True:
             await asyncio.sleep(INTERVAL)
-            # A full disk costs figures, never the service.
-            with contextlib.suppress(OSError):
-                write_file(directory, self._collector)
+            self._write(directory)
+
+    def _write(self, directory: Path) -> None:
+        """Write the file. A full disk costs fresh figures, never the service."""
+        try:
+            write_file(directory, self._collector)
+        except OSError as error:
+            if not self._stale:
+                _log.warning("metrics are not up to date: they can't be written: %s", error)
+            self._stale = True
+        else:
+            self._stale = False
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         text = ("Content-Type", "text/plain; charset=utf-8")
@@ -153,7 +165,7 @@ class MetricsServer:
         if request.raw_path.partition("?")[0] != "/metrics":
             return Answer(404, (text,), b"metrics are at /metrics\n")
         if self._directory is not None:
-            write_file(self._directory, self._collector)
+            self._write(self._directory)
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return Answer(200, (("Content-Type", content_type),), encode(self._registry))
 
@@ -166,5 +178,4 @@ class MetricsServer:
         if self._web is not None:
             await self._web.shutdown(0.5)
         if self._directory is not None:
-            with contextlib.suppress(OSError):
-                write_file(self._directory, self._collector)
+            self._write(self._directory)

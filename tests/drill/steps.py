@@ -221,6 +221,7 @@ def drain(setting: Setting) -> str:
     second = [pod for pod in installation.on(other) if pod.ready]
     refused = [pod.name for pod in second if not installation.evict(pod)]
     installation.drain(one)
+    time.sleep(3)  # for what takes their place
     stays = [
         f"{each.name.removeprefix('moorage-')} waits for a node"
         for each in installation.workloads.values()

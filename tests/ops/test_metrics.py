@@ -1,6 +1,8 @@
 """Metrics: bounded, shared by all workers, and never running backwards."""
 
+import asyncio
 import os
+import socket
 import time
 
 import pytest
@@ -12,7 +14,7 @@ from registry.app import RequestObserver
 from registry.http.accesslog import AccessLog
 from registry.http.metrics import Metrics
 from registry.http.observe import RequestRecord
-from registry.http.scrape import Merged, snapshot, write_file
+from registry.http.scrape import Merged, MetricsServer, snapshot, write_file
 from registry.logs import Sink
 from tests.ops.wire import begin_patch, eventually, get, push_blob, start_upload
 
@@ -191,6 +193,22 @@ def test_one_process_and_a_merged_one_read_alike(tmp_path):
 
     assert stable(generate(Merged(tmp_path))) == stable(generate(metrics))
     assert snapshot(metrics)
+
+
+async def test_where_there_is_no_room_to_write_them_the_last_ones_are_served(tmp_path, caplog):
+    metrics, sock = Metrics(version="x"), socket.create_server(("127.0.0.1", 0))
+    server = MetricsServer(metrics, tmp_path)
+    await server.start([sock])
+    for file in list(tmp_path.glob("*.metrics")):
+        file.with_suffix(".new").mkdir()  # what is to be written first can't be
+    scrape = Scrape(sock.getsockname()[1])
+    try:
+        for _ in range(2):
+            found = await asyncio.to_thread(scrape)
+            assert total(found, "moorage_build_info") == 1
+    finally:
+        await server.close()
+    assert caplog.text.count("are not up to date") == 1
 
 
 def test_no_line_is_dropped_at_the_rate_of_a_busy_process(tmp_path):
