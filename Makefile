@@ -81,7 +81,7 @@ manifests: dev tools ## render the chart's schema and plain manifests anew
 
 drill: dev tools ## the chart's installation loses parts and is changed while clients work, some ten minutes
 	@tools/system-packages $(SERVERS) $(DRILL)
-	$(BIN)/python -m tests.drill --conformance --document docs/reference/drill.md $(ARGS)
+	$(BIN)/python -m tests.drill --helm-test --document docs/reference/drill.md $(ARGS)
 
 lint: dev ## style, types and layers
 	$(BIN)/ruff check

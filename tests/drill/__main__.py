@@ -62,15 +62,13 @@ def _play(part: str, scenarios: Sequence[Scenario], options: argparse.Namespace)
         try:
             with installed(home, secure=secure, workers=1 if secure else 2) as setting:
                 notes.append(f"Cold start: {setting.cold_start}.")
-                if not options.only and not secure:
-                    notes += [_job(setting, name) for name in ("moorage-test",)]
                 with busy(setting, home) as record:
                     time.sleep(2 * CALM)
                     for scenario in scenarios:
                         _step(setting, record, scenario)
                 lost = wrong(setting, record)
-                if options.conformance and not secure:
-                    notes.append(_job(setting, "moorage-conformance"))
+                if options.helm_test and part == "failures":
+                    notes += [_job(setting, f"moorage-{name}") for name in ("test", "conformance")]
         except BaseException:
             if options.logs:
                 _keep(home, options.logs / part)
@@ -156,7 +154,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--part", action="append", choices=list(PARTS), help="only this part (default: all)")
     add("--only", action="append", metavar="NAME", help="only steps with this in their name")
     add("--before", default=BEFORE, help="the revision to go back to (default %(default)s)")
-    add("--conformance", action="store_true", help="run the conformance Job of `helm test` too")
+    add("--helm-test", action="store_true", help="run the Jobs of `helm test` too")
     add("--work-dir", type=Path, help="where all of it is kept (default: the temporary folder)")
     add("--logs", type=Path, help="where the logs go in the end")
     add("--results", type=Path, default=_RESULTS, help="where tables, figures and pictures go")

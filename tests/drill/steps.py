@@ -301,6 +301,9 @@ FAILURES = (
         lose_a_zone_with_two_storage_nodes,
         harmless=False,
     ),
+)
+
+CONDITIONS = (
     Scenario("a storage node's disk is full", fill_a_storage_node),
     Scenario("all storage nodes' disks are full", fill_all_storage_nodes, harmless=False),
     Scenario("a replica's scratch is full", fill_scratch),
@@ -318,4 +321,4 @@ CHANGES = (
     Scenario("the password of Redis is changed", rotate_the_redis_password),
 )
 
-PARTS = {"failures": FAILURES, "changes": CHANGES}
+PARTS = {"failures": FAILURES, "conditions": CONDITIONS, "changes": CHANGES}
