@@ -153,14 +153,19 @@ class Balancer:
 
     def tell(self, command: str) -> str:
         """Send a command to HAProxy's control socket and return the answer."""
-        with socket.socket(socket.AF_UNIX) as control:
-            control.settimeout(5)
-            control.connect(str(self._control))
-            control.sendall(f"{command}\n".encode())
-            answer = b""
-            while piece := control.recv(65536):
-                answer += piece
-        return answer.decode().strip()
+        return tell(self._control, command)
+
+
+def tell(place: Path, command: str) -> str:
+    """Send a command to the control socket at `place` and return the answer."""
+    with socket.socket(socket.AF_UNIX) as control:
+        control.settimeout(5)
+        control.connect(str(place))
+        control.sendall(f"{command}\n".encode())
+        answer = b""
+        while piece := control.recv(65536):
+            answer += piece
+    return answer.decode().strip()
 
 
 def _servers(name: str, addresses: Sequence[str]) -> str:

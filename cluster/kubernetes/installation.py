@@ -172,6 +172,7 @@ class Installation:
             return None
         pod = self._pod(name, address, labels, spec, node, revision.programs, revision.name)
         pod.run()
+        self.services.join(address)
         Kubelet(pod)
         return pod
 
@@ -209,6 +210,7 @@ class Installation:
     def end(self, pod: Pod) -> None:
         """See `workloads.Cluster`."""
         pod.ending = True
+        self.services.leave(pod.address)
         threading.Thread(target=pod.end, daemon=True).start()
 
     def replace_secret(self, name: str, values: Mapping[str, str]) -> None:

@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster.balancer import REPEATS
+from cluster.balancer import REPEATS, tell
 from cluster.kubernetes.pod import NETWORK, answers, ip, port_of
 from cluster.process import Process
 
 _DEFAULTS = """\
+global
+    stats socket {home}/haproxy.sock mode 600 level admin
+
 defaults
     mode tcp
     # As an Ingress does: a connection that can't be made is made to another pod.
@@ -40,6 +43,8 @@ class Services:
         self._specs = {each["metadata"]["name"]: each["spec"] for each in found}
         self._probed: dict[str, tuple[int, str, bool]] = {}
         self._process: Process | None = None
+        self._control: Path | None = None
+        self._servers: dict[str, list[str]] = {}
 
     def start(
         self,
@@ -48,7 +53,8 @@ class Services:
         workloads: Sequence[tuple[Mapping[str, Any], Sequence[str]]],
     ) -> None:
         """Begin; `workloads` are pods' templates, and the addresses that such pods may have."""
-        parts = [_DEFAULTS]
+        parts = [_DEFAULTS.format(home=home)]
+        self._control = home / "haproxy.sock"
         for name, address in self.addresses.items():
             ip(f"addr add {address}/16 dev bridge")
             spec = self._specs[name]
@@ -65,9 +71,9 @@ class Services:
             "haproxy",
             [haproxy, "-db", "-f", str(config)],
             log=home / "haproxy.log",
-            ready=lambda: True,
+            ready=self._control.exists,
         )
-        self._process.launch()
+        self._process.start()
 
     def _listen(
         self,
@@ -89,10 +95,23 @@ class Services:
             parts.append(f"    option httpchk GET {path}\n    balance roundrobin")
             if name == self._edge:
                 parts.append(f"    mode http\n    option http-no-delay\n{REPEATS}")
-            parts += [
-                f"    server {number} {slot}:{inner} {check}" for number, slot in enumerate(slots)
-            ]
+            for number, slot in enumerate(slots):
+                parts.append(f"    server {number} {slot}:{inner} {check}")
+                self._servers.setdefault(slot, []).append(f"{name}-{port['name']}/{number}")
         return parts
+
+    def join(self, address: str) -> None:
+        """Take a pod in that has begun: it gets connections when it says that it is ready."""
+        self._state(address, "ready")
+
+    def leave(self, address: str) -> None:
+        """Take a pod out that is told to end: at once, whatever it says of itself."""
+        self._state(address, "maint")
+
+    def _state(self, address: str, state: str) -> None:
+        for server in self._servers.get(address, ()):
+            assert self._control is not None
+            tell(self._control, f"set server {server} state {state}")
 
     def waiting(self) -> list[str]:
         """Those that lead to no pod that is ready."""

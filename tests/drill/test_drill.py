@@ -20,7 +20,7 @@ PROGRAMS = (
 
 
 @pytest.mark.parametrize(
-    ("part", "only"), [("failures", ("lose_a_node",)), ("changes", ("upgrade", "downgrade"))]
+    ("part", "only"), [("failures", ("lose_a_node",)), ("upgrades", ("upgrade", "downgrade"))]
 )
 def test_nothing_is_lost_and_no_command_fails(part, only, tmp_path):
     require_root("pods in namespaces")
