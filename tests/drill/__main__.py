@@ -3,6 +3,8 @@
 import argparse
 import os
 import re
+import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,24 +27,22 @@ _INSIDE = "MOORAGE_DRILL_INSIDE"
 def main(arguments: list[str] | None = None) -> int:
     """Play the parts; 1 where something was lost, or a command failed that must not."""
     options = _parse(arguments)
-    if not os.environ.get(_INSIDE):
-        command = [
-            "unshare",
-            "--net",
-            "--mount",
-            sys.executable,
-            "-m",
-            "tests.drill",
-            *sys.argv[1:],
-        ]
-        os.environ[_INSIDE] = "1"
-        os.execvp(command[0], command)  # noqa: S606  nothing in it comes from elsewhere
-    missed = False
-    for part in options.part or list(PARTS):
+    if part := os.environ.get(_INSIDE):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with all that is to be ended
         report = _play(part, [each for each in PARTS[part] if _chosen(each, options)], options)
-        missed |= bool(report.misses())
         print(report.markdown(), flush=True)
-    return int(missed)
+        return int(bool(report.misses()))
+    codes = [_inside(part, arguments) for part in options.part or list(PARTS)]
+    return max(codes)
+
+
+def _inside(part: str, arguments: list[str] | None) -> int:
+    """Play one part in namespaces of its own; its exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    command = ["unshare", "--net", "--mount", sys.executable, "-m", "tests.drill", *given]
+    with subprocess.Popen(command, env={**os.environ, _INSIDE: part}) as process:
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        return process.wait()
 
 
 def _chosen(scenario: Scenario, options: argparse.Namespace) -> bool:
