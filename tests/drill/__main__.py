@@ -54,7 +54,7 @@ def _play(part: str, scenarios: Sequence[Scenario], options: argparse.Namespace)
         prefix="drill-", dir=options.work_dir, ignore_cleanup_errors=True
     ) as directory:
         home = Path(directory)
-        secure = part in ("upgrades", "secrets")
+        secure = part in ("upgrades", "maintenance")
         if part == "upgrades":
             take_out(options.before, home / "before")
         facts = machine_facts(home)

@@ -315,10 +315,10 @@ CONDITIONS = (
 UPGRADES = (
     Scenario("downgrade by one", downgrade),
     Scenario("rolling upgrade", upgrade),
-    Scenario("a node is drained", drain),
 )
 
-SECRETS = (
+MAINTENANCE = (
+    Scenario("a node is drained", drain),
     Scenario("the certificate is renewed", rotate_the_certificate),
     Scenario("the signing key is rotated", rotate_the_signing_key),
     Scenario("the password of Redis is changed", rotate_the_redis_password),
@@ -328,5 +328,5 @@ PARTS = {
     "failures": FAILURES,
     "conditions": CONDITIONS,
     "upgrades": UPGRADES,
-    "secrets": SECRETS,
+    "maintenance": MAINTENANCE,
 }
