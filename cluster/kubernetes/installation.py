@@ -5,6 +5,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, Self, final
 
@@ -227,6 +228,10 @@ class Installation:
         for pod in lost:
             pod.kill()
         return lost
+
+    def standing(self) -> AbstractContextManager[Any]:
+        """Have no pod made or ended by a workload until the context is left."""
+        return self._lock
 
     def evict(self, pod: Pod) -> bool:
         """Ask for an eviction, as `kubectl drain` does; whether the budgets allowed it."""

@@ -212,14 +212,11 @@ def upgrade(setting: Setting) -> str:
 def drain(setting: Setting) -> str:
     installation = setting.installation
     one, other = installation.nodes[1:3]
-    refusals: list[str] = []
-    taken: list[str] = []
     one.cordoned = True
-    for pod in installation.on(one):
-        (taken if installation.evict(pod) else refusals).append(pod.name)
-    at_once = list(refusals)
-    second = [pod for pod in installation.on(other) if pod.ready]
-    refused = [pod.name for pod in second if not installation.evict(pod)]
+    with installation.standing():  # so that nothing has taken a place when the second one is asked
+        taken = [pod.name for pod in installation.on(one) if installation.evict(pod)]
+        second = [pod for pod in installation.on(other) if pod.ready]
+        refused = [pod.name for pod in second if not installation.evict(pod)]
     installation.drain(one)
     time.sleep(3)  # for what takes their place
     stays = [
@@ -229,7 +226,7 @@ def drain(setting: Setting) -> str:
     ]
     one.cordoned = other.cordoned = False
     return (
-        f"{len(taken)} pods of {one.name} evicted ({len(at_once)} only later); a drain of "
+        f"{len(taken)} pods of {one.name} evicted at once; a drain of "
         f"{other.name} at the same time: {len(refused)} of {len(second)} refused"
         + (f"; {', '.join(stays)} until the node is back" if stays else "")
     )
