@@ -86,7 +86,10 @@ class Installation:
 
         `after` is called once everything that may be started was.
         """
-        ip("link add bridge type bridge", f"addr add {NETWORK}.0.1/16 dev bridge")
+        # An address of its own: else it has that of one of its ports, and another one when those
+        # change, which nobody who talks to it learns of for a minute.
+        ip("link add bridge address 02:00:00:00:00:01 type bridge")
+        ip(f"addr add {NETWORK}.0.1/16 dev bridge")
         ip("link set bridge up", "link set lo up")
         lines = ["127.0.0.1 localhost"]
         for workload in self.workloads.values():

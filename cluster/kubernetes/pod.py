@@ -157,7 +157,10 @@ class Pod:
         _wait_for_namespace(self.pause.pid)
         link = self._link
         inside = ["nsenter", "-t", str(self.pause.pid), "-n"]
-        ip(f"link add {link} type veth peer name eth0 netns {self.pause.pid}")
+        number = int(self.address.rpartition(".")[2])
+        # The same each time, so that what others remember of a pod's address stays true.
+        hardware = f"02:00:00:00:01:{number:02x}"
+        ip(f"link add {link} type veth peer name eth0 address {hardware} netns {self.pause.pid}")
         ip(f"link set {link} master bridge up")
         for command in (
             "link set lo up",
