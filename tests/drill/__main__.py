@@ -111,12 +111,18 @@ def _step(setting: Setting, record: Record, scenario: Scenario) -> None:
 def _job(setting: Setting, name: str) -> str:
     began = time.monotonic()
     code, said = setting.installation.run_job(name)
-    last = said.strip().splitlines()[-1] if said.strip() else ""
+    lines = said.strip().splitlines() or [""]
+    passed, failed = (
+        sum(each.endswith(f": {word}") for each in lines) for word in ("Pass", "FAIL")
+    )
+    told = (
+        f"{passed} checks passed, {failed} failed" if passed or failed else f"`{lines[-1][:120]}`"
+    )
     if code:
         print(said[-3000:], file=sys.stderr)
     return (
         f"`helm test`, the container of {name}: exit code {code} after "
-        f"{time.monotonic() - began:.0f} s (`{last[:120]}`)"
+        f"{time.monotonic() - began:.0f} s ({told})"
     )
 
 
