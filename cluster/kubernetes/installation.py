@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Final, Self, final
 
 from cluster.kubernetes.kubelet import Kubelet
+from cluster.kubernetes.network import NETWORK, ip
 from cluster.kubernetes.placing import Node, disruptions_allowed, place
-from cluster.kubernetes.pod import NETWORK, Contents, Pod, Program, ip
+from cluster.kubernetes.pod import Contents, Pod, Program
 from cluster.kubernetes.services import Services
 from cluster.kubernetes.workloads import KINDS, Revision, Workload, labels_of
 

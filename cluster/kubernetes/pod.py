@@ -1,10 +1,8 @@
 """A pod: its network, its volumes, and the processes of its containers."""
 
-import http.client
 import os
 import shutil
 import socket
-import ssl
 import subprocess
 import threading
 import time
@@ -13,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cluster.kubernetes.network import answers, ip, port_of, wait_for_namespace
 from cluster.kubernetes.placing import Node, Placed
 from cluster.process import Process
 
-NETWORK = "10.99"
 _PROGRAMS = Path(__file__).resolve().parents[2]
 _PATH = os.pathsep.join(
     [f"{_PROGRAMS}/.venv/bin", f"{_PROGRAMS}/.tools/bin", "/usr/sbin:/usr/bin:/sbin:/bin"]
@@ -154,7 +152,7 @@ class Pod:
 
     def _connect(self) -> None:
         self.pause = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
-        _wait_for_namespace(self.pause.pid)
+        wait_for_namespace(self.pause.pid)
         link = self._link
         inside = ["nsenter", "-t", str(self.pause.pid), "-n"]
         number = int(self.address.rpartition(".")[2])
@@ -307,41 +305,3 @@ class Pod:
         """What a container has printed so far."""
         path = self.containers[container].log
         return path.read_text(errors="replace") if path.exists() else ""
-
-
-def answers(address: str, port: int, path: str, seconds: float, *, secure: bool = False) -> bool:
-    """Whether a GET is answered with a status below 400; certificates are not looked at."""
-    connection: http.client.HTTPConnection
-    if secure:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        connection = http.client.HTTPSConnection(address, port, timeout=seconds, context=context)
-    else:
-        connection = http.client.HTTPConnection(address, port, timeout=seconds)
-    try:
-        connection.request("GET", path)
-        return 200 <= connection.getresponse().status < 400
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def port_of(container: Mapping[str, Any], port: int | str) -> int:
-    """The number of a port, which may be given by its name."""
-    if isinstance(port, int):
-        return port
-    return next(int(each["containerPort"]) for each in container["ports"] if each["name"] == port)
-
-
-def ip(*commands: str) -> None:
-    """Run `ip` with each of these."""
-    for command in commands:
-        subprocess.run(["ip", *command.split()], check=True)
-
-
-def _wait_for_namespace(pid: int) -> None:
-    """Wait until a process has left this one's network."""
-    own = Path("/proc/self/ns/net").readlink()
-    while Path(f"/proc/{pid}/ns/net").readlink() == own:
-        time.sleep(0.01)

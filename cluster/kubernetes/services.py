@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.balancer import REPEATS, tell
-from cluster.kubernetes.pod import NETWORK, answers, ip, port_of
+from cluster.kubernetes.network import NETWORK, answers, ip, port_of
 from cluster.process import Process
 
 _DEFAULTS = """\

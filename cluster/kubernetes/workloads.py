@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from cluster.kubernetes.network import NETWORK
 from cluster.kubernetes.placing import rollout
-from cluster.kubernetes.pod import NETWORK, Pod, Program
+from cluster.kubernetes.pod import Pod, Program
 
 _SPARE = 3
 """Addresses of a Deployment beyond its replicas: for new pods while old ones drain."""
