@@ -324,7 +324,7 @@ async def _listen(
 async def _expire_uploads(uploads: Uploads) -> None:
     dropped = await uploads.expire()
     if dropped:
-        _log.info("dropped %d upload sessions that were over", dropped)
+        _log.info("dropped %d uploads that were over", dropped)
 
 
 def _watch_caches(metrics: Metrics, services: Services) -> None:

@@ -202,6 +202,19 @@ def abandon(disk: Disk, key: str) -> None:
         os.unlink(partial_name(key), dir_fd=disk.partial.fd)
 
 
+def sweep(disk: Disk, older: float) -> int:
+    """Unlink unfinished content that was not written to for so many seconds; return how many."""
+    before, swept = time_ns() - int(older * 1e9), 0
+    with writing("unfinished content"):
+        for name in os.listdir(disk.partial.fd):  # noqa: PTH208 - a descriptor
+            with suppress(FileNotFoundError):
+                status = os.stat(name, dir_fd=disk.partial.fd, follow_symlinks=False)
+                if status.st_mtime_ns <= before:
+                    os.unlink(name, dir_fd=disk.partial.fd)
+                    swept += 1
+    return swept
+
+
 def take(disk: Disk, key: str, source: int) -> bool:
     """Make the file that is open at ``source`` content at ``key``, by a second name of it.
 

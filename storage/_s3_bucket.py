@@ -5,7 +5,8 @@ import base64
 import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from hashlib import md5
 from typing import Any, Final, Literal, NoReturn, TypeVar, final
@@ -15,7 +16,7 @@ import aiohttp
 from storage._locks import NamedLocks
 from storage._s3_settings import escaped
 from storage._s3_wire import Answer, Request, Wire, all_of, unbroken
-from storage._s3_xml import BadDocument, Page, completion, error_code, page, upload_id
+from storage._s3_xml import BadDocument, Page, completion, error_code, page, upload_id, uploads
 from storage.ports import NotFound, Stat, Unavailable, Value
 
 T = TypeVar("T")
@@ -193,6 +194,31 @@ class Bucket:
 
         A gravestone is no key; each object of its size costs one request more.
         """
+        found = await self._listed(prefix, after, limit, delimiter, goes_on)
+        graves = await self._graves_among(found.keys, found.sizes)
+        return Page([key for key in found.keys if key not in graves], found.prefixes, found.next)
+
+    async def older(self, prefix: str, before: float) -> AsyncIterator[str]:
+        """The keys that start with ``prefix`` and were written before that Unix time.
+
+        There must be no gravestones among them. They may be deleted meanwhile.
+        """
+        goes_on: str | None = ""
+        while goes_on is not None:
+            found = await self._listed(prefix, goes_on=goes_on)
+            for key, written in zip(found.keys, found.times, strict=True):
+                if _instant(written) <= before:
+                    yield key
+            goes_on = found.next or None
+
+    async def _listed(
+        self,
+        prefix: str,
+        after: str = "",
+        limit: int = 1000,
+        delimiter: str = "",
+        goes_on: str = "",
+    ) -> Page:
         root = self.wire.prefix
         query = {"list-type": "2", "prefix": root + prefix, "max-keys": str(limit)}
         if after:
@@ -205,8 +231,7 @@ class Bucket:
         found = _document(prefix, answer, page)
         cut = len(root)
         keys, prefixes = ([name[cut:] for name in names] for names in (found.keys, found.prefixes))
-        graves = await self._graves_among(keys, found.sizes)
-        return Page([key for key in keys if key not in graves], prefixes, found.next)
+        return replace(found, keys=keys, prefixes=prefixes)
 
     async def _graves_among(self, keys: Sequence[str], sizes: Sequence[str]) -> set[str]:
         """The keys at which there is nothing but a gravestone."""
@@ -311,6 +336,16 @@ class Bucket:
         """``NotFound`` unless the upload is open."""
         await self._call(Request("parts", "GET", key, {"uploadId": upload, "max-parts": "1"}))
 
+    async def uploads(self, key: str, before: float) -> Sequence[str]:
+        """The ids of the uploads to exactly this key that were begun before that Unix time."""
+        name = self.wire.prefix + key
+        answer = await self._call(Request("uploads", "GET", "", {"uploads": "", "prefix": name}))
+        return [
+            each.id
+            for each in _document(key, answer, uploads)
+            if each.key == name and _instant(each.begun) <= before
+        ]
+
     def sums(self, body: Sequence[bytes]) -> dict[str, str]:
         """The checksum that the store verifies the body by. Takes time: about 1 ms a MiB."""
         if self.honours.checksum == "crc32":
@@ -378,6 +413,13 @@ def _refuse(request: Request, answer: Answer) -> NoReturn:
 
 def _time(answer: Answer, name: str) -> float:
     return parsedate_to_datetime(answer.headers[name]).timestamp()
+
+
+def _instant(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError as error:
+        raise Unavailable("a listing", f"the store's answer can't be read: {error}") from error
 
 
 def _etag(answer: Answer) -> str:

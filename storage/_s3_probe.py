@@ -2,7 +2,8 @@
 
 Stores differ in what they make of a condition or a checksum that they do not know: they ignore it.
 So each is tried where it must be refused. What is tried is below ``~probe/`` with a random name,
-so that many replicas may start at once, and is deleted again.
+so that many replicas may start at once, and is deleted again. There is an object at the key of each
+upload before it is begun: what a process leaves that is killed is found by that.
 """
 
 import asyncio
@@ -97,6 +98,7 @@ async def _sums(bucket: Bucket, key: str) -> Checksum:
 
 
 async def _try_sums(bucket: Bucket, key: str) -> Checksum:
+    await bucket.put(key, [b"1"])
     upload = await bucket.begin(key, "")
     try:
         for name, wrong in _SUMS:
@@ -105,6 +107,7 @@ async def _try_sums(bucket: Bucket, key: str) -> Checksum:
                 return name
     finally:
         await bucket.abort(key, upload)
+        await bucket.delete(key)
     return ""
 
 

@@ -1,9 +1,7 @@
 """Content on its way into the bucket: parts in flight while the next bytes come."""
 
-import asyncio
 import contextlib
-import logging
-from typing import Final, final
+from typing import final
 
 from storage._s3_bucket import Bucket, ConditionFailed
 from storage._s3_budget import Share
@@ -11,19 +9,11 @@ from storage._s3_parts import Parts
 from storage._s3_plan import MIN_PART, PartPlan
 from storage._s3_progress import Progress, Tail, new_token
 from storage._s3_standing import Standing
+from storage._s3_unfinished import clear, note, tail_key
 from storage._s3_wire import both
 from storage.ports import AlreadyExists, NotFound, Unavailable
 
-_log = logging.getLogger("moorage.storage")
-
 Data = bytes | bytearray | memoryview
-
-_SLOTS: Final = (0, 1)
-
-
-def tail_key(key: str, slot: int) -> str:
-    """Where a tail of unfinished content is; ``~`` is in no key of the port."""
-    return f"~tails/{slot}/{key}"
 
 
 @final
@@ -103,7 +93,8 @@ class S3Writer:
         """As the port's ``finish``."""
         if self._finished is None:
             self._finished = await self._finish()
-            await self._drop_tails()
+            tails = self._saved.tail is not None or bool(self._saved.parts)
+            await clear(self._bucket, self._key, self._token, tails=tails)
         return self._finished
 
     async def close(self) -> None:
@@ -116,6 +107,7 @@ class S3Writer:
         if self._finished is None and self._parts.upload != self._saved.upload:
             with contextlib.suppress(Unavailable):
                 await self._bucket.abort(self._key, self._parts.upload)
+                await clear(self._bucket, self._key, self._token, tails=False)
 
     # resuming
 
@@ -174,11 +166,11 @@ class S3Writer:
 
     async def _begin(self) -> bool:
         """Begin the multipart upload; ``False`` if finished content was found instead."""
-        if await self._look():
-            return False
         self._token = new_token()
-        await self._parts.begin(self._token)
-        return True
+        standing, _ = await both(self._look(), note(self._bucket, self._key, self._token))
+        if not standing:
+            await self._parts.begin(self._token)
+        return not standing
 
     async def _look(self) -> bool:
         """Before anything is stored: whether there is finished content. Then compare with it."""
@@ -263,24 +255,3 @@ class S3Writer:
         if not self._wrote:
             return head.stat.size
         raise AlreadyExists(self._key)
-
-    async def _drop_tails(self) -> None:
-        if self._saved.tail is None and not self._saved.parts:
-            return
-        try:
-            await drop_tails(self._bucket, self._key)
-        except Unavailable as error:
-            _log.warning("a tail that nobody needs could not be deleted: %s", error)
-
-
-async def abandon(bucket: Bucket, key: str, progress: Progress) -> None:
-    """Drop the upload and the tails that a progress tells of."""
-    if progress.upload:
-        await bucket.abort(key, progress.upload)
-    if progress.offset:
-        await drop_tails(bucket, key)
-
-
-async def drop_tails(bucket: Bucket, key: str) -> None:
-    """Delete both tails of unfinished content, as far as they are there."""
-    await asyncio.gather(*(bucket.delete(tail_key(key, slot)) for slot in _SLOTS))

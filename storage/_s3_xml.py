@@ -14,13 +14,24 @@ class BadDocument(Exception):
 class Page:
     """One page of a listing: keys, common prefixes, and what to go on with, if anything.
 
-    ``sizes`` are those of the keys' objects, in bytes, where the store tells them.
+    ``sizes`` are those of the keys' objects, in bytes, and ``times`` when they were written, where
+    the store tells them.
     """
 
     keys: Sequence[str]
     prefixes: Sequence[str]
     next: str
     sizes: Sequence[str] = ()
+    times: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A multipart upload that is open, and when it was begun."""
+
+    key: str
+    id: str
+    begun: str
 
 
 def error_code(body: bytes) -> tuple[str, str]:
@@ -42,7 +53,16 @@ def page(body: bytes) -> Page:
         [_text(each, "Prefix") for each in _each(root, "CommonPrefixes")],
         _text(root, "NextContinuationToken") if truncated else "",
         [_text(each, "Size") for each in contents],
+        [_text(each, "LastModified") for each in contents],
     )
+
+
+def uploads(body: bytes) -> Sequence[Upload]:
+    """Read the answer to ListMultipartUploads."""
+    return [
+        Upload(_text(each, "Key"), _text(each, "UploadId"), _text(each, "Initiated"))
+        for each in _each(_root(body), "Upload")
+    ]
 
 
 def upload_id(body: bytes) -> str:

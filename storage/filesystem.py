@@ -156,6 +156,9 @@ class FileStore:
         check_key(key)
         await self._writing.run(_content.abandon, self._disk, key)
 
+    async def sweep(self, older: float) -> int:
+        return await self._writing.run(_content.sweep, self._disk, older)
+
     async def take(self, key: str, source: int) -> bool:
         """Make a file that is open for reading content at ``key``, with no byte copied.
 

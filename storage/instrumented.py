@@ -209,6 +209,10 @@ class InstrumentedContent(InstrumentedObjects):
             check_key(key)
             await self._content.abandon(key, progress)
 
+    async def sweep(self, older: float) -> int:
+        with self._meter.measure("sweep", ""):
+            return await self._content.sweep(older)
+
     @asynccontextmanager
     async def open(
         self, key: str, start: int = 0, end: int | None = None

@@ -280,6 +280,16 @@ class ContentStore(ObjectStore, Protocol):
         """Give up unfinished content and free its space. Repeatable; finished content stays."""
         ...
 
+    async def sweep(self, older: float) -> int:
+        """Free unfinished content that nobody has gone on with for ``older`` seconds.
+
+        Also what a process that was killed has left, of which no progress tells. Return how many
+        there were. Costs what is unfinished, not what is stored. May be repeated, broken off, and
+        run in several processes at once. The caller sees to it that nobody goes on with what is
+        that old.
+        """
+        ...
+
     def open(
         self, key: str, start: int = 0, end: int | None = None
     ) -> AbstractAsyncContextManager[ContentReader]:

@@ -5,6 +5,7 @@
     <prefix>moorage.json         the layout's version
     <prefix><key>                every object, finished content too
     <prefix>~tails/<slot>/<key>  the last bytes of unfinished content, too few for a part
+    <prefix>~begun/<key>/<token> a multipart upload to the key may be open
     <prefix>~probe/…             what the probe tries at the start, for a moment
 
 Unfinished content is a multipart upload at its key, which no listing is ever needed to find: the
@@ -32,8 +33,9 @@ from storage._s3_progress import Progress
 from storage._s3_reader import S3Reader
 from storage._s3_settings import S3Settings
 from storage._s3_sign import signer
+from storage._s3_unfinished import abandon, sweep
 from storage._s3_wire import Wire, all_of, unbroken
-from storage._s3_writer import S3Writer, abandon
+from storage._s3_writer import S3Writer
 from storage.ports import (
     AlreadyExists,
     ContentReader,
@@ -266,6 +268,9 @@ class S3Store:
     async def abandon(self, key: str, progress: str) -> None:
         check_key(key)
         await unbroken(abandon(self._bucket, key, Progress.parse(key, progress)))
+
+    async def sweep(self, older: float) -> int:
+        return await sweep(self._bucket, older)
 
     @asynccontextmanager
     async def open(

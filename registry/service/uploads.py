@@ -175,15 +175,16 @@ class Uploads:
             await self._records.abort(session, standing, state)
 
     async def expire(self) -> int:
-        """Drop every session whose time is over; return their number.
+        """Drop every session whose time is over, and bytes that killed processes left without one.
 
-        May run at any time, in several processes. Costs one listing of the sessions that have a
-        record, nothing for blobs that are there.
+        Return how many there were. May run at any time, in several processes. Costs one listing of
+        the sessions that have a record, nothing for blobs that are there.
         """
-        return await self._records.drop(
+        dropped = await self._records.drop(
             OPENING,
             lambda session, record: record.state is State.ABORTED or age(session) > LIFETIME,
         )
+        return dropped + await self._store.sweep(LIFETIME + OPENING)
 
     async def drop_of(self, tenant: str) -> int:
         """Drop every session of a project that is no more; return their number.

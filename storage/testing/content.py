@@ -324,6 +324,21 @@ class ContentStoreContract(ObjectStoreContract):
     async def test_abandoning_what_never_was_is_no_error(self, store: ContentStore) -> None:
         await store.abandon(KEY, "")
 
+    async def test_sweeping_takes_only_what_nobody_has_gone_on_with_for_so_long(
+        self, store: ContentStore
+    ) -> None:
+        await store_content(store, "data/finished", pattern(100_000))
+        async with store.append(KEY, "") as writer:
+            await writer.write(pattern(100_000))
+            progress = await writer.checkpoint()
+        assert await store.sweep(3600) == 0
+        async with store.append(KEY, progress) as writer:
+            await writer.finish()
+        await store.sweep(0)
+        assert await store.sweep(0) == 0
+        assert await read_content(store, KEY) == pattern(100_000)
+        assert await read_content(store, "data/finished") == pattern(100_000)
+
     async def test_a_key_can_be_used_again_after_it_was_abandoned(
         self, store: ContentStore
     ) -> None:

@@ -241,6 +241,9 @@ class FaultyStore:
     async def abandon(self, key: str, progress: str) -> None:
         await self.step("abandon", key, lambda: self.inner.abandon(key, progress))
 
+    async def sweep(self, older: float) -> int:
+        return await self.step("sweep", "", lambda: self.inner.sweep(older))
+
     @asynccontextmanager
     async def open(
         self, key: str, start: int = 0, end: int | None = None

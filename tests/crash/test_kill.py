@@ -3,13 +3,22 @@
 `MOORAGE_CRASH_SECONDS` makes each test go on for longer than the few rounds of a normal run.
 """
 
+import asyncio
+import contextlib
+import math
 import os
 import random
 import signal
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 
+from registry.spec.names import SessionId
+from storage import keys
+from storage.filesystem import FileStore
+from storage.ports import ContentStore
+from tests.fixtures.stores import s3_store, settings_of
 from tests.oracle.content import digest_of, random_bytes, with_digest
 from tests.oracle.load import Pusher, finish_uploads, pushing, verify, verify_names
 from tests.oracle.wire import Client
@@ -158,3 +167,51 @@ def test_a_kill_in_the_middle_of_a_body_leaves_nothing_half_written(registry_ser
             span = ("Content-Range", f"{offset}-{len(data) - 1}")
             client.put(target, span, body=data[offset:]).expect(201)
             assert client.get(f"/v2/a/b/blobs/{digest}").expect(200).body == data
+
+
+@contextlib.asynccontextmanager
+async def opened(store: str, place, bucket: str) -> AsyncIterator[ContentStore]:
+    """The store of a registry that is dead."""
+    if store == "s3":
+        async with s3_store(settings_of(place, bucket=bucket)) as bucket_store:
+            yield bucket_store
+    else:
+        files = FileStore(place, threads=2)
+        yield files
+        files.close()
+
+
+@pytest.mark.parametrize("store", ["filesystem", "s3"])
+def test_bytes_of_which_no_record_tells_are_swept(request, registry_server, tmp_path, store):
+    """The process dies while the first request of a session brings its bytes."""
+    place = request.getfixturevalue("minio") if store == "s3" else tmp_path
+    settings = place.settings("unrecorded") if store == "s3" else {}
+    server = registry_server(store, data=None if store == "s3" else tmp_path, settings=settings)
+
+    async def left() -> list[str]:
+        """What there is of content that is not finished."""
+        if store == "filesystem":
+            return [each.name for each in (tmp_path / "partial").iterdir()]
+        async with opened(store, place, "unrecorded") as bucket:
+            return [*await bucket._bucket.uploads(data, math.inf)]
+
+    with Client(server.address) as client:
+        location = client.post("/v2/demo/app/blobs/uploads/").expect(202)["Location"]
+        data = keys.data(SessionId(location.partition("?")[0].rpartition("/")[2]))
+        with client.connect() as slow:
+            slow.send(slow.head("PATCH", location, [("Content-Length", "30000000")]))
+            slow.send(random_bytes("left", 20_000_000))
+            while not asyncio.run(left()):
+                time.sleep(0.05)
+            server.kill()
+
+    async def sweep() -> None:
+        assert len(await left()) == 1
+        async with opened(store, place, "unrecorded") as content:
+            assert list(await content.list(keys.UPLOADS)) == [], "there is no record"
+            assert await content.sweep(3600) == 0
+            assert await content.sweep(0) == 1
+        assert await left() == []
+
+    asyncio.run(sweep())
+    server.start()

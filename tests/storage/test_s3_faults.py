@@ -14,7 +14,7 @@ from storage._s3_writer import S3Writer
 from storage.ports import AlreadyExists, NotFound, PreconditionFailed, Unavailable
 from storage.s3 import MIN_PART, PartPlan, S3Store
 from storage.testing.content import pattern, read_content
-from tests.fixtures.stores import s3_store, settings_of
+from tests.fixtures.stores import s3_store, s3_store_as_before, settings_of
 from tests.oracle.s3_proxy import S3Proxy
 
 PARTS = PartPlan(first=MIN_PART)
@@ -114,7 +114,7 @@ async def test_from_any_point_on_another_process_goes_on(settings, store, proxy,
     """The process loses the store for good, and its successor has what was acknowledged."""
     impatient = dataclasses.replace(settings, total_seconds=0.3)
     direct = dataclasses.replace(settings, endpoint=minio.endpoint)
-    async with s3_store(impatient) as dying, s3_store(direct) as successor:
+    async with s3_store_as_before(impatient, store) as dying, s3_store(direct) as successor:
         for number in count(1):
             key = f"data/{number}"
             proxy.fault(number, kind, times=1000)
@@ -341,6 +341,25 @@ async def test_an_upload_that_nobody_will_ever_know_of_is_dropped(store):
         upload = writer._parts.upload
     with pytest.raises(NotFound):
         await store._bucket.check_upload("data/a", upload)
+    assert (await store._bucket.page("~")).keys == []
+
+
+async def test_an_upload_whose_id_nobody_was_told_is_swept(settings, store, proxy, minio):
+    """The answer to its begin is lost, and everything after it: as if the process had died."""
+    direct = dataclasses.replace(settings, endpoint=minio.endpoint)
+    impatient = dataclasses.replace(settings, total_seconds=0.3)
+    async with s3_store_as_before(impatient, store) as dying:
+        proxy.fault(1, "lose", times=1000, fits=lambda request: request.method == "POST")
+        with pytest.raises(Unavailable):
+            async with dying.append("data/a", "") as writer:
+                await writer.write(DATA)
+    async with s3_store(direct) as successor:
+        left = await successor._bucket.uploads("data/a", time.time() + 60)
+        assert left
+        assert await successor.sweep(3600) == 0
+        assert await successor.sweep(0) == len(left)
+        assert not await successor._bucket.uploads("data/a", time.time() + 60)
+        assert (await successor._bucket.page("~")).keys == []
 
 
 @pytest.mark.parametrize("size", [1_000_000, MIN_PART])
