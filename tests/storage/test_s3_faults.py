@@ -313,13 +313,15 @@ def _received(sock):
     return bytes(data)
 
 
-async def test_a_download_of_what_is_gone_meanwhile_is_not_cut_short(store, proxy):
+async def test_a_download_of_what_is_gone_meanwhile_is_not_cut_short(store, settings, proxy):
     await write(store, "data/a", DATA)
+    patient = dataclasses.replace(settings, read_seconds=60, total_seconds=60)
     proxy.fault(1, "cut", fits=of_content)
-    with pytest.raises(Unavailable, match="deleted or changed"):
-        async with store.open("data/a") as reader:
-            async for _ in reader:
-                await store.delete("data/a")
+    async with s3_store_as_before(patient, store) as store:
+        with pytest.raises(Unavailable, match="deleted or changed"):
+            async with store.open("data/a") as reader:
+                async for _ in reader:
+                    await store.delete("data/a")
 
 
 async def test_a_download_that_never_gets_on_is_unavailable(store, proxy):
