@@ -56,13 +56,13 @@ def test_only_what_the_configuration_names_is_asked():
     """CVE-2026-32591, CVE-2026-10517: whoever can make a request of its own is known.
 
     These ask addresses of the configuration (`auth.fetch`, a platform, S3, Redis) or of the command
-    line: `registry/http/origin.py` is only part of `moorage import`.
+    line: `registry/http/origin.py` and its client are only part of `moorage import`.
     Webhooks alone go where an owner says, and to no inner address (tests/webhooks).
     """
     allowed = {
         "auth/fetch.py", "registry/logins.py", "registry/cli/health.py",
         "registry/cli/remote/client.py", "registry/http/webhooks.py", "registry/http/origin.py",
-        "registry/provisioning.py",
+        "registry/http/origin_client.py", "registry/provisioning.py",
     }  # fmt: skip
     clients = ("aiohttp.ClientSession", "urllib.request", "http.client", "requests", "httpx")
     assert importers(*clients) <= allowed

@@ -76,7 +76,7 @@ async def test_lists_and_manifests_are_not_looked_for_on_other_hosts():
 
 
 async def test_a_list_without_an_end_is_given_up(monkeypatch):
-    monkeypatch.setattr("registry.http.origin._PAGES", 5)
+    monkeypatch.setattr("registry.http.origin_client._PAGES", 5)
     asked = []
 
     async def handle(request):
