@@ -15,8 +15,9 @@ from auth.identity import Identity, Kind
 from auth.platform import Platform
 from registry.background import beside, repeated
 from registry.config import Config
-from registry.service.platform.lifecycle import Lifecycle, PlatformTerms
+from registry.service.platform.lifecycle import Lifecycle
 from registry.service.platform.reconciliation import Guards, Reconciler
+from registry.service.platform.terms import PlatformTerms
 from registry.spec.problems import PlatformUnreadable
 from storage.coordination import Coordinator
 

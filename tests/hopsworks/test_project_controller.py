@@ -18,7 +18,7 @@ from auth.identity import Identity, Kind
 from auth.passwords import Passwords
 from auth.policy import Action, Allow, Verb
 from auth.roles import PLATFORM_ROLES, Role
-from registry.service.platform.lifecycle import PlatformTerms
+from registry.service.platform.terms import PlatformTerms
 from registry.service.projects.projects import Wanted
 from registry.service.projects.tenancy import Tenancy, TenancyTerms
 from registry.service.services import Services

@@ -14,8 +14,8 @@ from auth.platform import Platform
 from auth.roles import Role
 from registry.provisioning import _Listing
 from registry.service.platform import lifecycle
-from registry.service.platform.lifecycle import PlatformTerms
 from registry.service.platform.reconciliation import Drift, Guards, Reconciler
+from registry.service.platform.terms import PlatformTerms
 from registry.service.projects.projects import Wanted
 from registry.service.projects.tenancy import Tenancy, TenancyTerms
 from registry.service.services import Services

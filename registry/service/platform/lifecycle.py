@@ -3,29 +3,27 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
-from auth.access import Tenant
 from auth.identity import Identity
 from auth.roles import PLATFORM_ROLES, Role
-from registry.service.listing import every_key
 from registry.service.platform import names
+from registry.service.platform.members import PlatformMembers
 from registry.service.platform.records import (
     ClaimRecord,
     MemberFact,
     ProjectFact,
-    newer_member,
     newer_project,
 )
+from registry.service.platform.terms import PlatformTerms
 from registry.service.projects.kept import Kept, Records
-from registry.service.projects.members import Member, Members
+from registry.service.projects.members import Members
 from registry.service.projects.names import project_name
 from registry.service.projects.projects import Project, Projects, Wanted
 from registry.spec.problems import (
     Invalid,
-    MemberUnknown,
     ProjectExists,
     ProjectGone,
     ProjectUnknown,
@@ -34,27 +32,9 @@ from storage import keys
 from storage.coordination import Coordinator
 from storage.ports import AlreadyExists, ObjectStore
 
-_F = TypeVar("_F", ProjectFact, MemberFact)
-
 _WAIT: Final = 10.0
 _ROUNDS: Final = 5
 _PAGE: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class PlatformTerms:
-    """How a platform's projects are kept.
-
-    ``prefix`` begins the names of its users and groups. ``service`` is the principal that the
-    platform itself goes by, ``""`` for none: it owns each project. ``told``: members are those that
-    the platform told; else those that it names when they log in. ``bases`` are names that no
-    project may have.
-    """
-
-    prefix: str = "hopsworks/"
-    service: str = ""
-    told: bool = False
-    bases: frozenset[str] = frozenset(names.BASES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +65,10 @@ class Lifecycle:
         terms: PlatformTerms,
     ) -> None:
         self.terms = terms
-        self._store = store
         self._coordinator = coordinator
         self._projects = projects
-        self._members = members
+        self.members = PlatformMembers(store, members, terms)
         self._facts = Records(store, ProjectFact)
-        self._parts = Records(store, MemberFact)
         self._claims = Records(store, ClaimRecord)
 
     async def tell(
@@ -127,9 +105,9 @@ class Lifecycle:
             fact = newer_project(before, told)
             if fact.gone:
                 raise ProjectGone(number)
-            kept = await self._write(keys.told_project(number), fact, standing, self._facts)
+            kept = await self._write(number, fact, standing)
             for user, role in parts.items():
-                await self._note(number, user, MemberFact(role, at))
+                await self.members.note(number, user, MemberFact(role, at))
             try:
                 project = await self._project(
                     number, fact, by, adopt=adopt, fresh=standing is None, supersede=supersede
@@ -152,7 +130,7 @@ class Lifecycle:
             standing = await self._facts.find(keys.told_project(number))
             if standing is not None and standing.record.gone:
                 raise ProjectGone(number)
-            await self._note(number, names.user_name(user), MemberFact(_role(role), at))
+            await self.members.note(number, names.user_name(user), MemberFact(_role(role), at))
             if standing is None:
                 return None
             return await self._mended(number, standing.record, by)
@@ -167,7 +145,7 @@ class Lifecycle:
             standing = await self._facts.find(keys.told_project(number))
             before = standing.record if standing is not None else None
             fact = newer_project(before, ProjectFact("", at, gone=True))
-            await self._write(keys.told_project(number), fact, standing, self._facts)
+            await self._write(number, fact, standing)
             await self._end(number, fact, by)
             return Standing(number, fact.name, fact.at, gone=True, project=None)
 
@@ -197,33 +175,12 @@ class Lifecycle:
                 return
             after = leaf.items[-1].key
 
-    async def parts(self, number: int) -> Mapping[str, Role | None]:
-        """Return what was told of the project's users."""
-        found: dict[str, Role | None] = {}
-        async for key in every_key(self._store, keys.told_members(number)):
-            kept = await self._parts.find(key)
-            if kept is not None:
-                found[keys.principal_of(keys.last_segment(key))] = kept.record.role
-        return found
-
     async def miss(self, number: int, since: float) -> None:
         """Write down since when the platform's list does not have the project; 0: it has."""
         standing = await self._facts.find(keys.told_project(number))
         if standing is not None and standing.record.missing != since:
             fact = msgspec.structs.replace(standing.record, missing=since)
             await self._facts.write(standing.key, fact, standing)
-
-    def principal(self, user: str) -> str:
-        """What a user of the platform goes by here."""
-        return f"user:{self.terms.prefix}{user}"
-
-    async def members_wanted(self, number: int) -> dict[str, Role]:
-        """Who is to be a member of the project, as far as the platform has a say in that."""
-        wanted = self._groups(number)
-        if self.terms.told:
-            parts = await self.parts(number)
-            wanted = {self.principal(user): role for user, role in parts.items() if role}
-        return wanted | self._service()
 
     async def _mended(self, number: int, fact: ProjectFact, by: Identity) -> Standing:
         if fact.gone:
@@ -239,7 +196,7 @@ class Lifecycle:
         if made.display != fact.name:
             made = await self._projects.respell(made.tenant, fact.name, by)
         if not whole:
-            await self._make_members(number, made.tenant, by)
+            await self.members.make(number, made.tenant, by)
         return Standing(number, fact.name, fact.at, gone=False, project=made)
 
     async def _project(
@@ -258,7 +215,7 @@ class Lifecycle:
         nothing was told of it before, so it is made without a look.
         """
         name = names.namespace(fact.name, self.terms.bases)
-        members = await self.members_wanted(number)
+        members = await self.members.wanted(number)
         wanted = Wanted(fact.name, owner=self.terms.service, adopt=adopt, members=members)
         for _ in range(_ROUNDS):
             found, made = None if fresh else await self._projects.named(name), False
@@ -301,7 +258,7 @@ class Lifecycle:
             raise ProjectExists(project.name)
         at = before.at if before is not None else 0
         fact = newer_project(before, ProjectFact("", at, gone=True))
-        await self._write(keys.told_project(other), fact, standing, self._facts)
+        await self._write(other, fact, standing)
         await self._remove(project, by)
 
     async def _made_for(self, number: int, fact: ProjectFact) -> Project | None:
@@ -319,78 +276,18 @@ class Lifecycle:
         project = await self._made_for(number, fact)
         if project is not None:
             await self._remove(project, by)
-        await self._forget(number)
+        await self.members.forget(number)
 
     async def _remove(self, project: Project, by: Identity) -> None:
         with suppress(ProjectUnknown):  # another was first
             await self._projects.remove(project.tenant, by)
 
-    async def _forget(self, number: int) -> None:
-        async for key in every_key(self._store, keys.told_members(number)):
-            await self._store.delete(key)
-
-    async def amiss(self, number: int, tenant: Tenant) -> Mapping[str, Role | None]:
-        """Return what members of the project are to have another role, or none."""
-        wanted = await self.members_wanted(number)
-        there = {each.principal: each.role async for each in self._all(tenant)}
-        parts = await self.parts(number)
-        found: dict[str, Role | None] = {
-            principal: role
-            for principal, role in wanted.items()
-            if there.get(principal) is not role
-        }
-        for principal in there:
-            if principal not in wanted and self._manages(principal, number, parts):
-                found[principal] = None
-        return found
-
-    async def _make_members(self, number: int, tenant: Tenant, by: Identity) -> None:
-        """Give the platform's users, groups and itself their roles, and no other member another."""
-        for principal, role in (await self.amiss(number, tenant)).items():
-            if role is not None:
-                await self._members.put(tenant, principal, role, by)
-                continue
-            with suppress(MemberUnknown):  # another was first
-                await self._members.remove(tenant, principal, by)
-
-    def _manages(self, principal: str, number: int, parts: Mapping[str, Role | None]) -> bool:
-        """Whether the platform decides on this member: its own users, and groups of the project."""
-        prefix = self.terms.prefix
-        if principal.startswith(f"group:{prefix}{number}/"):
-            return True
-        if prefix and principal.startswith(f"user:{prefix}"):
-            return True
-        return principal in {self.principal(user) for user in parts}
-
-    def _groups(self, number: int) -> dict[str, Role]:
-        prefix = f"group:{self.terms.prefix}{number}/"
-        return {prefix + each.replace(" ", "-"): role for each, role in PLATFORM_ROLES.items()}
-
-    def _service(self) -> dict[str, Role]:
-        return {self.terms.service: Role.OWNER} if self.terms.service else {}
-
-    async def _all(self, tenant: Tenant) -> AsyncIterator[Member]:
-        after = ""
-        while True:
-            leaf = await self._members.page(tenant, after, _PAGE)
-            for each in leaf.items:
-                yield each
-            if not leaf.more or not leaf.items:
-                return
-            after = leaf.items[-1].principal
-
-    async def _note(self, number: int, user: str, told: MemberFact) -> None:
-        key = keys.told_member(number, user)
-        standing = await self._parts.find(key)
-        fact = newer_member(standing.record if standing is not None else None, told)
-        await self._write(key, fact, standing, self._parts)
-
     async def _write(
-        self, key: str, fact: _F, standing: Kept[_F] | None, records: Records[_F]
-    ) -> Kept[_F]:
+        self, number: int, fact: ProjectFact, standing: Kept[ProjectFact] | None
+    ) -> Kept[ProjectFact]:
         if standing is not None and standing.record == fact:
             return standing
-        return await records.write(key, fact, standing)
+        return await self._facts.write(keys.told_project(number), fact, standing)
 
 
 def _role(text: str) -> Role | None:

@@ -172,13 +172,13 @@ class Reconciler:
         if lifecycle.terms.told:
             team = await self._listing.team(name)
             if team is not None:
-                parts = await lifecycle.parts(number)
+                parts = await lifecycle.members.parts(number)
                 changes = {
                     user: team.get(user, "")
                     for user in {*team, *parts}
                     if PLATFORM_ROLES.get(team.get(user, "").lower()) is not parts.get(user)
                 }
-        amiss = [*sorted(changes), *await lifecycle.amiss(number, project.tenant)]
+        amiss = [*sorted(changes), *await lifecycle.members.amiss(number, project.tenant)]
         if not amiss:
             return []
         if not dry:

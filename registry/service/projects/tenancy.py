@@ -5,7 +5,8 @@ from typing import Self
 
 from auth.passwords import Passwords
 from auth.policy import ProjectPolicy
-from registry.service.platform.lifecycle import Lifecycle, PlatformTerms
+from registry.service.platform.lifecycle import Lifecycle
+from registry.service.platform.terms import PlatformTerms
 from registry.service.projects.access_tokens import AccessTokens
 from registry.service.projects.accounts import Accounts
 from registry.service.projects.credentials import Credentials
