@@ -7,7 +7,7 @@ its payload is looked at before its signature was found good.
 
 from base64 import urlsafe_b64decode
 from binascii import Error as Base64Error
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -21,7 +21,8 @@ MAX_TOKEN: Final = 16 * 1024
 
 _MAX_HEADER: Final = 2048
 _MAX_KID: Final = 256
-_TYPES: Final = ("jwt", "at+jwt")
+TOKENS: Final = ("jwt", "at+jwt")
+"""What the header of a token says that it is, in lower case (RFC 8725 §3.11)."""
 
 _jws: Final = PyJWS(
     algorithms=["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
@@ -61,15 +62,20 @@ def key_id(token: str) -> str | None:
     return _header(token).kid
 
 
-def open_token(token: str, key_for: Callable[[str | None], VerifyingKey | None]) -> bytes:
+def open_token(
+    token: str,
+    key_for: Callable[[str | None], VerifyingKey | None],
+    types: Sequence[str] = TOKENS,
+) -> bytes:
     """Return the payload of a token with a good signature; ``InvalidToken`` for any other.
 
-    ``key_for`` gives the key of an id, or of a token without one.
+    ``key_for`` gives the key of an id, or of a token without one. ``types`` are those that it may
+    be of.
     """
     header = _header(token)
     kind = (header.typ or "JWT").lower().removeprefix("application/")
-    if kind not in _TYPES:
-        raise InvalidToken("the token is of another type: JWT or at+jwt is expected")
+    if kind not in types:
+        raise InvalidToken(f"the token is of another type: {' or '.join(types)} is expected")
     key = key_for(header.kid)
     if key is None:
         raise InvalidToken("the token was signed with a key that is not known here")

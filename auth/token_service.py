@@ -4,8 +4,7 @@ Grant = requested ∩ allowed. Lack of permission is never an error: the token t
 the registry says so when it is used. Only credentials that are wrong are refused.
 """
 
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -13,17 +12,15 @@ from auth.access import Standing
 from auth.chain import Chain
 from auth.credentials import Bearer, Credentials, InvalidCredentials, checked
 from auth.identity import ANONYMOUS, Identity, Kind
-from auth.judgement import REASONS, Action, Allow, lapse
+from auth.judgement import Action, Allow
 from auth.policy import Policy
 from auth.roles import Verb
 from auth.scopes import Resource, Scopes, TooManyScopes
+from auth.standing import StandingOf, check_standing
 from auth.tokens import IssuedToken, TokenIssuer
 from registry.spec.errors import NameInvalid, TokenRequestInvalid
 from registry.spec.names import RepositoryName
 from registry.spec.token import Grant, TokenRequest
-
-StandingOf = Callable[[Identity], Awaitable[Standing]]
-"""Tells what is known of a caller: ``auth.access.Directory.standing``."""
 
 
 class OfflineTokens(Protocol):
@@ -115,7 +112,7 @@ class TokenService:
             if not any(map(str.strip, request.scopes)):
                 raise InvalidCredentials("log in with a user name and a password, or a token")
         else:
-            await self._check_standing(identity, address)
+            await check_standing(self._standing, identity, address)
         scopes, projects = await self._allowed(identity, requested, address)
         offline = None
         if request.offline and self._offline is not None:
@@ -144,12 +141,6 @@ class TokenService:
         if shown_now is None:
             return ANONYMOUS
         return await self._chain.authenticate(shown_now, address)
-
-    async def _check_standing(self, identity: Identity, address: str) -> None:
-        standing = await self._standing(identity)
-        why = lapse(Action(Verb.CATALOG, address=address), standing, time.time())
-        if why is not None:
-            raise InvalidCredentials(REASONS[why])
 
     async def _allowed(
         self, identity: Identity, requested: Scopes, address: str

@@ -32,7 +32,8 @@ from auth.passwords import Passwords
 from auth.platform import Platform
 from auth.policy import Policy
 from auth.rules import Rule, Rules, pattern
-from auth.token_service import OfflineTokens, StandingOf, TokenService
+from auth.standing import StandingOf
+from auth.token_service import OfflineTokens, TokenService
 from auth.tokens import GRACE, LEEWAY, TokenIssuer, TokenVerifier
 from registry.background import beside
 from registry.config import AuthConfig, Config

@@ -84,7 +84,7 @@ ROWS = (
         (
             cut(
                 JOSE,
-                "    if kind not in _TYPES:\n",
+                "    if kind not in types:\n",
                 "    if False:\n",
                 "tests/auth/test_jose.py::test_other_types_are_refused",
             ),
