@@ -119,14 +119,12 @@ class Management:
         identity: Identity,
         record: RequestRecord,
     ) -> Allow:
-        action = route.asks(given, identity, record.remote)
-        if action is None:
-            return Allow()
-        decision = await self._managed.policy.decide(identity, action)
-        if isinstance(decision, Deny):
-            self._managed.trail.denied(record, identity, action, decision)
-            raise self._refuse(http, route, identity, action, decision)
-        return decision
+        action, decision = await route.decide(self._managed.policy, given, identity, record.remote)
+        if isinstance(decision, Allow):
+            return decision
+        assert action is not None  # noqa: S101 -- what is about nothing is not denied
+        self._managed.trail.denied(record, identity, action, decision)
+        raise self._refuse(http, route, identity, action, decision)
 
     def _refuse(
         self, http: BaseRequest, route: Route, identity: Identity, action: Action, deny: Deny

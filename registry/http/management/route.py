@@ -12,7 +12,7 @@ from aiohttp.web import BaseRequest
 from auth.access import Tenant
 from auth.chain import Attempts, TooManyAttempts, Unlimited
 from auth.identity import Identity
-from auth.policy import Action, Allow, Policy, Verb
+from auth.policy import Action, Allow, Decision, Policy, Verb
 from auth.roles import PROJECT_VERBS, REPOSITORY_VERBS
 from registry.http.call import joined
 from registry.http.trail import Trail
@@ -264,3 +264,12 @@ class Route:
             user = getattr(given, "user", None)
             subject = identity.name if user is None else f"user:{user}"
         return Action(self.verb, subject=subject, address=address)
+
+    async def decide(
+        self, policy: Policy, given: msgspec.Struct, identity: Identity, address: str
+    ) -> tuple[Action | None, Decision]:
+        """Say whether the caller may ask for it with this input, and of what that was decided."""
+        action = self.asks(given, identity, address)
+        if action is None:
+            return None, Allow()
+        return action, await policy.decide(identity, action)

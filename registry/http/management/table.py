@@ -66,3 +66,7 @@ def find(method: str, path: str) -> tuple[Route, Mapping[str, str]]:
     if not allowed:
         raise PathUnknown
     raise MethodUnknown([*allowed, *(["HEAD"] if "GET" in allowed else [])])
+
+
+BY_ACTION: Final[Mapping[str, Route]] = {route.action: route for route in ROUTES}
+"""The same by what each is called, for rooms that ask on a caller's behalf."""
