@@ -10,6 +10,7 @@ from registry.service.derivations import Derivations
 from registry.service.entries import Entries
 from registry.service.environments import Environments
 from registry.service.history import HISTORY_TERMS, HistoryTerms
+from registry.service.image_configs import ImageConfigs
 from registry.service.manifests import Manifests
 from registry.service.pulls.history import PullHistory
 from registry.service.quotas.quotas import Quotas
@@ -46,6 +47,7 @@ class Services:
 
     retainer: Retainer = field(kw_only=True)
     environments: Environments = field(kw_only=True)
+    configs: ImageConfigs = field(kw_only=True)
 
     @property
     def derivations(self) -> Derivations:
@@ -122,5 +124,6 @@ class Services:
             terms,
             redirects,
             retainer=Retainer(store, manifests, tags, guards, pulls, terms),
-            environments=Environments(manifests, tags, blobs, pulls, memory // 50),
+            environments=Environments(manifests, tags, blobs, pulls, memory * 3 // 200),
+            configs=ImageConfigs(manifests, blobs, memory // 200),
         )

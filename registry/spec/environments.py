@@ -46,9 +46,14 @@ class ImageFacts:
         return max(len(self.layers), len(self.content))
 
 
+def is_image(manifest: Manifest) -> bool:
+    """Whether it is an image's own manifest: one with a config that runtimes understand."""
+    return manifest.kind == "image" and manifest.artifact_type in _CONFIGS
+
+
 def facts_of(manifest: Manifest) -> ImageFacts | None:
     """Return the facts of an image's own manifest; ``None`` for an artifact or an index."""
-    if manifest.kind != "image" or manifest.artifact_type not in _CONFIGS:
+    if not is_image(manifest):
         return None
     _, *layers = manifest.blobs
     return ImageFacts(

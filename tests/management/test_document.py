@@ -19,6 +19,7 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 WHO = {
     None: "anyone",
     Verb.ENTER: "login",
+    Verb.CATALOG: "login",
     Verb.PULL: "pull",
     Verb.LIST: "pull",
     Verb.DELETE: "delete",

@@ -1,14 +1,16 @@
 """The audit log: who did what, for owners of a project and for administrators."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from fnmatch import fnmatchcase
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
 from auth.policy import Verb
-from registry.http.management.inputs import Limit, Nothing, OfProject
+from registry.http.management.inputs import Limit, Nothing, ProjectName
 from registry.http.management.route import Call, Reply, Route
 from registry.http.management.views import AuditEventView, AuditPage
+from registry.service.audit.chain import Entry
 from registry.service.audit.log import CURSOR, PAGE, Kept
 
 Cursor = Annotated[
@@ -23,14 +25,53 @@ Cursor = Annotated[
 ]
 
 
-class ProjectAudit(OfProject, frozen=True, kw_only=True):
-    """Which events of a project are asked for."""
+_LOOKED_AT: Final = 10 * PAGE
+"""Events that are looked through for one page of those that are asked for."""
+
+
+class Chosen(Nothing, frozen=True, kw_only=True):
+    """Which events are asked for: all, or those that are like this."""
 
     limit: Limit = PAGE
     after: Cursor = ""
+    action: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            pattern=r"^([a-z*][a-z.*-]*)?\Z",
+            description="Of this action only; `*` stands for any text.",
+            examples=["tag.*"],
+        ),
+    ] = ""
+    principal: Annotated[
+        str, Meta(max_length=300, description="By this principal only.", examples=["user:alice"])
+    ] = ""
+    result: Annotated[
+        Literal["", "done", "denied", "failed", "unknown"],
+        Meta(description="With this result only."),
+    ] = ""
+
+    @property
+    def everything(self) -> bool:
+        """Whether any event will do."""
+        return not (self.action or self.principal or self.result)
+
+    def fits(self, entry: Entry) -> bool:
+        """Whether an event is asked for."""
+        return (
+            (not self.action or fnmatchcase(entry.action, self.action))
+            and self.principal in ("", entry.principal)
+            and self.result in ("", entry.result)
+        )
 
 
-class RegistryAudit(Nothing, frozen=True, kw_only=True):
+class ProjectAudit(Chosen, frozen=True, kw_only=True):
+    """Which events of a project are asked for."""
+
+    project: ProjectName
+
+
+class RegistryAudit(Chosen, frozen=True, kw_only=True):
     """Which other events are asked for."""
 
     id: Annotated[
@@ -42,8 +83,6 @@ class RegistryAudit(Nothing, frozen=True, kw_only=True):
             "are about none.",
         ),
     ] = ""
-    limit: Limit = PAGE
-    after: Cursor = ""
 
 
 async def project_audit(call: Call[ProjectAudit, None]) -> Reply:
@@ -57,10 +96,23 @@ async def registry_audit(call: Call[RegistryAudit, None]) -> Reply:
 
 
 async def _page(call: Call[ProjectAudit, None] | Call[RegistryAudit, None], tenant: str) -> Reply:
-    leaf = await call.managed.audit.page(tenant, call.input.after, call.input.limit)
-    after = leaf.items[-1].cursor if leaf.more and leaf.items else ""
-    items = tuple(map(event_view, leaf.items))
-    return Reply(AuditPage(items=items, next=after or None), after=after)
+    asked, log = call.input, call.managed.audit
+    found: list[Kept] = []
+    after, looked_at = asked.after, 0
+    while True:
+        leaf = await log.page(tenant, after, asked.limit if asked.everything else PAGE)
+        for kept in leaf.items:
+            after = kept.cursor
+            if asked.fits(kept.entry):
+                found.append(kept)
+                if len(found) == asked.limit:
+                    break
+        looked_at += len(leaf.items)
+        more = leaf.more or bool(leaf.items and after != leaf.items[-1].cursor)
+        if not more or len(found) == asked.limit or looked_at >= _LOOKED_AT:
+            break
+    page = AuditPage(items=tuple(map(event_view, found)), next=(after or None) if more else None)
+    return Reply(page, after=page.next or "")
 
 
 def event_view(kept: Kept) -> AuditEventView:

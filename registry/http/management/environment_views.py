@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from registry.http.management.views import Page, Time, View
+from registry.http.management.views import Page, Platforms, Time, View
 
 _Count = Annotated[int, Meta(ge=0)]
 
@@ -58,6 +58,7 @@ class VersionView(View, frozen=True, kw_only=True):
         LastPullView | None,
         Meta(description="Null too for callers that may not see the pull history."),
     ]
+    platforms: Platforms
 
 
 class VersionPage(Page, frozen=True, kw_only=True):

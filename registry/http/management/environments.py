@@ -121,9 +121,10 @@ async def list_versions(call: Call[PagesOfRepository, None]) -> Reply:
     pulls = await _pulls(call, [each.version for each in chosen])
     last = chosen[-1].version if len(lineages) > len(chosen) else None
     after = f"{last.at!r} {last.tag}" if last is not None else ""
+    platforms = await _platforms(call, [each.version for each in chosen])
     items = tuple(
-        VersionView(**_fields(each), last_pull=pull)
-        for each, pull in zip(chosen, pulls, strict=True)
+        VersionView(**_fields(each), last_pull=pull, platforms=found)
+        for each, pull, found in zip(chosen, pulls, platforms, strict=True)
     )
     return Reply(VersionPage(items=items, next=after or None), after=after)
 
@@ -146,7 +147,10 @@ async def get_version(call: Call[OfTag, None]) -> Reply:
         for number, digest in enumerate(facts.layers)
     )
     (pull,) = await _pulls(call, [lineage.version])
-    view = WholeVersionView(**_fields(lineage), last_pull=pull, layer_list=layers)
+    (platforms,) = await _platforms(call, [lineage.version])
+    view = WholeVersionView(
+        **_fields(lineage), last_pull=pull, platforms=platforms, layer_list=layers
+    )
     return Reply(view, version=lineage.version.digest)
 
 
@@ -256,6 +260,12 @@ async def _pulls(call: Call[Any, Any], versions: list[Version]) -> list[LastPull
         return None if found is None else LastPullView(at=moment(found.last), by=found.by)
 
     return await asyncio.gather(*map(read, versions))
+
+
+async def _platforms(call: Call[Any, Any], versions: list[Version]) -> list[tuple[str, ...]]:
+    """What each version runs on."""
+    configs = call.managed.services.configs
+    return await asyncio.gather(*(configs.platforms(call.place, e.digest) for e in versions))
 
 
 async def _lineage(call: Call[Any, Any], tag: Tag) -> Lineage:

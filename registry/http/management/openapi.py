@@ -45,6 +45,7 @@ creation on there being nothing."""
 
 _VERBS: Final[Mapping[Verb, str]] = {
     Verb.ENTER: "For every caller that has logged in.",
+    Verb.CATALOG: "For every caller that has logged in, if its credential reaches the catalog.",
     Verb.DESCRIBE: "For members of the project.",
     Verb.OPERATE: "For maintainers of the project.",
     Verb.ADMINISTER: "For owners of the project.",

@@ -7,6 +7,7 @@ from typing import Any, Final
 from auth.policy import Verb, Visible
 from registry.http.management.inputs import (
     OfRepository,
+    Pages,
     PagesOfProject,
     PagesOfRepository,
 )
@@ -54,12 +55,22 @@ class OfTag(OfRepository, frozen=True, kw_only=True):
     tag: Tag
 
 
+async def list_catalog(call: Call[Pages, None]) -> Reply:
+    """List the repositories that the caller may pull from, of all projects."""
+    seen = call.managed.policy.visible(call.identity, call.input.after, call.address)
+    return await _repositories(call, seen)
+
+
 async def list_repositories(call: Call[PagesOfProject, None]) -> Reply:
     """List the repositories of a project that the caller may pull from."""
+    return await _repositories(call, visible(call, call.input.project))
+
+
+async def _repositories(
+    call: Call[Pages, None] | Call[PagesOfProject, None], seen: AsyncIterator[Visible]
+) -> Reply:
     asked = call.input
-    found = await call.managed.services.catalog.page(
-        Page(asked.limit, asked.after), visible(call, asked.project)
-    )
+    found = await call.managed.services.catalog.page(Page(asked.limit, asked.after), seen)
     after = found.repositories[-1] if found.more and found.repositories else ""
     items = tuple(RepositoryView(name=name) for name in found.repositories)
     return Reply(RepositoryPage(items=items, next=after or None), after=after)
@@ -160,6 +171,7 @@ async def _tag_view(
         size = await content_size(call.managed.services.manifests, call.place, record.target)
     except ManifestUnknown:
         size = None
+    platforms = await call.managed.services.configs.platforms(call.place, record.target)
     return TagView(
         name=name,
         digest=record.digest,
@@ -169,10 +181,20 @@ async def _tag_view(
         version=record.version,
         manifest_bytes=record.size,
         content_bytes=size,
+        platforms=platforms,
     )
 
 
 ROUTES = (
+    Route.of(
+        "GET /repositories",
+        "repository.catalog",
+        Verb.CATALOG,
+        "List the repositories of all projects that the caller may pull from",
+        list_catalog,
+        Pages,
+        RepositoryPage,
+    ),
     Route.of(
         "GET /projects/{project}/repositories",
         "repository.list",

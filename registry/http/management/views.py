@@ -391,6 +391,15 @@ class RepositoryPage(Page, frozen=True, kw_only=True):
     items: tuple[RepositoryView, ...]
 
 
+Platforms = Annotated[
+    tuple[str, ...],
+    Meta(
+        description="What the image runs on; several for an index, none for what is no image.",
+        examples=[["linux/amd64"]],
+    ),
+]
+
+
 class TagView(View, frozen=True, kw_only=True):
     """A tag, and the image that it points at."""
 
@@ -408,6 +417,7 @@ class TagView(View, frozen=True, kw_only=True):
             "add up."
         ),
     ] = None
+    platforms: Platforms = ()
 
 
 class TagPage(Page, frozen=True, kw_only=True):
@@ -472,7 +482,7 @@ class AuditEventView(View, frozen=True, kw_only=True):
 
 
 class AuditPage(Page, frozen=True, kw_only=True):
-    """A page of events, the oldest first."""
+    """A page of events, the oldest first. It may have fewer items than were asked for."""
 
     items: tuple[AuditEventView, ...]
 
