@@ -30,6 +30,8 @@ class Scheme(StrEnum):
     BASIC = "basic"
     BEARER = "bearer"
     CERTIFICATE = "certificate"
+    SESSION = "session"
+    """By the cookie of a browser that logged in at the console."""
 
 
 class Ceiling(Protocol):

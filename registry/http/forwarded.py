@@ -1,4 +1,4 @@
-"""Where a request comes from, if a proxy passed it on.
+"""Where a request comes from and how, if a proxy passed it on.
 
 A header that says so can be written by anybody. It counts only where the connection itself comes
 from a proxy that the configuration names, and only as far back as each hop was named too.
@@ -40,6 +40,18 @@ class Proxies:
                 break
             found = str(address)
         return found
+
+    def secure(self, peer: str, forwarded: Sequence[str]) -> bool:
+        """Whether the proxy that the connection from ``peer`` is of says that it was asked by TLS.
+
+        ``forwarded`` holds the lines of ``X-Forwarded-Proto``; of several values, the last is that
+        proxy's own.
+        """
+        return (
+            bool(forwarded)
+            and forwarded[-1].rpartition(",")[2].strip(" \t").lower() == "https"
+            and self._knows(peer)
+        )
 
     def _knows(self, text: str) -> bool:
         address = _read(text)

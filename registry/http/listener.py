@@ -83,6 +83,19 @@ class _Request(BaseRequest):
             return proxies.client(address, self.headers.getall(hdrs.X_FORWARDED_FOR))
         return address
 
+    @reify
+    def scheme(self) -> str:
+        """``https`` where the client speaks TLS: to this process, or to a proxy as for ``remote``.
+
+        What clients are told goes by ``registry.http.login.is_secure``, not by this.
+        """
+        proxies, transport = self._web.proxies, self.transport
+        if proxies and transport is not None and hdrs.X_FORWARDED_PROTO in self.headers:
+            peer = (transport.get_extra_info("peername") or ("",))[0]
+            if proxies.secure(peer, self.headers.getall(hdrs.X_FORWARDED_PROTO)):
+                return "https"
+        return super().scheme
+
     @property
     def keep_alive(self) -> bool:
         """Whether another request may follow."""

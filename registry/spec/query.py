@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from urllib.parse import unquote
 
 from registry.spec.digest import Digest
-from registry.spec.errors import DigestInvalid, RegistryError, Unsupported, shown
+from registry.spec.errors import DigestInvalid, Unsupported, shown
 
 Parameters = Mapping[str, list[str]]
 """A query's values by parameter, in the order given."""
@@ -32,7 +32,7 @@ def read_query(text: str) -> Parameters:
     return _read(text, Unsupported)
 
 
-def read_form(text: str, error: Callable[[str], RegistryError]) -> Parameters:
+def read_form(text: str, error: Callable[[str], Exception]) -> Parameters:
     """Read a form (`application/x-www-form-urlencoded`), where a plus sign is a space.
 
     Raises `error` with a message where `read_query` raises Unsupported; it repeats nothing of the
@@ -41,7 +41,7 @@ def read_form(text: str, error: Callable[[str], RegistryError]) -> Parameters:
     return _read(text.replace("+", " "), error)
 
 
-def _read(text: str, error: Callable[[str], RegistryError]) -> Parameters:
+def _read(text: str, error: Callable[[str], Exception]) -> Parameters:
     if not text:
         return {}
     if not text.isascii():
@@ -60,7 +60,7 @@ def _read(text: str, error: Callable[[str], RegistryError]) -> Parameters:
     return parameters
 
 
-def single(parameters: Parameters, key: str, error: Callable[[str], RegistryError]) -> str | None:
+def single(parameters: Parameters, key: str, error: Callable[[str], Exception]) -> str | None:
     """Give the value of a parameter that may be given once; proxies disagree on which counts."""
     values = parameters.get(key)
     if values is None:
