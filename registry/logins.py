@@ -22,6 +22,7 @@ from auth.authenticators.issued import (
 )
 from auth.authenticators.ldap import DirectoryUsers
 from auth.authenticators.local import LocalAccounts, LocalCredentials
+from auth.browser_sessions import BrowserSessions
 from auth.chain import Attempts, Authenticator, Chain
 from auth.challenge import Challenges
 from auth.fetch import HttpFetch
@@ -46,6 +47,7 @@ from registry.config.auth import (
     TokenConfig,
     WorkloadConfig,
 )
+from registry.http.console.login import Entrance
 from registry.http.limits import Limits
 from registry.http.login import Login
 from registry.http.token import TokenEndpoint
@@ -70,10 +72,11 @@ class Accounts:
 
 @dataclass(frozen=True, slots=True)
 class Logins:
-    """How requests are told apart, and where tokens are had."""
+    """How requests are told apart, where tokens are had, and where browsers log in."""
 
     login: Login
     tokens: TokenEndpoint
+    entrance: Entrance
 
 
 @contextlib.asynccontextmanager
@@ -121,6 +124,14 @@ async def opened(
         yield Logins(
             Login(chain, verifier, challenges),
             TokenEndpoint(service, challenges, ring.current, limits, trail or Trail()),
+            Entrance(
+                chain,
+                accounts.standing,
+                BrowserSessions(
+                    ring.current, issuer=issuer, seconds=config.console.session_seconds
+                ),
+                config.server.public_url,
+            ),
         )
 
 

@@ -14,11 +14,13 @@ from registry.accounting import limits_of
 from registry.auditing import audit_key
 from registry.backend import Backend
 from registry.config import Config
+from registry.http.console.login import Entrance
 from registry.http.endpoint import Room
 from registry.http.gate import Gate, LoginGate, OpenGate
 from registry.http.limits import Limits
 from registry.http.management.room import Management
 from registry.http.management.route import Managed
+from registry.http.throttle import Throttle
 from registry.http.trail import Trail
 from registry.provisioning import platform_terms, reconciling
 from registry.rates import Limiting
@@ -70,13 +72,12 @@ async def admitted(
     throttle = limiting.throttle
     if auth.mode == "open":
         policy = OpenPolicy()
-        management = Management(
-            Managed(policy, services, None, log, trail=trail, bases=bases_of(config)),
-            None,
-            limits,
-            throttle,
+        managed = Managed(policy, services, None, log, trail=trail, bases=bases_of(config))
+        rooms = (
+            Management(managed, None, limits, throttle),
+            *console(config, managed, None, limits, throttle),
         )
-        yield Admission(policy, OpenGate(), (), (management,), trail)
+        yield Admission(policy, OpenGate(), (), rooms, trail)
         return
     passwords = Passwords()
     tenancy = Tenancy.over(
@@ -132,9 +133,28 @@ async def admitted(
             bases_of(config),
             reconciler,
         )
-        management = Management(managed, opened.login, limits, throttle)
+        rooms = (
+            Management(managed, opened.login, limits, throttle),
+            *console(config, managed, opened.entrance, limits, throttle),
+        )
         gate = LoginGate(opened.login)
-        yield Admission(tenancy.policy, gate, (opened.tokens,), (management,), trail, tenancy)
+        yield Admission(tenancy.policy, gate, (opened.tokens,), rooms, trail, tenancy)
+
+
+def console(
+    config: Config,
+    managed: Managed,
+    entrance: Entrance | None,
+    limits: Limits,
+    throttle: Throttle | None,
+) -> Sequence[Room]:
+    """The console's room, if it is wanted. Unless that is said, only where all is open anyway."""
+    wanted = config.console.enabled
+    if wanted == "off" or (wanted == "auto" and config.auth.mode != "open"):
+        return ()
+    from registry.http.console.room import Console  # noqa: PLC0415  templates, only where needed
+
+    return (Console(managed, entrance, limits, throttle, config.server.public_url),)
 
 
 def bases_of(config: Config) -> Sequence[RepositoryName]:

@@ -12,6 +12,7 @@ from registry.config.audit import AuditConfig
 from registry.config.auth import AuthConfig
 from registry.config.backup import BackupConfig
 from registry.config.collection import CollectionConfig
+from registry.config.console import ConsoleConfig
 from registry.config.environments import EnvironmentsConfig
 from registry.config.platform import PlatformConfig
 from registry.config.pulls import PullsConfig
@@ -369,6 +370,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     environments: EnvironmentsConfig = field(default_factory=EnvironmentsConfig)
     webhooks: WebhooksConfig = field(default_factory=WebhooksConfig)
     platform: PlatformConfig = field(default_factory=PlatformConfig)
+    console: ConsoleConfig = field(default_factory=ConsoleConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     log: LogConfig = field(default_factory=LogConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)

@@ -62,6 +62,7 @@ class TenantRegistry(LocalRegistry):
             "auth.mode": "projects",
             "auth.bootstrap_secret": BOOTSTRAP,
             "rates.enabled": "off",
+            "console.enabled": "on",
         } | self._settings
         config = load(self._files, {}, flags)
         backend = Backend(self.store, coordinator)
