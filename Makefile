@@ -99,8 +99,8 @@ lock: ## pin the dependencies in pyproject.toml (ARGS=--upgrade: to the newest a
 	@test -x $(UV) || { $(PYTHON) -m venv .tools/uv && .tools/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }
 	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], "editables", sep="\n")' \
 		| $(COMPILE) $(ARGS) --no-annotate - -o requirements/build.lock
-	$(COMPILE) $(ARGS) pyproject.toml -o requirements/runtime.lock
-	$(COMPILE) $(ARGS) pyproject.toml --group dev -c requirements/runtime.lock -c requirements/build.lock -o requirements/dev.lock
+	$(COMPILE) $(ARGS) pyproject.toml --extra tracing -o requirements/runtime.lock
+	$(COMPILE) $(ARGS) pyproject.toml --extra tracing --group dev -c requirements/runtime.lock -c requirements/build.lock -o requirements/dev.lock
 
 clean: ## remove caches and reports (not the data, not the environment)
 	rm -rf build conformance/results .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage

@@ -32,7 +32,8 @@ async def accounting(config: Config, services: Services, *, first: bool) -> Asyn
     work = [quotas.run()]
     if first:
         interval = config.quota.interval_seconds
-        work.append(repeated(quotas.count_due, interval, _log, "what is due was not counted"))
+        count, failed = quotas.count_due, "what is due was not counted"
+        work.append(repeated("quota.count", count, interval, _log, failed))
     try:
         async with beside(*work):
             yield

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import resource
 import signal
 import socket
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -22,6 +23,7 @@ from registry.accounting import accounting
 from registry.auditing import audited, lines_wanted
 from registry.backend import Backend, opened
 from registry.background import beside, repeated
+from registry.backing import backing
 from registry.collecting import collecting, history_of, terms_of
 from registry.config import Config
 from registry.http.accesslog import AccessLog
@@ -34,6 +36,7 @@ from registry.http.listener import Listener
 from registry.http.metrics import Metrics
 from registry.http.observe import RequestRecord
 from registry.http.scrape import MetricsServer
+from registry.http.send import SENDING
 from registry.http.tls import Certificate, TLSError
 from registry.logs import LineHandler, Sink, Writer, configure, text_wanted
 from registry.pulling import pulling
@@ -42,6 +45,8 @@ from registry.retaining import retaining
 from registry.scrubbing import scrubbing
 from registry.service.audit.journal import Journal
 from registry.service.composed import Composed
+from registry.service.intake import HASHING
+from registry.service.pools import Pool
 from registry.service.projects.tenancy import Tenancy
 from registry.service.remembered import Kept, Remembered
 from registry.service.services import Services
@@ -50,9 +55,13 @@ from registry.spec.tagrules import TagRules
 from registry.supervisor import CANNOT_START, FAILED, OK
 from registry.telling import telling
 from registry.tenants import admitted
+from registry.tracing import traced
 from registry.version import __version__
 from storage.coordination import CoordinationUnavailable
 from storage.ports import StorageError
+
+if TYPE_CHECKING:
+    from registry.tracing.opening import Tracing
 
 _log = logging.getLogger("moorage")
 
@@ -110,10 +119,11 @@ def main(config: Config, process: Process) -> int:
     sink = Sink(config.log.file, process.log_lock)
     text = text_wanted(config.log, sink)
     events: Writer[bytes] = Writer(sink, b"".join)
-    configure(LineHandler(events.put, text=text), config.log.level)
+    lines = LineHandler(events.put, text=text)
+    configure(lines, config.log.level)
     try:
         with asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
-            return runner.run(_serve(config, process, sink, events, text=text))
+            return runner.run(_serve(config, process, sink, events, lines, text=text))
     except asyncio.CancelledError:
         _log.info("told to stop before it served")
         return OK
@@ -152,7 +162,13 @@ def _raise_file_limit(config: Config) -> None:
 
 
 async def _serve(
-    config: Config, process: Process, sink: Sink, events: Writer[bytes], *, text: bool
+    config: Config,
+    process: Process,
+    sink: Sink,
+    events: Writer[bytes],
+    lines: LineHandler,
+    *,
+    text: bool,
 ) -> int:
     metrics = Metrics(version=__version__, worker=process.number)
     metrics.watch_dropped("events", lambda: events.dropped)
@@ -170,7 +186,13 @@ async def _serve(
             Certificate(config.tls, metrics.tls_reloaded) if config.tls.certificate else None
         )
         signals = _Signals(process, [sink, access_sink, audit_sink], certificate)
-        async with opened(config, metrics, patient=True) as backend:
+        async with (
+            traced(config, metrics.traces, process.number) as tracing,
+            opened(config, metrics, tracing, patient=True) as backend,
+        ):
+            if tracing is not None:
+                lines.during = tracing.current
+            _watch_pools(metrics, tracing)
             await _run(
                 config,
                 process,
@@ -179,6 +201,7 @@ async def _serve(
                 certificate,
                 signals,
                 audit.put if audit is not None else None,
+                tracing,
             )
     finally:
         if audit is not None:
@@ -234,6 +257,7 @@ async def _run(
     certificate: Certificate | None,
     signals: _Signals,
     lines: Callable[[bytes], object] | None,
+    tracing: "Tracing | None",
 ) -> None:
     given = msgspec.structs.asdict(config.limits)
     allow_sparse = given.pop("allow_sparse")
@@ -263,6 +287,7 @@ async def _run(
         accounting(config, services, first=first),
         retaining(config, backend, services, observer.metrics.collection, journal, first=first),
         scrubbing(config, backend, services.terms, observer.metrics, journal, first=first),
+        backing(config, backend, services.terms, observer.metrics.backups, journal, first=first),
         telling(config, backend, admission.tenancy, observer.metrics.deliveries, first=first),
         pulling(config, backend, services, first=first),
     ):
@@ -280,14 +305,13 @@ async def _run(
                 services, admission.policy, limits, admission.gate, throttle, admission.trail
             )
             rooms += [*admission.rooms, RegistryApi(server)]
-        endpoint = Endpoint(rooms, observer)
+        endpoint = Endpoint(rooms, observer, tracing.requests if tracing is not None else None)
         expire = partial(_expire_uploads, services.uploads)
         failed = "upload sessions that are over were not dropped"
         sweep, kept = services.tags.histories.sweep, "what deleted tags were was not forgotten"
+        hourly = (("uploads.expire", expire, failed), ("histories.sweep", sweep, kept))
         async with beside(
-            *[repeated(expire, _HOUR, _log, failed), repeated(sweep, _HOUR, _log, kept)]
-            if first
-            else []
+            *[repeated(name, work, _HOUR, _log, text) for name, work, text in hourly if first]
         ):
             await _listen(config, process, endpoint, health, observer, certificate, signals)
 
@@ -325,6 +349,16 @@ async def _expire_uploads(uploads: Uploads) -> None:
     dropped = await uploads.expire()
     if dropped:
         _log.info("dropped %d uploads that were over", dropped)
+
+
+def _watch_pools(metrics: Metrics, tracing: "Tracing | None") -> None:
+    """Have all pools of threads counted and traced; those of asyncio as one of ours."""
+    common = Pool(min(32, (os.cpu_count() or 1) + 4), "common")
+    asyncio.get_running_loop().set_default_executor(common)
+    for pool in (common, HASHING, SENDING):
+        metrics.watch_pool(pool.name, pool.threads, partial(getattr, pool, "outstanding"))
+        if tracing is not None:
+            pool.watch = tracing.threads
 
 
 def _watch_caches(metrics: Metrics, services: Services) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,9 @@ from storage.ports import ContentStore, FileContent, Unavailable
 from storage.shared import HostCoordinator
 
 if TYPE_CHECKING:
+    from aiohttp import TraceConfig
+
+    from registry.tracing.opening import Tracing
     from storage.s3 import S3Settings, S3Store
 
 _log = logging.getLogger("moorage")
@@ -50,38 +53,56 @@ class Backend:
     conditional: bool = True
     """Whether the store judges between two writers: if not, one process serves it."""
 
+    traces: Callable[[str], Sequence["TraceConfig"]] = lambda _to: ()
+    """What sessions for requests to others, of that kind, are made with."""
+
 
 @contextlib.asynccontextmanager
 async def opened(
-    config: Config, metrics: Metrics, *, patient: bool = False
+    config: Config, metrics: Metrics, tracing: "Tracing | None" = None, *, patient: bool = False
 ) -> AsyncIterator[Backend]:
     """Open the store and the coordinator that the configuration names.
 
     ``patient``: wait for a store that does not answer yet, for ``storage.s3.wait_seconds``.
     """
+    async with _opened(config, metrics, tracing, patient=patient) as backend:
+        if tracing is not None:
+            backend.coordinator = tracing.coordinator(backend.coordinator)
+            backend.traces = tracing.calls
+        yield backend
+
+
+@contextlib.asynccontextmanager
+async def _opened(
+    config: Config, metrics: Metrics, tracing: "Tracing | None", *, patient: bool
+) -> AsyncIterator[Backend]:
     driver = config.storage.driver
+    begin = tracing.storage if tracing is not None else None
 
     def observe(operation: str, outcome: str, seconds: float, size: int) -> None:  # noqa: ARG001
         metrics.storage_operation(driver, operation, outcome, seconds)
 
     if driver == "memory":
-        yield Backend(instrument(MemoryStore(), observe), InProcessCoordinator())
+        yield Backend(instrument(MemoryStore(), observe, begin), InProcessCoordinator())
         return
     if driver == "s3":
-        async with _bucket(config, metrics, patient=patient) as bucket:
-            store = instrument(bucket, observe)
+        async with _bucket(config, metrics, tracing, patient=patient) as bucket:
+            store = instrument(bucket, observe, begin)
             redirects = (
                 Redirects(store, config.storage.s3.redirect_seconds)
                 if config.storage.s3.redirect
                 else None
             )
-            async with _coordinator(config, store, metrics, conditional=bucket.conditional) as one:
+            conditional = bucket.conditional
+            async with _coordinator(
+                config, store, metrics, tracing, conditional=conditional
+            ) as one:
                 yield Backend(
                     store,
                     one,
                     redirects=redirects,
                     exact=bucket.honours.delete,
-                    conditional=bucket.conditional,
+                    conditional=conditional,
                 )
         return
     root = Path(config.storage.path)
@@ -89,8 +110,8 @@ async def opened(
     try:
         # One directory may be served by several processes: workers, and an old registry that
         # drains while its successor starts.
-        local = instrument(files, observe)
-        async with _coordinator(config, local, metrics, conditional=True) as one:
+        local = instrument(files, observe, begin)
+        async with _coordinator(config, local, metrics, tracing, conditional=True) as one:
             yield Backend(local, one, local)
     finally:
         files.close()
@@ -118,13 +139,24 @@ async def storing(config: Config, metrics: Metrics) -> AsyncIterator[ContentStor
 
 @contextlib.asynccontextmanager
 async def _coordinator(
-    config: Config, store: ContentStore, metrics: Metrics, *, conditional: bool
+    config: Config,
+    store: ContentStore,
+    metrics: Metrics,
+    tracing: "Tracing | None",
+    *,
+    conditional: bool,
 ) -> AsyncIterator[Coordinator]:
     """Open what the processes of ``store`` coordinate through."""
     if coordinated(config):
         from registry.replication import replicas  # noqa: PLC0415  as with S3: only where used
 
-        async with replicas(config, store, metrics.coordination, conditional=conditional) as found:
+        async with replicas(
+            config,
+            store,
+            metrics.coordination,
+            conditional=conditional,
+            watch=tracing.redis if tracing is not None else None,
+        ) as found:
             yield found
     elif config.storage.driver == "filesystem":
         yield HostCoordinator(Path(config.storage.path) / COORDINATION)
@@ -134,18 +166,23 @@ async def _coordinator(
 
 @contextlib.asynccontextmanager
 async def _bucket(
-    config: Config, metrics: Metrics, *, patient: bool = False
+    config: Config, metrics: Metrics, tracing: "Tracing | None" = None, *, patient: bool = False
 ) -> AsyncIterator["S3Store"]:
     from storage.s3 import S3Store  # noqa: PLC0415  botocore takes 0.3 s: only where it is used
 
     settings = s3_settings(config)
     opening = partial(
-        S3Store.opened, settings, metrics.s3_request, create=config.storage.s3.create_bucket
+        S3Store.opened,
+        settings,
+        metrics.s3.request,
+        create=config.storage.s3.create_bucket,
+        traces=tracing.calls("s3") if tracing is not None else (),
     )
     store = await _there(opening, settings, config.storage.s3.wait_seconds if patient else 0.0)
     try:
         honours = dataclasses.asdict(store.honours)
-        metrics.s3_honours(honours)
+        metrics.s3.honours(honours)
+        metrics.s3.watch(store.load)
         _log.info(
             "S3 bucket %s at %s honours: %s",
             settings.bucket,

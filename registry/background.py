@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Final
 
 from registry.service.failures import FAILURES
 from storage.coordination import LeaseHeld
@@ -22,8 +23,23 @@ async def beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+Around = Callable[[str], contextlib.AbstractContextManager[object]]
+
+AROUND: Final[ContextVar[Around]] = ContextVar("around", default=contextlib.nullcontext)
+"""What each run of background work happens inside; it is given the work's name."""
+
+
+def around(name: str) -> contextlib.AbstractContextManager[object]:
+    """What one run of the work is to happen inside."""
+    return AROUND.get()(name)
+
+
 async def repeated(
-    work: Callable[[], Awaitable[object]], pause: float, log: logging.Logger, failed: str
+    name: str,
+    work: Callable[[], Awaitable[object]],
+    pause: float,
+    log: logging.Logger,
+    failed: str,
 ) -> None:
     """Do ``work`` for ever, each time after ``pause`` seconds.
 
@@ -33,7 +49,8 @@ async def repeated(
     while True:
         await asyncio.sleep(pause)
         try:
-            await work()
+            with around(name):
+                await work()
         except LeaseHeld:
             continue
         except FAILURES as error:

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 
 from registry.backend import Backend
-from registry.background import beside, repeated
+from registry.background import around, beside, repeated
 from registry.config import Config
 from registry.http.collection import CollectionMetrics
 from registry.service.audit.events import COLLECTOR, AuditEvent, Happening
@@ -107,7 +107,11 @@ async def collecting(
     await marker(backend, services, nobody).take_over()
     candidates = services.candidates
     pause = min(_FLUSH, services.terms.grace / 4)
-    work = [repeated(candidates.flush, pause, _log, "candidates were not written down")]
+    work = [
+        repeated(
+            "candidates.flush", candidates.flush, pause, _log, "candidates were not written down"
+        )
+    ]
     if first:
 
         def report(finding: Finding) -> None:
@@ -160,8 +164,10 @@ async def _collect(
                 await asyncio.sleep(services.terms.grace)
                 waited = True
             if ready:
-                done = await collects.collect()
+                with around("collection"):
+                    done = await collects.collect()
                 metrics.passed("ok", done.failed, time.time())
+                metrics.looked(done.seen, done.lag)
             else:
                 metrics.passed("waiting")
         except LeaseHeld:

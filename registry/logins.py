@@ -36,6 +36,7 @@ from auth.rules import Rule, Rules, pattern
 from auth.standing import StandingOf
 from auth.token_service import OfflineTokens, TokenService
 from auth.tokens import GRACE, LEEWAY, TokenIssuer, TokenVerifier
+from registry.backend import Backend
 from registry.background import beside
 from registry.config import AuthConfig, Config
 from registry.config.auth import (
@@ -82,7 +83,7 @@ class Logins:
 @contextlib.asynccontextmanager
 async def opened(
     config: Config,
-    store: ObjectStore,
+    backend: Backend,
     accounts: Accounts,
     passwords: Passwords,
     limits: Limits,
@@ -94,10 +95,10 @@ async def opened(
     ``KeyUnusable`` or ``HtpasswdError`` where a file that the configuration names can't be used.
     """
     auth = config.auth
-    ring = _ring(auth.token, store)
+    ring = _ring(auth.token, backend.store)
     await ring.reload()
     async with contextlib.AsyncExitStack() as stack:
-        outside = _Outside()
+        outside = _Outside(backend.traces("issuer"))
         stack.push_async_callback(outside.close)
         chain = Chain(_authenticators(auth, accounts.local, passwords, outside), attempts)
         challenges = Challenges(
@@ -156,7 +157,8 @@ def kept_keys(token: TokenConfig, store: ObjectStore) -> KeptKeys:
 class _Outside:
     """What authenticators look at beside the store: files, and addresses of other issuers."""
 
-    def __init__(self) -> None:
+    def __init__(self, traces: Sequence[aiohttp.TraceConfig]) -> None:
+        self._traces = traces
         self.reloads: list[_Reload] = []
         self.closing: list[Callable[[], None]] = []
         self._session: aiohttp.ClientSession | None = None
@@ -167,6 +169,7 @@ class _Outside:
             self._session = aiohttp.ClientSession(
                 cookie_jar=aiohttp.DummyCookieJar(),
                 connector=aiohttp.TCPConnector(limit=16, force_close=True),
+                trace_configs=list(self._traces),
             )
         return self._session
 

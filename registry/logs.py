@@ -179,6 +179,9 @@ class LineHandler(logging.Handler):
     def __init__(self, write: Callable[[bytes], object], *, text: bool) -> None:
         """Write JSON lines, or with ``text`` lines for people."""
         super().__init__()
+        self.during: Callable[[], dict[str, str]] | None = None
+        """Tells what an event happened in: its trace."""
+
         self._give = write
         self._text = text
 
@@ -204,6 +207,8 @@ class LineHandler(logging.Handler):
             "pid": record.process,
             "message": message.encode("utf-8", "backslashreplace").decode(),
         }
+        if self.during is not None:
+            event |= self.during()
         if trace:
             event["exception"] = trace.encode("utf-8", "backslashreplace").decode()
         return ascii_lines(msgspec.json.encode(event) + b"\n")

@@ -13,13 +13,13 @@ from auth.credentials import InvalidCredentials
 from auth.fetch import HttpFetch
 from auth.identity import Identity, Kind
 from auth.platform import Platform
+from registry.backend import Backend
 from registry.background import beside, repeated
 from registry.config import Config
 from registry.service.platform.lifecycle import Lifecycle
 from registry.service.platform.reconciliation import Guards, Reconciler
 from registry.service.platform.terms import PlatformTerms
 from registry.spec.problems import PlatformUnreadable
-from storage.coordination import Coordinator
 
 _log = logging.getLogger("moorage.platform")
 
@@ -42,7 +42,7 @@ def platform_terms(config: Config) -> PlatformTerms:
 
 @contextlib.asynccontextmanager
 async def reconciling(
-    config: Config, coordinator: Coordinator, lifecycle: Lifecycle, *, repeat: bool
+    config: Config, backend: Backend, lifecycle: Lifecycle, *, repeat: bool
 ) -> AsyncIterator[Reconciler | None]:
     """Make what compares with the platform's list; ``None`` where it is not asked.
 
@@ -57,6 +57,7 @@ async def reconciling(
             aiohttp.ClientSession(
                 cookie_jar=aiohttp.DummyCookieJar(),
                 connector=aiohttp.TCPConnector(limit=4, force_close=True),
+                trace_configs=list(backend.traces("platform")),
             )
         )
         fetch = HttpFetch(
@@ -68,7 +69,7 @@ async def reconciling(
         )
         listing = _Listing(Platform(where.url, fetch.ask), platform.key.reveal())
         guards = Guards(platform.reconcile_ends, platform.unlisted_seconds)
-        reconciler = Reconciler(lifecycle, coordinator, listing, guards)
+        reconciler = Reconciler(lifecycle, backend.coordinator, listing, guards)
         service = platform.service
         by = Identity(service, Kind(service.partition(":")[0])) if service else _SYSTEM
 
@@ -79,7 +80,8 @@ async def reconciling(
                 _log.warning("projects were not compared with the platform's: %s", error)
 
         if repeat and platform.reconcile_seconds:
-            again = repeated(run, platform.reconcile_seconds, _log, "projects were not compared")
+            seconds, failed = platform.reconcile_seconds, "projects were not compared"
+            again = repeated("platform.reconcile", run, seconds, _log, failed)
             await stack.enter_async_context(beside(again))
         yield reconciler
 

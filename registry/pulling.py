@@ -30,7 +30,9 @@ async def pulling(
     work = [flushing(history, interval, _not_flushed)]
     if first:
         merge = Compactor(backend.store, backend.coordinator).compact
-        work.append(repeated(merge, interval, _log, "the pull history was not merged"))
+        work.append(
+            repeated("pulls.merge", merge, interval, _log, "the pull history was not merged")
+        )
     try:
         async with beside(*work):
             yield

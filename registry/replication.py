@@ -8,7 +8,7 @@ from registry.config import Config
 from registry.http.coordination import CoordinationMetrics
 from storage.bulletin import Bulletin, installation
 from storage.ports import ObjectStore
-from storage.redis import RedisCoordinator
+from storage.redis import RedisCoordinator, Watch
 from storage.redis_address import RedisAccess, RedisAddress
 from storage.replicas import ReplicaCoordinator
 
@@ -17,11 +17,17 @@ _log = logging.getLogger("moorage.coordination")
 
 @contextlib.asynccontextmanager
 async def replicas(
-    config: Config, store: ObjectStore, metrics: CoordinationMetrics, *, conditional: bool
+    config: Config,
+    store: ObjectStore,
+    metrics: CoordinationMetrics,
+    *,
+    conditional: bool,
+    watch: Watch | None = None,
 ) -> AsyncIterator[ReplicaCoordinator]:
     """Coordinate with all processes that share ``store`` and the configured Redis.
 
-    ``conditional`` tells whether the store can judge two writers by itself.
+    ``conditional`` tells whether the store can judge two writers by itself; ``watch`` is told of
+    commands to Redis.
     """
     observer = ReplicationObserver(metrics)
     bulletin = Bulletin(store, observer=observer)
@@ -32,6 +38,7 @@ async def replicas(
         prefix=config.coordination.redis.prefix,
         terms=bulletin,
         observer=observer,
+        watch=watch,
     )
     coordinator = ReplicaCoordinator(redis, bulletin, conditional=conditional, observer=observer)
     metrics.watch(coordinator)

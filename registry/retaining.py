@@ -73,5 +73,5 @@ async def retaining(
             metrics.retained("error")
             raise
 
-    async with beside(repeated(run, seconds, _log, "retention did not run")):
+    async with beside(repeated("retention", run, seconds, _log, "retention did not run")):
         yield

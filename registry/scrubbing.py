@@ -107,5 +107,5 @@ async def scrubbing(
 
     # A start asks little of the store, whatever is in it.
     pause = min(_PAUSE, interval / 4)
-    async with beside(repeated(scrub, pause, _log, "the scrub was broken off")):
+    async with beside(repeated("scrub", scrub, pause, _log, "the scrub was broken off")):
         yield

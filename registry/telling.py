@@ -55,13 +55,14 @@ async def audited_command(config: Config, backend: Backend) -> AsyncIterator[Jou
 
 
 @contextlib.asynccontextmanager
-async def sending(config: Config) -> AsyncIterator[HttpSender]:
+async def sending(config: Config, backend: Backend) -> AsyncIterator[HttpSender]:
     """Make what sends; its connections are closed at the end."""
     hooks = config.webhooks
     sender = HttpSender(
         destinations(config),
         ca_file=Path(hooks.ca_file) if hooks.ca_file else None,
         seconds=hooks.timeout_seconds,
+        traces=backend.traces("webhook"),
     )
     try:
         yield sender
@@ -85,12 +86,16 @@ async def telling(
         hooks.interval_seconds,
         hooks.concurrency,
     )
-    async with sending(config) as send:
+    async with sending(config, backend) as send:
         deliverer = Deliverer(
             backend.store, backend.coordinator, tenancy.webhooks.queue, send, told, terms
         )
         delivering = repeated(
-            deliverer.deliver, hooks.interval_seconds, _log, "events were not delivered"
+            "webhooks.deliver",
+            deliverer.deliver,
+            hooks.interval_seconds,
+            _log,
+            "events were not delivered",
         )
         async with beside(delivering):
             yield

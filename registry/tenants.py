@@ -107,9 +107,7 @@ async def admitted(
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(passwords.close)
         opened = await stack.enter_async_context(
-            logins.opened(
-                config, backend.store, accounts, passwords, limits, limiting.attempts, trail
-            )
+            logins.opened(config, backend, accounts, passwords, limits, limiting.attempts, trail)
         )
         if purge:
             purging = asyncio.create_task(tenancy.removals.run())
@@ -117,9 +115,9 @@ async def admitted(
         attempts = limiting.attempts or Unlimited()
         send = None
         if config.webhooks.enabled:
-            send = await stack.enter_async_context(sending(config))
+            send = await stack.enter_async_context(sending(config, backend))
         reconciler = await stack.enter_async_context(
-            reconciling(config, backend.coordinator, tenancy.platform, repeat=purge)
+            reconciling(config, backend, tenancy.platform, repeat=purge)
         )
         managed = Managed(
             tenancy.policy,

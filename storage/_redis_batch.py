@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import final
+from typing import Final, final
 
 from storage import _redis_table as table
 from storage._redis_link import Command, Link
 from storage.coordination import CoordinationUnavailable
+
+_READ: Final[Command] = ("BITFIELD_RO",)
+"""What commands for stamps begin with."""
 
 
 @final
@@ -30,7 +33,7 @@ class _Batch:
 
     def command(self) -> Command:
         self.open = False
-        command: list[str | int] = ["BITFIELD_RO", self._key, "GET", "i64", table.EPOCH_BIT]
+        command: list[str | int] = [*_READ, self._key, "GET", "i64", table.EPOCH_BIT]
         for slot in self._places:
             command += ("GET", "i64", table.number_bit(slot))
         return tuple(command)
@@ -71,4 +74,7 @@ class Stamps:
             batch = _Batch(self._key)
             self._link.send(batch)
             self._batch = batch
-        return batch.add(slots)
+        found = batch.add(slots)
+        if self._link.watch is not None:
+            self._link.watch(_READ, found)
+        return found

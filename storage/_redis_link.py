@@ -101,11 +101,18 @@ class Link:
         self._wake = asyncio.Event()
         self._reason = "not connected yet"
         self._drop = ""
+        self.watch: Callable[[Command, asyncio.Future[Any]], None] | None = None
+        """Told, in the task that asks, of each command and of the future that brings the answer."""
 
     @property
     def up(self) -> bool:
         """Whether commands are taken."""
         return self._up
+
+    @property
+    def waiting(self) -> int:
+        """How many commands the next batch has."""
+        return len(self._waiting)
 
     def send(self, ask: Ask) -> None:
         """Ask it with the next batch. ``CoordinationUnavailable`` where there is no connection."""
@@ -121,6 +128,8 @@ class Link:
         """
         call = _Call(command)
         self.send(call)
+        if self.watch is not None:
+            self.watch(command, call.future)
         return call.future
 
     def drop(self, reason: str) -> None:

@@ -201,3 +201,15 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) 
 return 0
 """
 """Let a lease go, if it still is the token's."""
+
+NAMES: Final = {
+    OPEN: "open",
+    BEGIN: "begin",
+    RENEW: "renew",
+    END: "end",
+    REPAIR: "repair",
+    TAKE: "take",
+    KEEP: "keep",
+    DROP: "drop",
+}
+"""The scripts by names for people."""

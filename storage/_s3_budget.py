@@ -28,7 +28,7 @@ class Budget:
     def __init__(self, own: int, common: int, *, patience: float = PATIENCE) -> None:
         """Let each upload have ``own`` bytes, and all of them ``common`` bytes beyond that."""
         self.own = own
-        self._common = common
+        self.common = common
         self._patience = patience
         self._taken = 0
         self._waiting: dict[asyncio.Future[None], tuple[Share, int]] = {}
@@ -37,6 +37,11 @@ class Budget:
     def taken(self) -> int:
         """How many of the common bytes are held."""
         return self._taken
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for bytes."""
+        return len(self._waiting)
 
     def fits(self, share: "Share", size: int) -> bool:
         """Whether it can be added at once."""
@@ -69,7 +74,7 @@ class Budget:
     def _fits(self, share: "Share", size: int, *, turn: bool) -> bool:
         """Whether it may be added now; ``turn``: nobody has waited for longer."""
         more = share.beyond(size) - share.beyond()
-        room = self._taken + more <= self._common or self._taken == 0
+        room = self._taken + more <= self.common or self._taken == 0
         return more == 0 or (turn and room)
 
     def _serve(self) -> None:

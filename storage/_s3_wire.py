@@ -8,8 +8,8 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final, TypeVar, cast, final
@@ -125,7 +125,13 @@ class Answer:
 class Wire:
     """Sends requests for keys of one bucket."""
 
-    def __init__(self, settings: S3Settings, signer: Signer, observe: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        settings: S3Settings,
+        signer: Signer,
+        observe: Callable[..., None],
+        traces: Sequence[aiohttp.TraceConfig] = (),
+    ) -> None:
         """Use ``open`` before anything else."""
         self.bucket = settings.bucket
         self.prefix = settings.prefix
@@ -133,10 +139,14 @@ class Wire:
         self._settings = settings
         self._signer = signer
         self._observe = observe
+        self._traces = traces
         self._base = settings.base_url(signer.region)
         self._bucket = settings.base_url(signer.region).removesuffix(escaped(settings.prefix))
         self._public = settings.base_url(signer.region, settings.public_endpoint)
         self._session: aiohttp.ClientSession | None = None
+        self.connections = settings.connections
+        self.in_flight = 0
+        """Requests that have a connection, or wait for one."""
 
     async def open(self) -> None:
         """Make the pool of connections; none is opened yet."""
@@ -156,6 +166,7 @@ class Wire:
             auto_decompress=False,
             read_bufsize=_READ_AHEAD,
             cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=list(self._traces),
         )
         # It would repeat a PUT whose answer was lost, and not tell: see ``Answer.repeated``.
         self._session._retry_connection = False  # noqa: SLF001
@@ -181,8 +192,17 @@ class Wire:
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
         """GET something large: the answer's body is left to the caller. One try."""
-        async with await self._send(request) as response:
-            yield response
+        with self._counted():
+            async with await self._send(request) as response:
+                yield response
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
 
     async def presign(self, key: str, query: dict[str, str], seconds: int) -> str:
         """A URL for one GET of the key, at the public endpoint."""
@@ -193,9 +213,10 @@ class Wire:
         for number in range(1, _TRIES + 1):
             wanted = 0.0
             try:
-                async with await self._send(request) as response:
-                    body = await response.read()
-                    answer = Answer(response.status, response.headers, body, repeated)
+                with self._counted():
+                    async with await self._send(request) as response:
+                        body = await response.read()
+                        answer = Answer(response.status, response.headers, body, repeated)
                 if not _busy(answer):
                     return answer
                 why = f"{answer.status} {answer.code}".strip()
@@ -236,6 +257,7 @@ class Wire:
                 headers=headers,
                 data=self._payload(request),
                 allow_redirects=False,
+                trace_request_ctx=request.operation,
             )
             outcome = f"{response.status // 100}xx"
         finally:

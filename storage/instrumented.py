@@ -7,7 +7,7 @@ content is not in files, and without ``presign`` over one that serves nobody its
 # ruff: noqa: D102 - what each method does is said once, in the port
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from itertools import chain
 from time import perf_counter
@@ -50,7 +50,18 @@ class Observer(Protocol):
         ...
 
 
-def instrument(store: Store, observe: Observer) -> Store:
+class Beginning(Protocol):
+    """Told of each operation when it begins, in the task that calls it. Must not raise."""
+
+    def __call__(self, operation: str, key: str) -> Callable[[str, int], None] | None:
+        """Return what is called with outcome and size when it has ended, as ``Observer`` is.
+
+        ``key`` is the first of those it is about, not checked yet.
+        """
+        ...
+
+
+def instrument(store: Store, observe: Observer, begin: Beginning | None = None) -> Store:
     """Return ``store`` with ``observe`` told of its operations, and the same capabilities."""
     kind: type[InstrumentedObjects] = InstrumentedObjects
     if hasattr(store, "append"):
@@ -59,7 +70,7 @@ def instrument(store: Store, observe: Observer) -> Store:
         kind = InstrumentedFiles
     if hasattr(store, "presign"):
         kind = InstrumentedPresigned
-    return cast("Store", kind(store, observe))
+    return cast("Store", kind(store, _Meter(observe, begin)))
 
 
 class _Operation:
@@ -72,14 +83,16 @@ class _Operation:
 
 
 class _Meter:
-    def __init__(self, observe: Observer) -> None:
+    def __init__(self, observe: Observer, begin: Beginning | None) -> None:
         self._observe = observe
+        self._begin = begin
 
     @contextmanager
     def measure(self, operation: str, key: str, size: int = 0) -> Iterator[_Operation]:
         outcome = "ok"
         start = perf_counter()
         step = _Operation(size)
+        end = self._begin(operation, key) if self._begin is not None else None
         try:
             yield step
         except NotFound:
@@ -102,6 +115,8 @@ class _Meter:
             raise
         finally:
             self._observe(operation, outcome, perf_counter() - start, step.size)
+            if end is not None:
+                end(outcome, step.size)
 
 
 def _message(error: Exception) -> str:
@@ -116,10 +131,10 @@ def _size(items: Items) -> int:
 class InstrumentedObjects:
     """An ``ObjectStore`` over another."""
 
-    def __init__(self, inner: ObjectStore, observe: Observer) -> None:
-        """Tell ``observe`` of each operation on ``inner``."""
+    def __init__(self, inner: ObjectStore, meter: _Meter) -> None:
+        """Measure each operation on ``inner``."""
         self._objects = inner
-        self._meter = _Meter(observe)
+        self._meter = meter
 
     async def get(self, key: str) -> Value:
         with self._meter.measure("get", key) as step:
@@ -182,9 +197,9 @@ class InstrumentedObjects:
 class InstrumentedContent(InstrumentedObjects):
     """A ``ContentStore`` over another."""
 
-    def __init__(self, inner: ContentStore, observe: Observer) -> None:
-        """Tell ``observe`` of each operation on ``inner``."""
-        super().__init__(inner, observe)
+    def __init__(self, inner: ContentStore, meter: _Meter) -> None:
+        """Measure each operation on ``inner``."""
+        super().__init__(inner, meter)
         self._content = inner
 
     @property
@@ -232,9 +247,9 @@ class InstrumentedContent(InstrumentedObjects):
 class InstrumentedFiles(InstrumentedContent):
     """A ``ContentStore`` with ``FileContent`` over another."""
 
-    def __init__(self, inner: ContentStore, observe: Observer) -> None:
-        """Tell ``observe`` of each operation on ``inner``, which must have ``open_file``."""
-        super().__init__(inner, observe)
+    def __init__(self, inner: ContentStore, meter: _Meter) -> None:
+        """Measure each operation on ``inner``, which must have ``open_file``."""
+        super().__init__(inner, meter)
         self._files = cast("FileContent", inner)
 
     @asynccontextmanager
@@ -250,9 +265,9 @@ class InstrumentedFiles(InstrumentedContent):
 class InstrumentedPresigned(InstrumentedContent):
     """A ``ContentStore`` with ``PresignedStore`` over another."""
 
-    def __init__(self, inner: ContentStore, observe: Observer) -> None:
-        """Tell ``observe`` of each operation on ``inner``, which must have ``presign``."""
-        super().__init__(inner, observe)
+    def __init__(self, inner: ContentStore, meter: _Meter) -> None:
+        """Measure each operation on ``inner``, which must have ``presign``."""
+        super().__init__(inner, meter)
         self._presigned = cast("PresignedStore", inner)
 
     async def presign(self, key: str, *, seconds: int, headers: Mapping[str, str]) -> str:

@@ -52,10 +52,26 @@ from storage.coordination import (
 )
 from storage.redis_address import RedisAccess, RedisAddress
 
-__all__ = ["NoObserver", "RedisCoordinator", "RedisObserver", "SoleTerms", "Terms"]
+__all__ = [
+    "NoObserver",
+    "RedisCoordinator",
+    "RedisObserver",
+    "SoleTerms",
+    "Terms",
+    "Watch",
+    "named",
+]
+
+Watch = Callable[[Command, "asyncio.Future[Any]"], None]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.025
 _REPAIR_PAUSE: Final = 0.1
+
+
+def named(command: Command) -> tuple[str, str]:
+    """The name of a command, and of the script that it runs (``""`` for none), for people."""
+    name = str(command[0])
+    return name, layout.NAMES.get(str(command[1]), "") if len(command) > 1 else ""
 
 
 class NoObserver:
@@ -100,12 +116,14 @@ class RedisCoordinator:
         prefix: str = "moorage",
         terms: Terms | None = None,
         observer: RedisObserver | None = None,
+        watch: Watch | None = None,
         pace: Pace = PACE,
     ) -> None:
         """Coordinate under keys that start with ``prefix`` and ``installation``.
 
         Both must be the same for the processes of one store, and for no others. Without ``terms``
-        Redis itself is believed.
+        Redis itself is believed. ``watch`` is told of each command that a task asks for, in that
+        task, and of the future that brings its answer.
         """
         # The braces put all keys in one hash slot of a Cluster: scripts change several at once.
         self._keys = f"{prefix}:{{{installation}}}:"
@@ -124,6 +142,7 @@ class RedisCoordinator:
             pace=pace,
         )
         self._link = self._standing.link
+        self._link.watch = watch
         self._stamps = Stamps(self._link, self._table_key)
         self._held: set[_Holding] = set()
         self._untold: set[Command] = set()
@@ -164,6 +183,11 @@ class RedisCoordinator:
     def asked(self) -> int:
         """How many stamps were asked for since the start."""
         return self._stamps.asked
+
+    @property
+    def waiting(self) -> int:
+        """How many commands wait for the round trip that is under way."""
+        return self._link.waiting
 
     async def wait_usable(self) -> None:
         """Wait until it is ``usable``."""

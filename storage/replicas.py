@@ -105,6 +105,11 @@ class ReplicaCoordinator:
         return self._redis.asked
 
     @property
+    def waiting(self) -> int:
+        """How many commands wait for Redis."""
+        return self._redis.waiting
+
+    @property
     def lapse(self) -> float:
         return self._redis.lapse
 

@@ -20,6 +20,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Self, final
 
+from aiohttp import TraceConfig
+
 from storage._grammar import check_items, check_key, check_prefix, check_range, check_value
 from storage._layout import StoreRefused
 from storage._s3_bucket import Abilities, Bucket, ConditionFailed, Grave, Refused
@@ -71,6 +73,40 @@ def _ignore(operation: str, outcome: str, seconds: float) -> None:
 
 
 @final
+class S3Load:
+    """How busy the driver is at this moment."""
+
+    def __init__(self, wire: Wire, budget: Budget) -> None:
+        self._wire = wire
+        self._budget = budget
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that have a connection, or wait for one."""
+        return self._wire.in_flight
+
+    @property
+    def connections(self) -> int:
+        """Connections that there may be."""
+        return self._wire.connections
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of uploads' parts that are held beyond what each upload has for itself."""
+        return self._budget.taken
+
+    @property
+    def buffer(self) -> int:
+        """Bytes of them that may be held."""
+        return self._budget.common
+
+    @property
+    def waiting(self) -> int:
+        """Uploads that wait for such bytes."""
+        return self._budget.waiting
+
+
+@final
 class S3Store:
     """A ``ContentStore`` over one bucket, made by ``S3Store.opened``.
 
@@ -85,6 +121,7 @@ class S3Store:
         self._plan = settings.parts
         self._budget = Budget(MIN_PART + _SLACK, settings.buffer_bytes)
         self._graves = Graves(bucket, 3 * settings.total_seconds)
+        self.load: Final = S3Load(wire, self._budget)
 
     @classmethod
     async def opened(
@@ -93,15 +130,17 @@ class S3Store:
         observe: Callable[[str, str, float], None] = _ignore,
         *,
         create: bool = False,
+        traces: Sequence[TraceConfig] = (),
     ) -> Self:
         """Connect, and find out what the store honours. ``Unavailable`` if it does not answer.
 
         ``StoreRefused`` where it says no, or has a layout that this release does not know: trying
         again would not help.
         ``observe`` is told of each request: operation, outcome (``2xx``…, ``error``), seconds.
-        With ``create`` the bucket is made if it is missing.
+        With ``create`` the bucket is made if it is missing. ``traces`` are told of the requests
+        too, in the task that makes them, and may add headers that are not signed.
         """
-        wire = Wire(settings, await signer(settings), observe)
+        wire = Wire(settings, await signer(settings), observe, traces)
         await wire.open()
         try:
             bucket = Bucket(wire)

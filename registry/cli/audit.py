@@ -85,7 +85,7 @@ async def _verified(config: Config) -> int:
     from registry.service.audit.log import AuditLog  # noqa: PLC0415
 
     events = findings = writers = 0
-    async with opened(config) as backend:
+    async with opened(config, "audit.verify") as backend:
         async for verdict in AuditLog(backend.store, audit_key(config)).verify():
             _tell(verdict)
             writers += bool(verdict.writer)

@@ -126,7 +126,7 @@ async def _create(config: Config, options: argparse.Namespace) -> int:
 
     progress = Telling(_of_create)
     async with (
-        opened(config) as backend,
+        opened(config, "backup.create") as backend,
         audited_command(config, backend) as journal,
         backups_of(config, make=True) as backups,
     ):
@@ -170,7 +170,7 @@ async def _restore(config: Config, options: argparse.Namespace) -> int:
     at = _time(options.at) if options.at else None
     progress = Telling(_of_restore)
     async with (
-        opened(config) as backend,
+        opened(config, "backup.restore") as backend,
         audited_command(config, backend) as journal,
         backups_of(config) as backups,
     ):
@@ -196,7 +196,7 @@ async def _delete(config: Config, options: argparse.Namespace) -> int:
     from registry.telling import audited_command  # noqa: PLC0415
 
     async with (
-        opened(config) as backend,
+        opened(config, "backup.remove") as backend,
         audited_command(config, backend) as journal,
         backups_of(config) as backups,
     ):

@@ -83,6 +83,7 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
     async with (
         opened(
             config,
+            "collection",
             alone="nothing but the one process that serves it may collect, so leave "
             "collection.enabled on there",
         ) as backend,

@@ -156,7 +156,7 @@ async def _import(config: Config, options: argparse.Namespace, source: Any) -> i
     progress = Telling(lambda journal: f"{journal.after}: {_line(journal)}")
     terms = ImportTerms(options.into, options.create_projects, options.jobs)
     async with (
-        opened(config) as backend,
+        opened(config, "import") as backend,
         audited_command(config, backend) as journal,
         source() as opened_source,
     ):

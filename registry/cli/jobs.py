@@ -74,17 +74,24 @@ class Telling:
 
 
 @contextlib.asynccontextmanager
-async def opened(config: Config, *, alone: str = "") -> AsyncIterator["Backend"]:
-    """Open the store.
+async def opened(config: Config, name: str, *, alone: str = "") -> AsyncIterator["Backend"]:
+    """Open the store for the command of that name; what it does has a trace, if it is configured.
 
     ``Failed`` with what ``alone`` says where only the process that serves a store may change it,
     since the store does not judge between two writers.
     """
     from registry import backend  # noqa: PLC0415
+    from registry.background import around  # noqa: PLC0415
     from registry.http.metrics import Metrics  # noqa: PLC0415
+    from registry.tracing import traced  # noqa: PLC0415
     from registry.version import __version__  # noqa: PLC0415
 
-    async with backend.opened(config, Metrics(version=__version__)) as found:
+    metrics = Metrics(version=__version__)
+    async with (
+        traced(config, metrics.traces) as tracing,
+        backend.opened(config, metrics, tracing) as found,
+    ):
         if alone and not found.conditional:
             raise Failed(f"this store does not judge between two writers: {alone}")
-        yield found
+        with around(name):
+            yield found

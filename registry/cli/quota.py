@@ -46,7 +46,7 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
 
     again = 0
     alone = "only the one process that serves it may count"
-    async with opened(config, alone=alone) as backend:
+    async with opened(config, "quota.count", alone=alone) as backend:
         quotas = Quotas(backend.store, backend.coordinator)
         for tenant in [options.project] if options.project else await quotas.tenants():
             counted = await quotas.count(tenant)

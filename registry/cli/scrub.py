@@ -67,6 +67,7 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
     async with (
         opened(
             config,
+            "scrub",
             alone="nothing but the one process that serves it may scrub, so set "
             "scrub.interval_days there",
         ) as backend,

@@ -1,8 +1,10 @@
 """What must hold between settings, once all of them are known."""
 
+from importlib.util import find_spec
 from ipaddress import ip_network
 from urllib.parse import urlsplit
 
+from auth.urls import is_protected
 from registry.config.check_auth import check_auth
 from registry.config.check_redis import check_redis, coordinated
 from registry.config.errors import ConfigError, error
@@ -36,6 +38,7 @@ def check(config: Config) -> None:
             RepositoryName.parse(name)
     except NameInvalid as problem:
         raise error("environments.bases", problem.message) from None
+    _check_tracing(config)
     check_redis(config)
     check_auth(config)
 
@@ -55,6 +58,21 @@ def _check_s3(config: Config) -> None:
             "server.workers",
             f"{config.server.workers} processes on S3 would not know of each other's writes; "
             "set it to 1, or give them a Redis (coordination.redis.url)",
+        )
+
+
+def _check_tracing(config: Config) -> None:
+    tracing = config.tracing
+    if not tracing.endpoint:
+        return
+    if tracing.authorization and not is_protected(tracing.endpoint):
+        raise error(
+            "tracing.authorization",
+            "it would be sent over the network unprotected; give an https:// endpoint",
+        )
+    if find_spec("opentelemetry") is None:
+        raise error(
+            "tracing.endpoint", "OpenTelemetry is not installed here: install moorage[tracing]"
         )
 
 

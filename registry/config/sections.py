@@ -19,6 +19,7 @@ from registry.config.pulls import PullsConfig
 from registry.config.quota import QuotaConfig
 from registry.config.scrub import ScrubConfig
 from registry.config.tags import TagsConfig
+from registry.config.tracing import TracingConfig
 from registry.config.values import Address, Secret
 from registry.config.webhooks import WebhooksConfig
 from storage.ports import MAX_VALUE
@@ -372,6 +373,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     platform: PlatformConfig = field(default_factory=PlatformConfig)
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    tracing: TracingConfig = field(default_factory=TracingConfig)
     log: LogConfig = field(default_factory=LogConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
     auth: AuthConfig = field(default_factory=AuthConfig)

@@ -6,11 +6,12 @@ interface (``AbstractStreamWriter.write``), and take over what ``Response`` woul
 ``Date``, ``Connection``, no body for HEAD, no line break in a header.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from email.utils import formatdate
 from http import HTTPStatus
 from time import time
+from typing import Final
 
 from aiohttp import hdrs
 from aiohttp.abc import AbstractStreamWriter
@@ -29,6 +30,9 @@ _ALWAYS = (
 )
 _date: tuple[int, str] = (0, "")
 
+BESIDE: Final = "moorage.beside"
+"""Under this a request has header lines that go with its answer, whatever that is."""
+
 
 class Answer(StreamResponse):
     """A whole answer. ``length`` is the body's, where none is sent (HEAD, 304)."""
@@ -41,6 +45,9 @@ class Answer(StreamResponse):
         self._lines = headers
         self.told: Mapping[str, object] = {}
         """What the audit log is told of it, beside what the request says."""
+
+        self.names: Sequence[str] = ()
+        """Digests of what else it was about, for its trace."""
 
         self._size = len(body) if length is None else length
 
@@ -71,6 +78,8 @@ class Answer(StreamResponse):
         for name, value in self._lines:
             if not (value.isascii() and value.isprintable()):
                 raise ValueError(f"the value of the header {name} can't be sent")
+            lines.append(f"{name}: {value}\r\n")
+        for name, value in request.get(BESIDE, ()):
             lines.append(f"{name}: {value}\r\n")
         if self.status not in (204, 304):
             lines.append(f"Content-Length: {self._size}\r\n")

@@ -19,6 +19,8 @@ class CollectionMetrics:
         self._passes = dict.fromkeys(_PASSES, 0)
         self._failed = 0
         self._last = 0.0
+        self._seen = 0
+        self._lag = 0.0
         self._expired = {"tag": 0, "manifest": 0}
         self._retained = {"ok": 0, "busy": 0, "error": 0}
 
@@ -43,6 +45,11 @@ class CollectionMetrics:
         self._failed += failed
         self._last = at or self._last
 
+    def looked(self, seen: int, lag: float) -> None:
+        """A pass saw to so many candidates, the first of which had been due for so long."""
+        self._seen += seen
+        self._lag = lag
+
     def collect(self) -> Iterator[Metric]:
         """Build the families."""
         findings = CounterMetricFamily(
@@ -65,6 +72,14 @@ class CollectionMetrics:
             "moorage_collection_failed_candidates",
             "Candidates that could not be seen to, and will be.",
             self._failed,
+        )
+        yield CounterMetricFamily(
+            "moorage_collection_candidates", "Candidates that were seen to.", self._seen
+        )
+        yield GaugeMetricFamily(
+            "moorage_collection_lag_seconds",
+            "How long the first candidate had been due when a pass began.",
+            self._lag,
         )
         expired = CounterMetricFamily(
             "moorage_retention_expired", "What retention has deleted.", labels=["kind"]

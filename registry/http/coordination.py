@@ -40,6 +40,11 @@ class Coordination(Protocol):
         ...
 
     @property
+    def waiting(self) -> int:
+        """How many commands wait for Redis."""
+        ...
+
+    @property
     def asked(self) -> int:
         """How many stamps were asked for since the start."""
         ...
@@ -54,6 +59,7 @@ class _Gauge:
 _GAUGES: Final = (
     _Gauge("connected", "Workers that are connected to Redis."),
     _Gauge("trusted", "Workers that may answer from memory what has not changed."),
+    _Gauge("waiting", "Commands that wait for the round trip to Redis that is under way."),
     _Gauge("alone", "Workers that change things without Redis, since they can't reach it."),
 )
 

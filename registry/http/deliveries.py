@@ -20,6 +20,8 @@ class DeliveryMetrics:
         self._sent = dict.fromkeys(("delivered", "failed"), 0)
         self._dead = 0
         self._resting = 0
+        self._waiting = 0
+        self._lag = 0.0
         self._seconds = Cell()
 
     def sent(self, outcome: Outcome) -> None:
@@ -34,6 +36,10 @@ class DeliveryMetrics:
     def resting(self, webhooks: int) -> None:
         """So many webhooks are left alone for a while."""
         self._resting = webhooks
+
+    def waiting(self, webhooks: int, seconds: float) -> None:
+        """For so many webhooks something waits, and the first of it has been due for so long."""
+        self._waiting, self._lag = webhooks, seconds
 
     def collect(self) -> Iterator[Metric]:
         """Build the families."""
@@ -55,3 +61,11 @@ class DeliveryMetrics:
             "moorage_webhooks_resting", "Webhooks left alone since they take nothing.",
             self._resting,
         )  # fmt: skip
+        yield GaugeMetricFamily(
+            "moorage_webhooks_waiting", "Webhooks for which events wait.", self._waiting
+        )
+        yield GaugeMetricFamily(
+            "moorage_webhook_lag_seconds",
+            "How long the event that waits for longest has been due.",
+            self._lag,
+        )

@@ -30,13 +30,32 @@ class Room(Protocol):
         ...
 
 
+class Span(Protocol):
+    """The span of one request."""
+
+    def end(self, record: RequestRecord, answer: Answer | None) -> None:
+        """The request is answered, or was given up without an answer."""
+        ...
+
+
+class Spans(Protocol):
+    """Traces requests, on the event loop; never raises."""
+
+    def begin(self, http: BaseRequest, record: RequestRecord) -> Span:
+        """Begin the span of a request, in the task that answers it."""
+        ...
+
+
 class Endpoint:
     """Answers all requests of one process."""
 
-    def __init__(self, rooms: Sequence[Room], observer: Observer) -> None:
+    def __init__(
+        self, rooms: Sequence[Room], observer: Observer, spans: Spans | None = None
+    ) -> None:
         """Ask ``rooms`` in order; tell ``observer`` of each request once."""
         self._rooms = rooms
         self._observer = observer
+        self._spans = spans
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
 
@@ -55,6 +74,8 @@ class Endpoint:
             status=CLIENT_GONE,
         )
         self._observer.started()
+        span = self._spans.begin(http, record) if self._spans is not None else None
+        answer: Answer | None = None
         try:
             answer = await self._answer(http, record)
             record.status = answer.status
@@ -63,6 +84,8 @@ class Endpoint:
             record.time = time.time()
             record.seconds = time.perf_counter() - began
             record.received = http.content.total_bytes
+            if span is not None:
+                span.end(record, answer)
             self._observer.finished(record)
         return answer
 

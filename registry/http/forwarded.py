@@ -33,7 +33,7 @@ class Proxies:
         found = peer
         hops = [hop.strip(" \t") for line in forwarded for hop in line.split(",")]
         for hop in reversed(hops[-MAX_HOPS:]):
-            if not self._knows(found):
+            if not self.knows(found):
                 break
             address = _read(hop)
             if address is None:
@@ -50,10 +50,11 @@ class Proxies:
         return (
             bool(forwarded)
             and forwarded[-1].rpartition(",")[2].strip(" \t").lower() == "https"
-            and self._knows(peer)
+            and self.knows(peer)
         )
 
-    def _knows(self, text: str) -> bool:
+    def knows(self, text: str) -> bool:
+        """Whether an address is that of a proxy that is believed."""
         address = _read(text)
         return address is not None and any(address in network for network in self._networks)
 

@@ -70,6 +70,7 @@ async def put_manifest(call: Call[PutManifest]) -> Answer:
     headers.extend(call.warnings())
     answer = Answer(201, headers)
     answer.told = {"media_type": pushed.media_type, "size": len(body)}
+    answer.names = pushed.blobs
     return answer
 
 

@@ -26,7 +26,9 @@ from registry.http.coordination import CoordinationMetrics
 from registry.http.deliveries import DeliveryMetrics
 from registry.http.observe import RequestRecord
 from registry.http.quotas import QuotaMetrics
+from registry.http.s3 import S3Metrics
 from registry.http.scrubs import ScrubMetrics
+from registry.http.tracing import TraceMetrics
 
 _METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
 _UPLOADS: Final = {
@@ -48,16 +50,17 @@ class Metrics:
         self._finished = 0
         self._requests: dict[tuple[str, str, int], Cell] = {}
         self._storage: dict[tuple[str, str, str], Cell] = {}
-        self._s3: dict[tuple[str, str], Cell] = {}
-        self._s3_honours: dict[str, bool] = {}
+        self.s3 = S3Metrics()
         self.coordination = CoordinationMetrics()
         self.collection = CollectionMetrics()
         self.deliveries = DeliveryMetrics()
         self.scrub = ScrubMetrics()
         self.quota = QuotaMetrics()
+        self.traces = TraceMetrics()
         self._closed: dict[str, int] = dict.fromkeys(("limit", "head_timeout", "malformed"), 0)
         self._reloads: dict[str, int] = dict.fromkeys(("ok", "error"), 0)
         self._caches: dict[str, Callable[[], tuple[int, int]]] = {}
+        self._pools: dict[str, tuple[int, Callable[[], int]]] = {}
         self._dropped: dict[str, Callable[[], int]] = {}
         self._refused: Callable[[], Mapping[str, int]] = dict
         self._connections: Callable[[], int] = int
@@ -94,15 +97,6 @@ class Metrics:
             cell = self._storage.setdefault(key, Cell())
         cell.take(seconds)
 
-    def s3_request(self, operation: str, outcome: str, seconds: float) -> None:
-        """Count one request to S3, repetitions too; the two texts are from closed lists."""
-        cell = self._s3.setdefault((operation, outcome), Cell())
-        cell.take(seconds)
-
-    def s3_honours(self, honours: Mapping[str, object]) -> None:
-        """Take note of what the store was seen to honour: name and whether."""
-        self._s3_honours = {name: bool(value) for name, value in honours.items()}
-
     def connection_closed(self, reason: str) -> None:
         """Count a connection that was closed on a client: limit, head_timeout or malformed."""
         self._closed[reason] += 1
@@ -134,18 +128,24 @@ class Metrics:
         """Ask for the requests that rate limits refused since the start, by limit."""
         self._refused = refused
 
+    def watch_pool(self, pool: str, threads: int, outstanding: Callable[[], int]) -> None:
+        """Ask a pool of so many threads for the calls that run or wait in it."""
+        self._pools[pool] = threads, outstanding
+
     def collect(self) -> Iterator[Metric]:
         """Build all families from what was counted."""
         yield from self._collect_requests()
         yield from self._collect_storage()
-        yield from self._collect_s3()
+        yield from self.s3.collect()
         yield from self.coordination.collect()
         yield from self.collection.collect()
         yield from self.deliveries.collect()
         yield from self.scrub.collect()
         yield from self.quota.collect()
+        yield from self.traces.collect()
         yield from self._collect_connections()
         yield from self._collect_caches()
+        yield from self._collect_pools()
         yield from self._collect_audit()
         yield from self._collect_process()
 
@@ -212,28 +212,6 @@ class Metrics:
             duration.add_metric(labels, cell.histogram(), cell.seconds)
         yield from (operations, duration)
 
-    def _collect_s3(self) -> Iterator[Metric]:
-        requests = CounterMetricFamily(
-            "moorage_s3_requests", "Requests to S3.", labels=["operation", "outcome"]
-        )
-        duration = HistogramMetricFamily(
-            "moorage_s3_request_duration_seconds",
-            "Time from a request to S3 to the head of its answer.",
-            labels=["operation"],
-        )
-        totals: dict[str, Cell] = {}
-        for (operation, outcome), cell in list(self._s3.items()):
-            requests.add_metric([operation, outcome], cell.count)
-            totals.setdefault(operation, Cell()).add(cell)
-        for operation, cell in totals.items():
-            duration.add_metric([operation], cell.histogram(), cell.seconds)
-        honours = GaugeMetricFamily(
-            "moorage_s3_honours", "Whether the store honours it.", labels=["ability"]
-        )
-        for name, value in self._s3_honours.items():
-            honours.add_metric([name], value)
-        yield from (requests, duration, honours)
-
     def _collect_connections(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "moorage_connections", "Open connections of clients.", self._connections()
@@ -265,6 +243,18 @@ class Metrics:
             "log",
             {log: dropped() for log, dropped in self._dropped.items()},
         )
+
+    def _collect_pools(self) -> Iterator[Metric]:
+        threads = GaugeMetricFamily(
+            "moorage_threads", "Threads that a pool may have.", labels=["pool"]
+        )
+        busy = GaugeMetricFamily(
+            "moorage_threads_busy", "Calls that run or wait in a pool.", labels=["pool"]
+        )
+        for pool, (count, outstanding) in self._pools.items():
+            threads.add_metric([pool], count)
+            busy.add_metric([pool], outstanding())
+        yield from (threads, busy)
 
     def _collect_audit(self) -> Iterator[Metric]:
         stored, dropped, refused, waiting = self._audit()

@@ -44,6 +44,9 @@ class RequestRecord(msgspec.Struct, kw_only=True, tag_field="log", tag="access")
     upload: str = ""
     """The upload session that was asked for or opened: the start of its id, which opens nothing."""
 
+    trace_id: str = ""
+    """The trace that has a span of it, ``""`` if none has."""
+
 
 class Observer(Protocol):
     """Told of every request, on the event loop; never blocks, never raises."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from registry.service.quotas.quotas import Quotas
 
@@ -40,6 +40,14 @@ class QuotaMetrics:
         for outcome in ("ok", "again", "failed"):
             counts.add_metric([outcome], quotas.counts[outcome] if quotas else 0)
         yield from (refused, changes, counts)
+        fill = GaugeMetricFamily(
+            "moorage_quota_projects",
+            "Projects with limits, by the percent of one that is used.",
+            labels=["used"],
+        )
+        for used, number in (quotas.fill if quotas else {}).items():
+            fill.add_metric([used], number)
+        yield fill
         yield CounterMetricFamily(
             "moorage_quota_drift_bytes",
             "Bytes by which counts found accounts wrong, whichever way.",

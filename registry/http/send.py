@@ -7,10 +7,11 @@ import os
 import select
 import socket
 from collections.abc import AsyncIterable
-from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from aiohttp.web import BaseRequest
 
+from registry.service.pools import Pool
 from storage.ports import OpenFile, RelayedReader
 
 _STRIDE = 16 * 1024 * 1024
@@ -22,7 +23,7 @@ _WINDOW = 4 * 1024 * 1024
 _QUICK = 2
 """Milliseconds for which a thread waits for a client, until one took longer: then the loop does."""
 
-_sending = ThreadPoolExecutor(8, "sending")
+SENDING: Final = Pool(8, "sending")
 
 
 async def send_file(
@@ -48,7 +49,7 @@ async def send_file(
     try:
         while start < end:
             count = min(_STRIDE, end - start)
-            sending = loop.run_in_executor(_sending, _send_some, sock, file.fd, start, count, wait)
+            sending = loop.run_in_executor(SENDING, _send_some, sock, file.fd, start, count, wait)
             try:
                 sent = await asyncio.shield(sending)
             except asyncio.CancelledError:

@@ -5,6 +5,7 @@ import ipaddress
 import socket
 import ssl
 import time
+from collections.abc import Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final
@@ -31,12 +32,18 @@ class HttpSender:
     """Sends by HTTP. No redirect is followed, no proxy asked, nothing of an answer kept."""
 
     def __init__(
-        self, destinations: Destinations, *, ca_file: Path | None = None, seconds: float = 5.0
+        self,
+        destinations: Destinations,
+        *,
+        ca_file: Path | None = None,
+        seconds: float = 5.0,
+        traces: Sequence[aiohttp.TraceConfig] = (),
     ) -> None:
         """Give each request ``seconds``; trust ``ca_file`` instead of the system's authorities."""
         self._destinations = destinations
         self._ca_file = ca_file
         self._seconds = seconds
+        self._traces = traces
         self._session: aiohttp.ClientSession | None = None
 
     async def __call__(self, url: str, secret: str, event: TellRecord) -> Outcome:
@@ -91,6 +98,7 @@ class HttpSender:
                 headers={"User-Agent": f"moorage/{__version__}", "Accept": "*/*"},
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
+                trace_configs=list(self._traces),
             )
         return self._session
 

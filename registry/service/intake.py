@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Final
 
+from registry.service.pools import Pool
 from registry.spec.digest import Digest, Hasher
 from registry.spec.errors import RangeInvalid
 from registry.spec.ranges import ContentRange
@@ -17,7 +18,7 @@ beyond it, up to 1.25 MiB. Two blocks are held at a time, no more."""
 _INLINE = 64 * 1024
 """A body of at most this many bytes is hashed on the loop: quicker than a thread's switch."""
 
-_hashing = ThreadPoolExecutor(4, "hashing")
+HASHING: Final = Pool(4, "hashing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ class Intake:
             await writer.write(block)
         else:
             loop = asyncio.get_running_loop()
-            hashing = loop.run_in_executor(_hashing, self._hasher.update, block)
+            hashing = loop.run_in_executor(HASHING, self._hasher.update, block)
             try:
                 await writer.write(block)
             finally:

@@ -45,11 +45,12 @@ _INLINE = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What a push made: the digest, the media type, and the subject that was processed."""
+    """What a push made: the digest, the media type, the subject that was processed, the blobs."""
 
     digest: Digest
     media_type: str
     subject: Digest | None
+    blobs: Sequence[Digest] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,10 @@ class Manifests:
             await self._images.store(image, began)
         self._candidates.needed(repository, [each.digest for each in manifest.blobs])
         return Pushed(
-            digest, manifest.media_type, manifest.subject.digest if manifest.subject else None
+            digest,
+            manifest.media_type,
+            manifest.subject.digest if manifest.subject else None,
+            [each.digest for each in manifest.blobs],
         )
 
     async def delete(

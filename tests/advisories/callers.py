@@ -185,7 +185,7 @@ ROWS = (
         (
             cut(
                 "registry/http/forwarded.py",
-                "            if not self._knows(found):\n",
+                "            if not self.knows(found):\n",
                 "            if False:\n",
                 "tests/management/test_limits.py::test_whom_a_proxy_speaks_for",
             ),

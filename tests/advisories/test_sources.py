@@ -57,12 +57,14 @@ def test_only_what_the_configuration_names_is_asked():
 
     These ask addresses of the configuration (`auth.fetch`, a platform, S3, Redis) or of the command
     line: `registry/http/origin.py` and its client are only part of `moorage import`.
+    `registry/tracing/opening.py` sends to the collector that the configuration names.
     Webhooks alone go where an owner says, and to no inner address (tests/webhooks).
     """
     allowed = {
         "auth/fetch.py", "registry/logins.py", "registry/cli/health.py",
         "registry/cli/remote/client.py", "registry/http/webhooks.py", "registry/http/origin.py",
         "registry/http/origin_client.py", "registry/provisioning.py",
+        "registry/tracing/opening.py",
     }  # fmt: skip
     clients = ("aiohttp.ClientSession", "urllib.request", "http.client", "requests", "httpx")
     assert importers(*clients) <= allowed

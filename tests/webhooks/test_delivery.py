@@ -60,6 +60,9 @@ class Counts:
     def gave_up(self, events):
         self.dead += events
 
+    def waiting(self, webhooks, seconds):
+        self.lag = seconds
+
     def resting(self, webhooks):
         self.rests = webhooks
 

@@ -43,11 +43,15 @@ class NotLinked(Exception):
 
 @dataclass(slots=True)
 class Pass:
-    """What one pass did: candidates that were due and seen to; those that are to be looked at."""
+    """What one pass did: candidates that were due and seen to; those that are to be looked at.
+
+    ``lag`` is for how many seconds the first of them had been due.
+    """
 
     seen: int = 0
     looks: int = 0
     failed: int = 0
+    lag: float = 0.0
 
 
 class Collector:
@@ -103,6 +107,8 @@ class Collector:
         while True:
             page = await self._store.list(keys.CANDIDATES, after=after, limit=_PAGE)
             due = [key for key in page if look or keys.candidate_due(key) <= now * 1000]
+            if due and not after:
+                done.lag = max(0.0, now - keys.candidate_due(due[0]) / 1000)
             needs = Needs(self._store, self._entries, self._candidates, self._terms, look=look)
             for start in range(0, len(due), _AT_ONCE):
                 await asyncio.gather(

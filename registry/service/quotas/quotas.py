@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import secrets
+from bisect import bisect
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -71,6 +72,8 @@ class Quotas:
         """Counts by what came of them: ``ok``, ``again`` (another began), ``failed``."""
         self.drift = 0
         """Bytes by which counts have found accounts wrong, whichever way."""
+        self.fill: Mapping[str, int] = {}
+        """Projects with limits by how much of one is used, as ``count_due`` last saw them."""
 
     @asynccontextmanager
     async def charging(self, tenant: str) -> AsyncIterator[Charge]:
@@ -195,11 +198,13 @@ class Quotas:
 
     async def count_due(self) -> int:
         """Count every project that is due; return how many. Of several processes, one does."""
-        done = 0
+        done, fill = 0, Counter(dict.fromkeys(FILLS, 0))
         async for key in every_key(self._store, keys.QUOTAS):
             tenant = keys.last_segment(key)
             try:
                 found = await self._accounts.read(tenant)
+                if found is not None:
+                    fill[fill_of(found[0])] += 1
                 if found is None or not self._is_due(found[0]):
                     continue
                 async with self._coordinator.hold(f"quota-count/{tenant}"):
@@ -211,6 +216,7 @@ class Quotas:
             except FAILURES as error:
                 self.counts["failed"] += 1
                 _log.warning("project %s could not be counted, it will be: %s", tenant, error)
+        self.fill = fill
         return done
 
     async def run(self) -> None:
@@ -256,6 +262,20 @@ class Quotas:
         )
         since = now - account.counted
         return over or since > terms.every or (account.due and since > terms.again)
+
+
+FILLS: Final = ("0-50", "50-80", "80-95", "95-100")
+"""Percent of the limit of which most is used."""
+
+
+def fill_of(account: Account) -> str:
+    """Which of ``FILLS`` the account is in."""
+    total, most = account.total, 0
+    for kind in quota.KINDS:
+        limit = getattr(account.limits, kind)
+        if limit is not None:
+            most = max(most, int(getattr(total, kind)) * 100 // max(1, limit))
+    return FILLS[bisect((50, 80, 95), most)]
 
 
 def warning_of(account: Account) -> str:

@@ -67,6 +67,10 @@ class Deliveries(Protocol):
         """So many webhooks are left alone for a while."""
         ...
 
+    def waiting(self, webhooks: int, seconds: float) -> None:
+        """For so many webhooks something waits, and the first of it has been due for so long."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTerms:
@@ -144,9 +148,10 @@ class Deliverer:
 
     async def _begin(self, running: dict[str, asyncio.Task[None]]) -> int:
         """Begin a turn of each webhook for which something is due."""
-        begun, now, waiting = 0, self._queue.clock(), set()
+        begun, now, waiting, oldest = 0, self._queue.clock(), set(), self._queue.clock()
         async for webhook, due in self._queue.webhooks():
             waiting.add(webhook)
+            oldest = min(oldest, due)
             rest = self._resting.get(webhook)
             if due > now or webhook in running or (rest is not None and rest.until > now):
                 continue
@@ -155,6 +160,7 @@ class Deliverer:
         for webhook in self._resting.keys() - waiting - running.keys():
             del self._resting[webhook]
         self._told.resting(len(self._resting))
+        self._told.waiting(len(waiting), now - oldest)
         return begun
 
     async def _turn(self, webhook: str) -> None:
