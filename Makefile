@@ -18,6 +18,7 @@ DIRECTORY := slapd=slapd
 CLIENTS := docker=docker.io dockerd=docker.io podman=podman buildah=buildah \
 	containerd=containerd ctr=containerd skopeo=skopeo
 SERVERS := haproxy=haproxy redis-server=redis-server redis-sentinel=redis-sentinel redis-cli=redis-tools
+BROWSER := chromium=chromium chromedriver=chromium-driver
 LOADERS := nginx=nginx-light wrk=wrk
 IMAGE := buildah=buildah skopeo=skopeo umoci=umoci mmdebstrap=mmdebstrap
 DRILL := etcd=etcd-server faketime=faketime mkfs.ext4=e2fsprogs docker=docker.io dockerd=docker.io
@@ -25,7 +26,7 @@ CHART := $(DRILL) promtool=prometheus
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve cluster chart image manifests drill test scenario storm imports bench thesis chaos lint mutations conformance tools system lock clean distclean dev
+.PHONY: help serve cluster chart dashboards image manifests drill test scenario storm imports screenshots bench thesis chaos lint mutations conformance tools system lock clean distclean dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +53,10 @@ scenario: dev system tools ## a platform's day on the whole cluster: 50 projects
 mutations: dev system tools ## remove each protection of docs/reference/advisories.md and see its tests fail
 	$(BIN)/python -m tests.advisories $(ARGS)
 
+screenshots: dev ## take the pictures of the console in docs/how-to
+	@tools/system-packages $(BROWSER)
+	$(BIN)/python -m tests.console.screenshots docs/how-to
+
 chaos: dev system tools ## every fault under load on the whole cluster, some ten minutes (ARGS= goes to pytest)
 	MOORAGE_CHAOS=1 $(BIN)/pytest -s tests/chaos $(ARGS)
 
@@ -72,6 +77,10 @@ chart: dev tools ## the chart on a real kube-apiserver, against schemas and poli
 	@tools/system-packages $(SERVERS) $(CHART)
 	MOORAGE_CHART=1 $(BIN)/pytest -v -ra tests/deploy tests/drill $(ARGS)
 
+dashboards: dev tools ## the dashboard on a real Prometheus under load, drawn into build/dashboards
+	@tools/system-packages prometheus=prometheus chromium=chromium redis-server=redis-server
+	MOORAGE_DASHBOARDS=build/dashboards $(BIN)/pytest -v -ra tests/deploy/test_dashboard.py $(ARGS)
+
 image: dev ## build the image on a base of Debian packages, push and pull it here, start it
 	@tools/system-packages $(IMAGE)
 	MOORAGE_IMAGE=1 $(BIN)/pytest -v -ra tests/deploy/test_image.py $(ARGS)
@@ -89,11 +98,12 @@ lint: dev ## style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-tools: ## build the pinned Go programs that tests and benchmarks run
+tools: ## build the pinned Go programs that tests and benchmarks run, and fetch a script of npm's
 	@tools/go-tools $(TOOLS)
+	@tools/npm-files .tools/npm
 
 system: ## install the clients and servers that tests run (root on Debian)
-	@tools/system-packages $(CLIENTS) $(SERVERS) $(DIRECTORY)
+	@tools/system-packages $(CLIENTS) $(SERVERS) $(DIRECTORY) $(BROWSER)
 
 lock: ## pin the dependencies in pyproject.toml (ARGS=--upgrade: to the newest allowed)
 	@test -x $(UV) || { $(PYTHON) -m venv .tools/uv && .tools/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }
