@@ -46,6 +46,7 @@ class Counted:
 
     def __init__(self, port: int) -> None:
         self._address = f"127.0.0.1:{port}"
+        self.trusted = False
 
     def now(self) -> Counter[str]:
         found: Counter[str] = Counter()
@@ -61,6 +62,8 @@ class Counted:
                 found["cpu"] = round(float(value) * 1e6)
             elif name.startswith("moorage_process_resident_memory_bytes"):
                 found["rss"] = round(float(value))
+            elif name.startswith("moorage_coordination_trusted"):
+                self.trusted = float(value) > 0
             elif name.startswith("moorage_coordination_round_trip_seconds_count"):
                 found["redis"] = int(float(value))
         return found
@@ -204,8 +207,18 @@ def running_redis(work: Path) -> Iterator[int]:
         process.wait()
 
 
-def show(name: str, before: Counter[str], after: Counter[str], per: float = 1) -> None:
+def show(
+    name: str,
+    before: Counter[str],
+    after: Counter[str],
+    per: float = 1,
+    *,
+    without: Counter[str] | None = None,
+) -> None:
+    """Print a row: what came between two looks, without what would have come anyhow."""
     told = after - before
+    told.subtract(without or {})
+    told = +told
     calls = {
         key: value / per
         for key, value in sorted(told.items())
@@ -237,9 +250,17 @@ async def work(
         )
 
         def measure(name: str, per: float = 1):  # noqa: ANN202
-            return _Measure(name, counted, per)
+            return _Measure(name, counted, per, rates)
 
+        # Redis is relied upon when its table has stood for half a minute.
+        while not counted.trusted:
+            await asyncio.sleep(1)
+            counted.now()
         idle = counted.now()
+        await asyncio.sleep(options.idle)
+        quiet = counted.now()
+        show("nothing, for one hour", idle, quiet, options.idle / 3600)
+        rates = {key: each / options.idle for key, each in (quiet - idle).items() if key != "rss"}
         base = [os.urandom(1 << 20) for _ in range(LAYERS)]
         with measure(f"push of an image of {LAYERS} layers of 1 MiB, all new"):
             blobs = await client.image(root, "base", base, new=base)
@@ -293,15 +314,6 @@ async def work(
         with measure("deleting an image", count):
             for number in range(count):
                 await client.send("DELETE", f"{root}/manifests/v{number}", 202)
-        print(f"idle for {options.idle} s", file=sys.stderr)
-        before_idle = counted.now()
-        await asyncio.sleep(options.idle)
-        show(
-            "nothing, for one hour (from fewer seconds)",
-            before_idle,
-            counted.now(),
-            options.idle / 3600,
-        )
         now = counted.now()
         print(
             f"memory of the worker: {idle['rss'] >> 20} MiB at first, "
@@ -315,22 +327,24 @@ async def work(
 
 
 class _Measure:
-    def __init__(self, name: str, counted: Counted, per: float) -> None:
-        self._name, self._counted, self._per = name, counted, per
+    def __init__(self, name: str, counted: Counted, per: float, idle: dict[str, float]) -> None:
+        self._name, self._counted, self._per, self._idle = name, counted, per, idle
 
     def __enter__(self) -> None:
-        self._before = self._counted.now()
+        self._before, self._began = self._counted.now(), time.monotonic()
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
-            show(self._name, self._before, self._counted.now(), self._per)
+            took = time.monotonic() - self._began
+            anyhow = Counter({key: round(each * took) for key, each in self._idle.items()})
+            show(self._name, self._before, self._counted.now(), self._per, without=anyhow)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gib", type=int, default=2)
     parser.add_argument("--images", type=int, default=50)
-    parser.add_argument("--idle", type=int, default=20)
+    parser.add_argument("--idle", type=int, default=40)
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="capacity-")))
@@ -350,7 +364,7 @@ def main() -> None:
         server = stack.enter_context(
             RegistryProcess(store="s3", log=home / "server.log", settings=settings)
         )
-        head = prepare(server)
+        head = prepare(server, "pull,push,delete")
         asyncio.run(work(server, Counted(port), store, redis, head, options))
         server.stop()
         del settings["METRICS__ADDR"]

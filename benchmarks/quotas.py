@@ -33,7 +33,7 @@ LAYER = 64 * 1024 + 1
 SIDES = ("free", "limited")
 
 
-def prepare(server: RegistryProcess) -> dict[str, str]:
+def prepare(server: RegistryProcess, actions: str = "pull,push") -> dict[str, str]:
     """Make the projects; return what a client shows: a token that is good for both."""
 
     def ask(method: str, path: str, body: object, head: dict[str, str]) -> None:
@@ -49,7 +49,7 @@ def prepare(server: RegistryProcess) -> dict[str, str]:
         ask("PUT", f"/projects/{name}", {"owner": "user:root"}, basic)
     limits = {"bytes": 1 << 40, "repositories": 1000, "tags": 10_000_000}
     ask("PUT", "/projects/limited/quota", limits, basic)
-    scopes = "&".join(f"scope=repository:{name}/env:pull,push" for name in SIDES)
+    scopes = "&".join(f"scope=repository:{name}/env:{actions}" for name in SIDES)
     token = json.loads(request(server, "GET", f"/token?service=moorage&{scopes}", None, basic))
     return {"Authorization": f"Bearer {token['token']}"}
 
