@@ -1,7 +1,7 @@
 """What is counted of S3: requests, what they took, and how busy the driver is."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -11,6 +11,14 @@ from prometheus_client.core import (
 )
 
 from registry.http.cells import Cell
+
+_GAUGES: Final = (
+    ("requests_in_flight", "in_flight", "Requests to S3 under way."),
+    ("connections_limit", "connections", "Connections to S3 that may be open."),
+    ("buffered_bytes", "buffered", "Bytes of parts held in common memory."),
+    ("buffer_limit_bytes", "buffer", "Bytes of parts that may be held there."),
+    ("buffer_waiting", "waiting", "Uploads that wait for that memory."),
+)
 
 
 class Load(Protocol):
@@ -86,14 +94,8 @@ class S3Metrics:
             honours.add_metric([name], value)
         yield from (requests, duration, honours)
         load = self._load()
-        for name, text, number in (
-            ("requests_in_flight", "Requests to S3 under way.", load and load.in_flight),
-            ("connections_limit", "Connections to S3 that may be open.", load and load.connections),
-            ("buffered_bytes", "Bytes of parts held in common memory.", load and load.buffered),
-            ("buffer_limit_bytes", "Bytes of parts that may be held there.", load and load.buffer),
-            ("buffer_waiting", "Uploads that wait for that memory.", load and load.waiting),
-        ):
+        for name, attribute, text in _GAUGES:
             gauge = GaugeMetricFamily(f"moorage_s3_{name}", text)
-            if number is not None:
-                gauge.add_metric([], number)
+            if load is not None:
+                gauge.add_metric([], float(getattr(load, attribute)))
             yield gauge
