@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -12,10 +11,11 @@ from hashlib import md5
 from typing import Any, Final, Literal, NoReturn, TypeVar, final
 
 import aiohttp
+from isal import isal_zlib
 
 from storage._locks import NamedLocks
 from storage._s3_settings import escaped
-from storage._s3_wire import Answer, Request, Wire, all_of, unbroken
+from storage._s3_wire import Answer, Piece, Request, Wire, all_of, unbroken
 from storage._s3_xml import BadDocument, Page, completion, error_code, page, upload_id, uploads
 from storage.ports import NotFound, Stat, Unavailable, Value
 
@@ -144,7 +144,7 @@ class Bucket:
     async def put(
         self,
         key: str,
-        body: Sequence[bytes],
+        body: Sequence[Piece],
         *,
         absent: bool = False,
         version: str | None = None,
@@ -277,7 +277,7 @@ class Bucket:
         key: str,
         upload: str,
         number: int,
-        body: Sequence[bytes],
+        body: Sequence[Piece],
         sums: dict[str, str],
         *,
         seconds: float | None = None,
@@ -346,12 +346,12 @@ class Bucket:
             if each.key == name and _instant(each.begun) <= before
         ]
 
-    def sums(self, body: Sequence[bytes]) -> dict[str, str]:
-        """The checksum that the store verifies the body by. Takes time: about 1 ms a MiB."""
+    def sums(self, body: Sequence[Piece]) -> dict[str, str]:
+        """The checksum that the store verifies the body by. 0.1 ms a MiB; MD5: 2."""
         if self.honours.checksum == "crc32":
             crc = 0
             for piece in body:
-                crc = zlib.crc32(piece, crc)
+                crc = isal_zlib.crc32(piece, crc)
             return {"x-amz-checksum-crc32": base64.b64encode(crc.to_bytes(4, "big")).decode()}
         if self.honours.checksum == "md5":
             whole = md5(usedforsecurity=False)

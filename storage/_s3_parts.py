@@ -8,7 +8,7 @@ from storage._s3_bucket import Bucket
 from storage._s3_budget import Share
 from storage._s3_plan import MAX_PARTS, PartPlan
 from storage._s3_progress import Part, Progress
-from storage._s3_wire import unbroken
+from storage._s3_wire import Piece, unbroken
 from storage.ports import NotFound, StorageError, Unavailable
 
 
@@ -50,7 +50,7 @@ class Parts:
             await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
         self._check()
 
-    def send(self, body: Sequence[bytes], reserved: int) -> None:
+    def send(self, body: Sequence[Piece], reserved: int) -> None:
         """Put a part in flight, for which so many bytes are held."""
         number = self.next
         self._sent.append(None)
@@ -76,7 +76,7 @@ class Parts:
             message = str(self._failure).removeprefix(f"{self._key}: ")
             raise Unavailable(self._key, message) from self._failure
 
-    async def _put(self, number: int, body: Sequence[bytes], reserved: int) -> None:
+    async def _put(self, number: int, body: Sequence[Piece], reserved: int) -> None:
         try:
             sums = await asyncio.to_thread(self._bucket.sums, body)
             etag, crc = await self._bucket.put_part(self._key, self.upload, number, body, sums)

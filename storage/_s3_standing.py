@@ -5,6 +5,7 @@ from typing import Self, final
 
 from storage._s3_bucket import Bucket
 from storage._s3_reader import S3Reader
+from storage._s3_wire import Piece
 from storage.ports import AlreadyExists, NotFound, Unavailable
 
 
@@ -29,7 +30,7 @@ class Standing:
             return None
         return cls(bucket, key, stat.size, start)
 
-    async def compare(self, data: bytes) -> None:
+    async def compare(self, data: Piece) -> None:
         """Raise ``AlreadyExists`` unless the content goes on with ``data``."""
         if self._position + len(data) > self.size:
             raise AlreadyExists(self._key)

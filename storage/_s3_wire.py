@@ -25,6 +25,9 @@ from storage.ports import Unavailable
 
 T = TypeVar("T")
 U = TypeVar("U")
+Piece = bytes | memoryview
+"""Bytes that nobody changes any more."""
+
 _log = logging.getLogger("moorage.storage")
 
 _TRIES: Final = 6
@@ -64,7 +67,7 @@ class Body(aiohttp.payload.Payload):
     ``TimeoutError`` where the store takes nothing for ``seconds``.
     """
 
-    def __init__(self, pieces: Sequence[bytes], seconds: float) -> None:
+    def __init__(self, pieces: Sequence[Piece], seconds: float) -> None:
         super().__init__(None, content_type="application/octet-stream")
         self._pieces = pieces
         self._seconds = seconds
@@ -100,7 +103,7 @@ class Request:
     key: str
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: Sequence[bytes] = ()
+    body: Sequence[Piece] = ()
     signed: bool = False
     seconds: float | None = None
     """For the call, instead of what is set."""

@@ -10,7 +10,7 @@ from storage._s3_plan import MIN_PART, PartPlan
 from storage._s3_progress import Progress, Tail, new_token
 from storage._s3_standing import Standing
 from storage._s3_unfinished import clear, note, tail_key
-from storage._s3_wire import both
+from storage._s3_wire import Piece, both
 from storage.ports import AlreadyExists, NotFound, Unavailable
 
 Data = bytes | bytearray | memoryview
@@ -34,7 +34,7 @@ class S3Writer:
         self._saved = progress
         self._token = progress.token
         self._offset = progress.offset
-        self._buffer: list[bytes] = []
+        self._buffer: list[Piece] = []
         self._buffered = 0
         self._share = share
         self._reserved = 0
@@ -67,7 +67,7 @@ class S3Writer:
         """As the port's ``write``."""
         if self._finished is not None:
             raise ValueError(f"{self._key}: it is finished")
-        piece = data if isinstance(data, bytes) else bytes(data)
+        piece = bytes(data) if isinstance(data, bytearray) else data
         if not piece:
             return
         if self._standing is None:

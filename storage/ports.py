@@ -192,7 +192,8 @@ class ContentWriter(Protocol):
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take ``data``, any size; wait while too much is in flight.
 
-        The caller may not change it until the call returns.
+        The caller may change a ``bytearray`` again once the call returned. What a ``memoryview``
+        shows is never changed: a writer may keep it.
         """
         ...
 

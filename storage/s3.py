@@ -62,7 +62,7 @@ VALUE: Final = 512 * 1024
 CHECKPOINT: Final = 256 * 1024 * 1024
 """Bytes after which a checkpoint is worth its price: parts in flight, and a tail of up to 5 MiB."""
 
-_SLACK: Final = 3 * 512 * 1024
+_SLACK: Final = 4 * 512 * 1024
 """Bytes by which an upload may fill a part beyond its size: what the last write of it brings."""
 
 _VERSION: Final = re.compile(r"[!#-~]{1,128}").fullmatch

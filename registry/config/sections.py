@@ -180,7 +180,7 @@ class S3Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(
             ge=0,
             le=1 << 40,
-            description="Memory of a worker for parts of all uploads, beyond 6.5 MiB for each.",
+            description="Memory of a worker for parts of all uploads, beyond 7 MiB for each.",
         ),
     ] = 16 * 1024 * 1024
     redirect: Annotated[

@@ -7,6 +7,7 @@ from aiohttp import hdrs
 from aiohttp.web import BaseRequest
 
 from registry.http.limits import Limits
+from registry.http.receive import receive_in_blocks
 from registry.spec.errors import BodyTooLarge, ManifestTooLarge, RegistryError, RequestTimeout
 
 
@@ -18,6 +19,7 @@ async def chunks(request: BaseRequest, limits: Limits) -> AsyncIterator[bytes]:
     """
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    receive_in_blocks(request)
     content = request.content
     loop = asyncio.get_running_loop()
     came, waited = 0, 0.0

@@ -16,8 +16,14 @@ from aiohttp import StreamReader, hdrs
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import reify
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong, TransferEncodingError
-from aiohttp.http_parser import RawRequestMessage
-from aiohttp.web import BaseRequest, RequestHandler, Server, StreamResponse
+from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
+from aiohttp.web import (
+    BaseRequest,
+    RequestHandler,
+    RequestPayloadError,
+    Server,
+    StreamResponse,
+)
 
 from registry.config import ServerConfig, TLSConfig
 from registry.http.answer import Answer
@@ -200,6 +206,28 @@ class _Connection(RequestHandler):
                 self._await_head()
             if self._head_bytes > self._web.config.header_bytes + REQUEST_LINE_BYTES:
                 self._refuse(HeaderTooLarge(), "malformed")
+
+    def receive(self, receiver: asyncio.BufferedProtocol) -> None:
+        """Let ``receiver`` have what the client sends from now on: the rest of a body."""
+        if self.transport is not None:
+            self.transport.set_protocol(receiver)
+
+    def received(self, content: StreamReader) -> None:
+        """Have it again, with another parser: the one that there was still waits for the body."""
+        config = self._web.config
+        self._parser = HttpRequestParser(
+            self,
+            self._loop,
+            _READ_BUFFER,
+            max_line_size=REQUEST_LINE_BYTES,
+            max_field_size=config.header_bytes,
+            payload_exception=RequestPayloadError,
+            auto_decompress=False,
+            max_msg_queue_size=self._max_msg_queue_size,
+        )
+        if self.transport is not None:
+            self.transport.set_protocol(self)
+        content.feed_eof()
 
     def _tell_of_broken_body(self) -> None:
         """Let the running request fail at once where its body can't be parsed any further.

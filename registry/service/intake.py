@@ -13,7 +13,7 @@ from storage.ports import ContentWriter
 
 BLOCK = 512 * 1024
 """Bytes, at the least, that are hashed and written in one step: with what the last read brought
-beyond it, up to 1.25 MiB. Two blocks are held at a time, no more."""
+beyond it, up to 2 MiB. Two blocks are held at a time, no more."""
 
 _INLINE = 64 * 1024
 """A body of at most this many bytes is hashed on the loop: quicker than a thread's switch."""
@@ -121,7 +121,7 @@ class Intake:
                 block.append(data)
                 gathered += len(data)
                 if gathered >= BLOCK and not self._keeps(gathered):
-                    whole = b"".join(block)
+                    whole = block[0] if len(block) == 1 else b"".join(block)
                     # While it waits for the block before, the pieces are not held as well.
                     block, gathered = [], 0
                     del data

@@ -86,6 +86,7 @@ class LocalRegistry:
         redirects: Callable[[Any], Redirects] | None = None,
         observe: Callable[[str, str, float], None] = lambda *_: None,
         tls: TLSConfig | None = None,
+        loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
     ) -> None:
         self.kind = kind
         self.data = data
@@ -98,7 +99,7 @@ class LocalRegistry:
         self._redirects = redirects
         self._observe = observe
         self._tls = tls
-        self._loop = asyncio.new_event_loop()
+        self._loop = loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name=f"registry-{kind}", daemon=True
         )
