@@ -170,7 +170,7 @@ class Intake:
                 self._hasher.update(self._kept)
             else:
                 loop = asyncio.get_running_loop()
-                await loop.run_in_executor(_hashing, self._hasher.update, self._kept)
+                await loop.run_in_executor(HASHING, self._hasher.update, self._kept)
             self._kept_is_hashed = True
         return self._hasher.digest()
 
