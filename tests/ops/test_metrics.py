@@ -229,3 +229,25 @@ def test_no_line_is_dropped_at_the_rate_of_a_busy_process(tmp_path):
     print(f"{min(times) * 1e6:.2f} µs")
     assert log.dropped == 0
     assert (tmp_path / "log").read_text().count("\n") == 5 * 20_000
+
+
+def test_pools_and_the_driver_of_s3_tell_how_busy_they_are():
+    class Load:
+        in_flight, connections, buffered, buffer, waiting = 3, 64, 1000, 2000, 1
+
+    metrics = Metrics(version="x")
+    metrics.watch_pool("hashing", 4, lambda: 6)
+    metrics.s3.watch(Load())
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    text = generate_latest(registry).decode()
+    for line in (
+        'moorage_threads{pool="hashing"} 4.0',
+        'moorage_threads_busy{pool="hashing"} 6.0',
+        "moorage_s3_requests_in_flight 3.0",
+        "moorage_s3_connections_limit 64.0",
+        "moorage_s3_buffered_bytes 1000.0",
+        "moorage_s3_buffer_limit_bytes 2000.0",
+        "moorage_s3_buffer_waiting 1.0",
+    ):
+        assert line in text.splitlines()

@@ -2,11 +2,12 @@
 
 import pytest
 
+from registry.service.quotas.quotas import fill_of
 from registry.spec.conditions import Conditions
 from registry.spec.digest import Digest
 from registry.spec.errors import DigestMismatch, QuotaExceeded, UploadUnknown
 from registry.spec.names import Tag
-from registry.spec.quota import Amounts
+from registry.spec.quota import Account, Amounts, Limits
 from storage import keys
 from storage.memory import MemoryStore
 from storage.testing import FaultyStore
@@ -285,3 +286,12 @@ async def test_where_little_is_left_a_push_is_warned(store):
     await push_blob(services, b"y" * 150)
     told = services.quotas.warning(PROJECT)
     assert told.startswith("85% of the project's quota of 1000 B are used: 1")
+
+
+@pytest.mark.parametrize(
+    ("used", "tier"),
+    [(0, "0-50"), (49, "0-50"), (50, "50-80"), (94, "80-95"), (95, "95-100"), (300, "95-100")],
+)
+def test_a_project_is_counted_by_the_limit_of_which_most_is_used(used, tier):
+    account = Account(Limits(bytes=1000, tags=100), used=Amounts(bytes=10, tags=used))
+    assert fill_of(account) == tier
