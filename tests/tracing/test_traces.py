@@ -124,13 +124,13 @@ def test_commands_to_redis_are_below_the_request(replicas, collector):
     for attempt in range(20):
         trace = secrets.token_hex(16)
         push = Push(replicas[:1], [("traceparent", f"00-{trace}-{'1' * 16}-01")])
-        push.blob("demo/redis", b"%d" % attempt)
+        push.blob("demo/redis", b"some bytes %d" % attempt)
         requests, spans = collector.requests(trace, 3)
         found = [span for span in spans if span.name.startswith("redis ")]
-        if {"redis begin", "redis end"} <= set(names(found)):
+        if {"redis take", "redis drop"} <= set(names(found)):
             break
     else:
-        pytest.fail("no request had its locks from Redis")
+        pytest.fail("no request had its lease from Redis")
     below = {each.id for request in requests for each in children(spans, request)}
     assert {each.id for each in found} <= below
     assert {each["db.system.name"] for each in found} == {"redis"}
