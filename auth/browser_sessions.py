@@ -17,6 +17,7 @@ import msgspec
 from auth.credentials import InvalidCredentials
 from auth.identity import Identity, Kind, Scheme
 from auth.jose import InvalidToken, open_token, sign
+from auth.keys import KeySet
 from auth.scopes import Scopes
 from auth.tokens import LEEWAY, KeySource
 
@@ -26,6 +27,7 @@ MAX_SESSION: Final = 3800
 _TYPE: Final = "session+jwt"
 _AUDIENCE: Final = "console"
 _MOST_CLAIMS: Final = 256 * 1024
+_REMEMBERED: Final = 256
 
 _Text = Annotated[str, msgspec.Meta(max_length=512)]
 
@@ -64,6 +66,8 @@ class BrowserSessions:
         self._keys = keys
         self._issuer = issuer
         self._seconds = seconds
+        self._known: dict[str, tuple[Identity, float]] = {}
+        self._known_by: KeySet | None = None
 
     def begin(self, identity: Identity) -> BrowserSession:
         """Return a session of a caller whose credentials are good.
@@ -93,16 +97,36 @@ class BrowserSessions:
         return BrowserSession(text, self._seconds)
 
     def read(self, text: str) -> Identity:
-        """Return whose session it is; ``InvalidToken`` if it is none, or is over."""
+        """Return whose session it is; ``InvalidToken`` if it is none, or is over.
+
+        It is the same object for as long as the session is remembered, as decisions about it are.
+        """
         keys = self._keys()
+        if keys is not self._known_by:
+            self._known, self._known_by = {}, keys
+        identity, ends = self._known.get(text) or self._open(text, keys)
+        if time.time() >= ends:
+            self._known.pop(text, None)
+            raise InvalidToken("the session is over: log in again")
+        self._known[text] = identity, ends
+        if len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        return identity
+
+    def _open(self, text: str, keys: KeySet) -> tuple[Identity, float]:
         payload = open_token(text, lambda kid: keys.verifying.get(kid or ""), (_TYPE,))
         try:
             claims = _read_claims(_inflated(payload))
             ceiling = None if claims.ceiling is None else Scopes.parse_ceiling(claims.ceiling)
         except (ValueError, RecursionError, zlib.error) as error:
             raise InvalidToken("the session's claims are not those of this registry") from error
-        self._check(claims, time.time())
-        return Identity(
+        if claims.iss != self._issuer or claims.aud != _AUDIENCE:
+            raise InvalidToken("the session was begun elsewhere")
+        if claims.kind in (Kind.ANONYMOUS, Kind.SYSTEM):
+            raise InvalidToken("the session is nobody's")
+        if claims.iat - LEEWAY > time.time():
+            raise InvalidToken("the session is not good yet: check the clocks")
+        identity = Identity(
             claims.sub,
             claims.kind,
             frozenset(claims.groups),
@@ -111,16 +135,8 @@ class BrowserSessions:
             Scheme.SESSION,
             claims.cid,
         )
-
-    def _check(self, claims: _Claims, now: float) -> None:
-        if claims.iss != self._issuer or claims.aud != _AUDIENCE:
-            raise InvalidToken("the session was begun elsewhere")
-        if claims.kind in (Kind.ANONYMOUS, Kind.SYSTEM):
-            raise InvalidToken("the session is nobody's")
         # Not by what it says alone: a shorter time that was set since then counts at once.
-        ends = min(claims.exp, claims.iat + self._seconds)
-        if not claims.iat - LEEWAY <= now < ends:
-            raise InvalidToken("the session is over: log in again")
+        return identity, min(claims.exp, claims.iat + self._seconds)
 
 
 def _inflated(payload: bytes) -> bytes:

@@ -378,6 +378,36 @@ def test_owners_and_administrators_read_the_events_of_a_project(watched):
     assert adm.get(f"/audit?id={number}").json()["items"] == found[:100]
 
 
+def test_events_are_asked_for_by_what_they_are(watched):
+    registry = watched.registry
+    with registry.caller(basic("ann")) as ann:
+        for number in range(4):
+            push_image(ann, "demo/chosen", number, f"v{number}")
+    registry.run(registry.journal.flush())
+    ann = watched.api(basic("ann"))
+
+    def chosen(query):
+        found, after = [], ""
+        while after is not None:
+            reply = ann.get(f"/projects/demo/audit?{query}&after={after}").expect(200).json()
+            found += reply["items"]
+            after = reply["next"]
+        return found
+
+    every = chosen("limit=7")
+    for query, fits in (
+        ("action=tag.*", lambda each: each["action"].startswith("tag.")),
+        ("action=tag.pushed&principal=user:ann", lambda each: each["action"] == "tag.pushed"),
+        ("result=done", lambda each: each["result"] == "done"),
+        ("principal=user:nobody", lambda _: False),
+        ("action=*.pushed&limit=2", lambda each: each["action"].endswith(".pushed")),
+    ):
+        expected = [each["cursor"] for each in every if fits(each)]
+        assert [each["cursor"] for each in chosen(query)] == expected, query
+    for query in ("result=well", "action=Tag", "action=%22"):
+        assert problem(ann.get(f"/projects/demo/audit?{query}"), 400) == "request-invalid"
+
+
 @pytest.mark.parametrize(
     "after", ["²", "٣", "-1", "1.5", "x", "1" * 14, "1.0123456789abcdef.00000001.²", " 1", "1%0A"]
 )

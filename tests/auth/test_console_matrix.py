@@ -7,6 +7,7 @@ are nothing that a form takes are nobody there, whatever they show.
 
 import base64
 import contextlib
+import ssl
 from collections.abc import Iterator
 
 import pytest
@@ -64,6 +65,10 @@ def test_every_page_is_placed():
 def entered(registry, name, shown) -> Iterator[tuple[Browser, Sort]]:
     """A browser of that caller, and what sort of visitor it is: with a session, or nobody."""
     sort = CALLERS[name]
+    if isinstance(shown, ssl.SSLContext):
+        with Browser(registry.secure_address, options={"context": shown}) as browser:
+            yield browser, NOBODY
+        return
     if not isinstance(shown, str) or not shown.startswith("Basic "):
         headers = [("Authorization", shown)] if isinstance(shown, str) else []
         with Browser(registry.address, headers) as browser:
@@ -132,6 +137,22 @@ def test_foreign_is_absent_byte_by_byte(registry, callers, name):
                 answers.append((page.status, headers, body))
             assert answers[0] == answers[1], (name, path)
             assert answers[0][0] == 404
+
+
+def test_over_tls_the_cookie_is_for_tls(registry, callers):
+    context = callers["certificate that no rule fits"]
+    with Browser(registry.secure_address, options={"context": context}) as browser:
+        (session,) = [
+            line
+            for line in browser.log_in("ann").expect(303).all("Set-Cookie")
+            if "session" in line
+        ]
+        assert session.startswith("__Host-moorage-session=")
+        assert session.endswith("; Path=/; Max-Age=3600; HttpOnly; SameSite=Strict; Secure")
+        assert "docker pull" in text(browser.get("/console/repositories/own:app/tags/v1"))
+        assert "--tls-verify=false" not in text(
+            browser.get("/console/repositories/own:app/tags/v1")
+        )
 
 
 @pytest.mark.parametrize("name", ["owner", "guest", "stranger", "administrator"])

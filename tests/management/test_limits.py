@@ -249,3 +249,22 @@ def test_proxies_are_networks():
         load([], {"MOORAGE__SERVER__TRUSTED_PROXIES": "10.0.0.1/8"})
     config = load([], {"MOORAGE__SERVER__TRUSTED_PROXIES": "10.0.0.0/8,::1/128"})
     assert config.server.trusted_proxies == ("10.0.0.0/8", "::1/128")
+
+
+@pytest.mark.parametrize(
+    ("peer", "lines", "secure"),
+    [
+        ("10.0.0.1", ["https"], True),
+        ("10.0.0.1", ["HTTPS "], True),
+        ("10.0.0.1", ["http, https"], True),
+        ("10.0.0.1", ["https, http"], False),
+        ("10.0.0.1", ["https", "http"], False),
+        ("10.0.0.1", ["httpsx"], False),
+        ("10.0.0.1", [], False),
+        ("192.0.2.1", ["https"], False),
+        ("", ["https"], False),
+    ],
+)
+def test_whether_a_proxy_was_asked_by_tls_is_for_it_to_say(peer, lines, secure):
+    assert PROXIES.secure(peer, lines) is secure
+    assert Proxies([]).secure(peer, lines) is False

@@ -14,6 +14,9 @@ from registry.http.management.inputs import in_path
 
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
 
+_BRIEF: Final = 80
+"""Most characters of a text that is shown beside others."""
+
 
 class Templates:
     """Fills templates. Whatever is put into one is escaped: names and annotations are clients'."""
@@ -29,7 +32,13 @@ class Templates:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        environment.filters |= {"size": size, "when": when, "short": short, "count": count}
+        environment.filters |= {
+            "size": size,
+            "when": when,
+            "short": short,
+            "brief": brief,
+            "count": count,
+        }
         environment.globals |= {
             "url": self.url,
             "static": static.url,
@@ -85,6 +94,13 @@ def short(digest: str) -> Markup:
     """Write the beginning of a digest, with all of it in its title."""
     algorithm, _, text = digest.partition(":")
     return Markup('<code title="{}">{}</code>').format(digest, f"{algorithm}:{text[:12]}")
+
+
+def brief(text: str) -> Markup | str:
+    """Write what may be a digest as ``short`` does, and cut any other text."""
+    if text.startswith(("sha256:", "sha512:")) and " " not in text:
+        return short(text)
+    return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}…"
 
 
 def count(number: int) -> str:
