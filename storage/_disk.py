@@ -186,16 +186,18 @@ class Disk:
         unchanged()
         return self._write(key, data, unchanged, durable=durable, commit=durable)
 
-    def delete(self, key: str, *, version: str | None, durable: bool) -> None:
+    def delete(self, key: str, *, version: str | None, durable: bool) -> bool:
         """As the port's ``delete``. Directories that became empty go too."""
         with writing(key):
             with self._locks.hold(key):
-                if version is not None and self._version(key) not in (None, version):
+                found = self._version(key) if version is not None else None
+                if found not in (None, version):
                     raise PreconditionFailed(key)
                 self._unlink(key)
             left = self._prune(_parent(key))
             if durable:
                 self.sync(left)
+        return found is not None
 
     def fresh_name(self) -> str:
         """A name that no other file among the temporary ones has."""

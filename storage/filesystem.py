@@ -131,10 +131,10 @@ class FileStore:
         replace = partial(self._disk.replace, durable=durable)
         return await self._writing.run(replace, key, data, version)
 
-    async def delete(self, key: str, *, version: str | None = None, durable: bool = True) -> None:
+    async def delete(self, key: str, *, version: str | None = None, durable: bool = True) -> bool:
         check_key(key)
         delete = partial(self._disk.delete, version=version, durable=durable)
-        await self._writing.run(delete, key)
+        return await self._writing.run(delete, key)
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[str]:
         check_prefix(prefix)

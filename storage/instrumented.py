@@ -183,10 +183,10 @@ class InstrumentedObjects:
             check_value(key, data)
             return await self._objects.replace(key, data, version, durable=durable)
 
-    async def delete(self, key: str, *, version: str | None = None, durable: bool = True) -> None:
+    async def delete(self, key: str, *, version: str | None = None, durable: bool = True) -> bool:
         with self._meter.measure("delete", key):
             check_key(key)
-            await self._objects.delete(key, version=version, durable=durable)
+            return await self._objects.delete(key, version=version, durable=durable)
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[str]:
         with self._meter.measure("list", prefix):

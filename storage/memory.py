@@ -127,15 +127,16 @@ class MemoryStore:
         *,
         version: str | None = None,
         durable: bool = True,  # noqa: ARG002
-    ) -> None:
+    ) -> bool:
         check_key(key)
         found = self._objects.get(key)
         if found is None:
-            return
+            return False
         if version is not None and found.version != version:
             raise PreconditionFailed(key)
         del self._objects[key]
         del self._keys[bisect_left(self._keys, key)]
+        return True
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[str]:
         check_prefix(prefix)

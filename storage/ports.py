@@ -161,13 +161,15 @@ class ObjectStore(Protocol):
         """
         ...
 
-    async def delete(self, key: str, *, version: str | None = None, durable: bool = True) -> None:
+    async def delete(self, key: str, *, version: str | None = None, durable: bool = True) -> bool:
         """Remove the object at ``key``. A missing one is no error: deletion may be repeated.
 
         With ``durable=False`` a crash of the machine may bring it back.
 
         With ``version``: only if it is at that version, else ``PreconditionFailed`` (a missing
-        object is no error here either).
+        object is no error here either). Return whether it was this call that removed it: of several
+        at most one is told so; ``False`` also where that is not known, since an answer was lost.
+        Without ``version`` the result means nothing.
         """
         ...
 

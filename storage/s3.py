@@ -269,7 +269,7 @@ class S3Store:
         *,
         version: str | None = None,
         durable: bool = True,  # noqa: ARG002
-    ) -> None:
+    ) -> bool:
         check_key(key)
         if version is not None and _VERSION(version) is None:
             version = "-"  # which no object has
@@ -282,8 +282,9 @@ class S3Store:
             try:
                 await self._bucket.head(key)
             except NotFound:
-                return
+                return False
             raise PreconditionFailed(key) from None
+        return True
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[str]:
         check_prefix(prefix)

@@ -136,44 +136,44 @@ class SessionRecords:
                 storing.was_there()
                 raise
 
-    async def mark(self, session: SessionId, standing: Standing) -> None:
-        """Let the bytes of the session that count become those of the blob that it becomes.
+    async def prepare(self, session: SessionId, standing: Standing, size: int) -> None:
+        """See to it that the blob of so many bytes that the session becomes can be paid for.
 
-        From now on nobody else gives them back. Who takes up a session that was marked before
-        pays for the blob anew: these bytes may have paid for one already.
+        Where as much is free it is paid for anew, and the session's bytes are given back with its
+        record: that spares a write. Else the session is marked, so that nobody
+        else gives its bytes back, and they become those of the blob. That is durable: a session
+        that is open has paid for nothing. Who takes up one that was marked before pays for the
+        blob anew: its bytes may have paid for one already. May be repeated.
         """
-        record = standing.record
-        if standing.marked or not (standing.charge.limited and record.charged):
+        record, charge = standing.record, standing.charge
+        if standing.marked or not (charge.limited and record.charged):
+            return
+        if record.state is State.OPEN and charge.spare(Amounts(bytes=size)):
             return
         standing.marked = True
         owner = secrets.token_hex(8)
         marked = msgspec.structs.replace(record, state=State.FINISHING, owner=owner)
-        # Small content has no object that would tell after a power cut that it was marked.
-        await self.save(session, standing, marked, durable=bool(record.content))
+        await self.save(session, standing, marked, durable=True)
         if record.state is State.OPEN:
-            standing.charge.adopt(record.charged)
+            charge.adopt(record.charged)
 
     async def forget(self, session: SessionId, standing: Standing) -> None:
         """Forget a session that is over: its content can't change any more.
 
-        Where its bytes counted, and paid for no blob, they are given back: by whoever swaps its
-        record, since another may have taken it up.
+        Where its bytes counted, and paid for no blob, they are given back: by whoever removes its
+        record as it was loaded, since another may have taken it up.
         """
         if standing.version is None:
             return
-        record, charge = standing.record, standing.charge
-        left = charge.adopted
-        if record.state is State.OPEN and record.charged and not await self._became(standing):
-            left = record.charged
-        if left and charge.limited:
-            seen = await charge.round()
-            ended = UploadRecord(state=State.COMMITTED, owner=secrets.token_hex(8))
-            try:
-                await self.save(session, standing, ended, durable=True)
-            except (UploadConflict, UploadUnknown):
-                return
-            charge.removed(Amounts(bytes=left), seen)
-        await self._store.delete(keys.upload(session), durable=False)
+        key, record, charge = keys.upload(session), standing.record, standing.charge
+        left = record.charged if record.state is State.OPEN else charge.adopted
+        if not (left and charge.limited):
+            await self._store.delete(key, durable=False)
+            return
+        seen = await charge.round()
+        with suppress(PreconditionFailed):
+            if await self._store.delete(key, version=standing.version, durable=False):
+                charge.removed(Amounts(bytes=left), seen)
 
     async def abort(self, session: SessionId, standing: Standing, state: State) -> None:
         """End the session, then free its bytes; its record stays until its id can't be used.

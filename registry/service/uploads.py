@@ -224,7 +224,7 @@ class Uploads:
             state = advance(State.FINISHING, Event.MISMATCH, session)
             await self._records.abort(session, standing, state)
             raise DigestMismatch(digest, actual)
-        await self._records.mark(session, standing)
+        await self._records.prepare(session, standing, size)
         charge = standing.charge
         if whole is None:
             try:
@@ -297,7 +297,7 @@ class Uploads:
         if actual is not None and actual.algorithm == digest.algorithm:
             if actual != digest or not write:
                 return actual, intake.offset
-            await self._records.mark(session, standing)
+            await self._records.prepare(session, standing, intake.offset)
             return actual, await intake.finish()
         # The client names the algorithm last, and another one than was hashed: read it again.
         # Content that stood there before may be named by a digest already, and stays.

@@ -213,8 +213,8 @@ class FaultyStore:
             "replace", key, lambda: self.inner.replace(key, data, version, durable=durable)
         )
 
-    async def delete(self, key: str, *, version: str | None = None, durable: bool = True) -> None:
-        await self.step(
+    async def delete(self, key: str, *, version: str | None = None, durable: bool = True) -> bool:
+        return await self.step(
             "delete", key, lambda: self.inner.delete(key, version=version, durable=durable)
         )
 

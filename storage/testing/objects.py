@@ -410,8 +410,10 @@ class ObjectStoreContract:
             if lost[0]:
                 # who comes when it is gone has nothing to do, which is no error
                 assert not all(lost[1:])
+                assert results[1:].count(True) == 1, "one is told that it was the one"
                 with pytest.raises(NotFound):
                     await store.get(key)
+                assert await store.delete(key, version=version) is False
                 await store.create(key, b"again")
             else:
                 assert all(lost[1:])

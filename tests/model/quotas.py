@@ -28,6 +28,8 @@ RULES = {
     "pay again": "nor is the blob paid for with the session then: its bytes may have paid for one",
     "still own": "who marked it gives its bytes back only if nobody has taken it up since",
     "look again": "a share that is over is looked at before anything is stored from it",
+    "as loaded": "who pays anew gives a session back only with the record that it has loaded",
+    "one removes": "of several that remove a record one is told that it did",
 }
 
 ONE = Amounts(1)
@@ -52,12 +54,14 @@ class Actor(NamedTuple):
     found: int = 0
     marked: bool = False
     finishes: bool = False
+    anew: bool = False
 
 
 class World(NamedTuple):
     """``session``: "", open, marked (being finished), passed (its bytes are the blob's now).
 
-    ``owner`` marked it last: each mark is a swap, and gives it another version.
+    ``owner`` marked it last: each mark is a swap, and gives it another version. A session that is
+    open has one version, that which its uploader wrote.
     """
 
     actors: tuple[Actor, ...]
@@ -104,6 +108,11 @@ def uploader(name: str) -> Actor:
 def finisher(name: str) -> Actor:
     """Makes the blob ``a`` of what the session holds."""
     return Actor(name, "mark", "a", finishes=True)
+
+
+def payer(name: str) -> Actor:
+    """Makes the blob ``a`` of an open session, which it has loaded, and pays for it anew."""
+    return Actor(name, "take", "a", finishes=True, anew=True)
 
 
 def remover(name: str, blob: str) -> Actor:
@@ -266,11 +275,12 @@ def _mark(model: Model, world: World, actor: Actor, number: int) -> tuple[str, W
 
 def _become(model: Model, world: World, actor: Actor, number: int) -> tuple[str, World]:
     if actor.blob in world.blobs:
-        step = "note" if actor.marked else "forget"
+        step = "note" if actor.marked or actor.anew else "forget"
         return "finds the blob there", _go(world, number, step=step)
     session = "passed" if world.session and not actor.held else world.session
     world = world._replace(blobs=world.blobs | {actor.blob}, session=session)
-    return "makes it a blob", _go(world, number, step="forget", stored=True)
+    step = "note" if actor.anew else "forget"
+    return "makes it a blob", _go(world, number, step=step, stored=True)
 
 
 def _note(model: Model, world: World, actor: Actor, number: int) -> tuple[str, World]:
@@ -278,9 +288,14 @@ def _note(model: Model, world: World, actor: Actor, number: int) -> tuple[str, W
 
 
 def _release(model: Model, world: World, actor: Actor, number: int) -> tuple[str, World]:
-    """End the session that was not needed: a swap, which tells whether the mark still stands."""
-    mine = world.session and (world.owner == actor.name or not model.keeps("claim"))
-    if not mine and model.keeps("still own"):
+    """Remove a session that paid for nothing, as it was loaded or marked: whether it was, shows."""
+    if actor.anew:
+        mine = world.session == "open" or not model.keeps("as loaded")
+        mine = mine if world.session else not model.keeps("one removes")
+    else:
+        mine = world.session and (world.owner == actor.name or not model.keeps("claim"))
+        mine = mine or not model.keeps("still own")
+    if not mine:
         step = "settle" if actor.held else END
         return "is no longer the one that marked it", _go(world, number, step=step)
     return "releases it", _go(world._replace(session="", owner=""), number, step="give back")

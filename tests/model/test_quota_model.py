@@ -13,6 +13,7 @@ from tests.model.quotas import (
     counter,
     explore,
     finisher,
+    payer,
     pusher,
     remover,
     uploader,
@@ -44,6 +45,17 @@ SCENARIOS = {
     "an end, and a push of the same": lambda: begin(
         2, finisher("f"), pusher("p", "a"), counter("c"), session="open"
     ),
+    "an end that pays anew": lambda: begin(2, payer("f"), counter("c"), session="open"),
+    "one that pays anew, and a cancellation": lambda: begin(
+        3, payer("f"), remover("r", "s"), counter("c"), session="open"
+    ),
+    "two ends that pay anew": lambda: begin(3, payer("f"), payer("g"), session="open"),
+    "one that pays anew, and one that marks": lambda: begin(
+        3, payer("f"), finisher("g"), counter("c"), session="open"
+    ),
+    "one that pays anew, one that marks, a removal": lambda: begin(
+        3, payer("f"), finisher("g"), remover("r", "a"), session="open"
+    ),
     "two ends and a removal": lambda: begin(
         2, finisher("f"), finisher("g"), remover("r", "a"), session="open"
     ),
@@ -64,6 +76,8 @@ BROKEN = {
     "pay again": "two ends and a removal",
     "still own": "two ends of one upload",
     "look again": "a push and a count",
+    "as loaded": "one that pays anew, and one that marks",
+    "one removes": "two ends that pay anew",
 }
 """Where each rule is missed."""
 

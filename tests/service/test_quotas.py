@@ -224,6 +224,25 @@ async def test_a_finish_on_another_process_needs_no_second_room(store):
     assert await stored(store) == Amounts(len(LAYER))
 
 
+@pytest.mark.parametrize(
+    ("limit", "marks"), [(1_000 * len(LAYER), 0), (len(LAYER) + 100, 1)], ids=["wide", "narrow"]
+)
+@pytest.mark.parametrize("there", [False, True], ids=["new", "there"])
+async def test_the_end_of_a_session_is_marked_only_where_it_has_no_room_twice(
+    store, limit, marks, there
+):
+    if there:
+        await push_blob(process(store), LAYER, OTHER)
+        await process(store).blobs.mount(REPOSITORY, Digest.of(LAYER), OTHER)
+    await limited(store, bytes=limit)
+    faulty = FaultyStore(store)
+    services = process(faulty)
+    session = await in_parts(services, LAYER, 100_000)
+    assert faulty.log.count(("replace", keys.upload(session))) == marks
+    assert await settled(services) == Amounts(0 if there else len(LAYER))
+    assert not await store.list(keys.UPLOADS)
+
+
 async def test_tags_and_repositories_have_limits_of_their_own(store):
     await limited(store, tags=1, repositories=1)
     services = process(store)

@@ -252,7 +252,7 @@ class Removals:
     async def _each(
         self,
         found: AsyncIterator[str],
-        drop: Callable[[str], Awaitable[None]],
+        drop: Callable[[str], Awaitable[object]],
         meter: "_Meter",
         before: Callable[[list[str]], Awaitable[None]] | None = None,
     ) -> None:

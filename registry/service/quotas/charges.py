@@ -67,6 +67,11 @@ class Charge:
         del amounts
         return True
 
+    def spare(self, amounts: Amounts) -> bool:
+        """Have so much reserved if that is free, and nobody else seems to need it."""
+        del amounts
+        return True
+
     def storing(self, amounts: Amounts) -> Storing:
         """Store so much inside, of what is reserved; what is not, is first.
 
@@ -142,6 +147,16 @@ class ProjectCharge(Charge):
     def covers(self, amounts: Amounts) -> bool:
         """See ``Charge``."""
         return self._generation == self._ledger.generation and self._reserved.covers(amounts)
+
+    def spare(self, amounts: Amounts) -> bool:
+        """See ``Charge``. What comes of a count is not to be spoilt either."""
+        if self._generation != self._ledger.generation:
+            self._generation, self._reserved = self._ledger.generation, NOTHING
+        more = amounts.beyond(self._reserved)
+        spared = not more or self._ledger.spare(more)
+        if spared:
+            self._reserved += more
+        return spared
 
     def storing(self, amounts: Amounts) -> Storing:
         """See ``Charge``. Nothing is begun from a share that is over."""

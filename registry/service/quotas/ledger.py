@@ -137,7 +137,7 @@ class Ledger:
         """
         self._asked = True
         whole = amounts + extra
-        if not self._tried and self._terms.pace() < self._good:
+        if self._free_now:
             for wanted in (whole, amounts):
                 if self._free.covers(wanted):
                     self._reserved += wanted
@@ -152,6 +152,17 @@ class Ledger:
             if need.granted is not None:
                 self.release(need.generation, need.granted)
             raise
+
+    def spare(self, amounts: Amounts) -> bool:
+        """Reserve so much, if that is free and neither a count nor anybody in need is known of."""
+        account = self._account
+        if account is None or account.count is not None or account.pressed >= self._terms.clock():
+            return False
+        if not self._free_now or not self._free.covers(amounts):
+            return False
+        self._asked = True
+        self._reserved += amounts
+        return True
 
     def release(self, generation: int, amounts: Amounts) -> None:
         """Give back what was reserved and not stored."""
@@ -184,6 +195,11 @@ class Ledger:
         self._settling = True
         self._wake()
         await self._worked_off()
+
+    @property
+    def _free_now(self) -> bool:
+        """Whether what is free may be given from memory."""
+        return not self._tried and self._terms.pace() < self._good
 
     @property
     def _free(self) -> Amounts:
@@ -266,7 +282,7 @@ class Ledger:
             returned = self._free
         account = quota.charge(account, self._forced) if self._forced else account
         settled = quota.settle(account, self._who, self._stored, returned)
-        for amounts, seen in self._removed:
+        for seen, amounts in _by_round(self._removed).items():
             settled = quota.give_back(settled or account, amounts, seen)
         plan = _Plan(
             settled or account,
@@ -367,6 +383,13 @@ class Ledger:
             else:
                 need.done.set_exception(error)
         self._waiting.clear()
+
+
+def _by_round(removed: list[tuple[Amounts, int]]) -> dict[int, Amounts]:
+    sums: dict[int, Amounts] = {}
+    for amounts, seen in removed:
+        sums[seen] = sums.get(seen, NOTHING) + amounts
+    return sums
 
 
 def _sum(granted: list[tuple[_Need, Amounts]]) -> Amounts:
