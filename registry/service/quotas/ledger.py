@@ -10,15 +10,12 @@ import random
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
-
 from registry.service.quotas.accounts import Accounts
+from registry.service.quotas.plans import Need, Plan, Position, Wishes, planned
 from registry.service.quotas.terms import QuotaTerms
 from registry.spec import quota
-from registry.spec.errors import QuotaExceeded
 from registry.spec.quota import NOTHING, Account, Amounts
 from storage.ports import PreconditionFailed
 
@@ -31,44 +28,6 @@ Tell = Callable[[str], None]
 """Is told of each swap: ``ok``, ``lost`` or ``failed``."""
 
 
-@dataclass(eq=False, slots=True)
-class _Need:
-    """What a request waits for: so much, and ``extra`` if that fits too. Until ``until``."""
-
-    amounts: Amounts
-    extra: Amounts
-    until: float
-    done: "asyncio.Future[Amounts]"
-    granted: Amounts | None = None
-    generation: int = 0
-
-
-@dataclass(slots=True)
-class _Plan:
-    """What a swap would do: the account after it, and what becomes of who waits.
-
-    ``write``: whether it is worth one. ``stored``, ``removed`` and ``forced`` are settled with it.
-    """
-
-    account: Account
-    held: Amounts
-    reserved: Amounts
-    stored: Amounts
-    removed: int
-    forced: Amounts
-    good: float
-    settles: bool
-    serial: int = 0
-    write: bool = False
-    granted: list[tuple[_Need, Amounts]] = field(default_factory=list)
-    refused: list[tuple[_Need, QuotaExceeded]] = field(default_factory=list)
-    waiting: bool = False
-
-    @property
-    def free(self) -> Amounts:
-        return self.held - self.reserved
-
-
 class Ledger:
     """What this process may still store in one project, and what it has not settled yet."""
 
@@ -79,8 +38,7 @@ class Ledger:
         self._tell = tell
         self._account: Account | None = None
         self._version = ""
-        self._waiting: list[_Need] = []
-        self._removed: list[tuple[Amounts, int]] = []
+        self._waiting: list[Need] = []
         self._working: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
         self._settling = False
@@ -88,18 +46,16 @@ class Ledger:
         self._asked = False
         self.users = 0
         """Requests that have a charge."""
-        self._forced = NOTHING
         self._serial = 0
-        self._tried: dict[int, _Plan] = {}
+        self._tried: dict[int, Plan] = {}
         """Swaps that are under way, or that got no answer: nothing is given from memory then."""
-        self.generation = 0
+        self.generation = 1
         """Changes when the share is gone; what was reserved from it is void then."""
-        self._begin_anew()
+        self._mine = Position(secrets.token_hex(8))
 
     def _begin_anew(self) -> None:
-        self._who = secrets.token_hex(8)
-        self._held = self._reserved = self._stored = NOTHING
-        self._good = float("-inf")
+        before = self._mine
+        self._mine = Position(secrets.token_hex(8), forced=before.forced, removed=before.removed)
         self._tried.clear()
         self.generation += 1
 
@@ -112,12 +68,12 @@ class Ledger:
     def idle(self) -> bool:
         """Whether nobody uses it, nothing is held, nor left to be settled."""
         working = self._working is not None and not self._working.done()
-        busy = self.users or self._held or self._waiting or working
-        return not (busy or self._removed or self._forced)
+        busy = self.users or self._mine.held or self._waiting or working
+        return not (busy or self._mine.removed or self._mine.forced)
 
     def good(self, generation: int) -> bool:
         """Whether a write may begin now of what was reserved in this generation."""
-        return generation == self.generation and self._terms.pace() < self._good
+        return generation == self.generation and self._terms.pace() < self._mine.good
 
     async def look(self) -> Account | None:
         """The account; read from the store if this process has not seen it yet."""
@@ -139,11 +95,11 @@ class Ledger:
         whole = amounts + extra
         if self._free_now:
             for wanted in (whole, amounts):
-                if self._free.covers(wanted):
-                    self._reserved += wanted
+                if self._mine.free.covers(wanted):
+                    self._mine.reserved += wanted
                     return wanted
         until = self._terms.pace() + (self._terms.patience if patient else 0.0)
-        need = _Need(amounts, extra, until, asyncio.get_running_loop().create_future())
+        need = Need(amounts, extra, until, asyncio.get_running_loop().create_future())
         self._waiting.append(need)
         self._wake()
         try:
@@ -158,16 +114,16 @@ class Ledger:
         account = self._account
         if account is None or account.count is not None or account.pressed >= self._terms.clock():
             return False
-        if not self._free_now or not self._free.covers(amounts):
+        if not self._free_now or not self._mine.free.covers(amounts):
             return False
         self._asked = True
-        self._reserved += amounts
+        self._mine.reserved += amounts
         return True
 
     def release(self, generation: int, amounts: Amounts) -> None:
         """Give back what was reserved and not stored."""
         if generation == self.generation:
-            self._reserved -= amounts
+            self._mine.reserved -= amounts
 
     def stored(self, generation: int, amounts: Amounts) -> None:
         """What was reserved has been stored, or may have been.
@@ -175,17 +131,17 @@ class Ledger:
         From a share that was given up meanwhile it counts as long as that does, or was listed.
         """
         if generation == self.generation:
-            self._reserved -= amounts
-            self._stored += amounts
+            self._mine.reserved -= amounts
+            self._mine.stored += amounts
 
     def force(self, amounts: Amounts) -> None:
         """Something was stored that may not be paid for: it is, whether it fits or not."""
-        self._forced += amounts
+        self._mine.forced += amounts
         self._wake()
 
     def removed(self, amounts: Amounts, seen: int) -> None:
         """Something was removed, after the account's round was ``seen``."""
-        self._removed.append((amounts, seen))
+        self._mine.removed.append((amounts, seen))
 
     async def settle(self, *, close: bool = False) -> None:
         """Settle, renew the share, give back what is not needed; all of it, to ``close``."""
@@ -199,11 +155,7 @@ class Ledger:
     @property
     def _free_now(self) -> bool:
         """Whether what is free may be given from memory."""
-        return not self._tried and self._terms.pace() < self._good
-
-    @property
-    def _free(self) -> Amounts:
-        return self._held - self._reserved - self._stored
+        return not self._tried and self._terms.pace() < self._mine.good
 
     def _wake(self) -> None:
         self._woken.set()
@@ -217,13 +169,13 @@ class Ledger:
     async def _work(self) -> None:
         """Swap until nobody waits any more."""
         pause, fresh = _FIRST_PAUSE, False
-        while self._settling or self._waiting or self._forced:
+        while self._settling or self._waiting or self._mine.forced:
             self._woken.clear()
             try:
                 if self._account is None:
                     await self._load()
                     fresh = True
-                plan = self._plan()
+                plan = self._planned()
                 if (plan.refused or plan.waiting) and not fresh:
                     # Others may have given back: nobody is refused for what was so a while ago.
                     self._account = None
@@ -256,90 +208,31 @@ class Ledger:
         """
         found = await self._accounts.read(self._tenant)
         account, version = found or (Account(quota.NO_LIMITS), "")
-        share = account.shares.get(self._who)
+        share = account.shares.get(self._mine.who)
         if share is not None:
             made = self._tried.get(share.serial)
             self._tried.clear()
             if made is not None:
                 self._keep(made)
-        elif self._held or self._tried:
-            self._forced += self._stored
+        elif self._mine.held or self._tried:
+            self._mine.forced += self._mine.stored
             self._begin_anew()
         if found is None:
-            self._forced = NOTHING
-            self._removed.clear()
+            self._mine.forced = NOTHING
+            self._mine.removed.clear()
         self._account, self._version = account, version
 
-    def _plan(self) -> _Plan:
-        """Say what is to become of the account as it was read, and of those that wait."""
-        account = self._account
-        assert account is not None  # noqa: S101  loaded just before
-        now, pace = self._terms.clock(), self._terms.pace()
-        until = now + self._terms.life
-        pressed = account.pressed >= now
-        returned = NOTHING
-        if self._closing or pressed or (self._settling and not self._asked):
-            returned = self._free
-        account = quota.charge(account, self._forced) if self._forced else account
-        settled = quota.settle(account, self._who, self._stored, returned)
-        for seen, amounts in _by_round(self._removed).items():
-            settled = quota.give_back(settled or account, amounts, seen)
-        plan = _Plan(
-            settled or account,
-            self._held - self._stored - returned,
-            self._reserved,
-            self._stored,
-            len(self._removed),
-            self._forced,
-            pace + self._terms.life,
-            self._settling,
+    def _planned(self) -> Plan:
+        assert self._account is not None  # noqa: S101  loaded just before
+        wishes = Wishes(self._settling, self._closing, self._asked)
+        plan = planned(
+            self._account, self._mine, self._waiting, wishes, self._terms, self._serial + 1
         )
-        late = self._held and self._good - pace < self._terms.life / 2
-        plan.write = bool(self._forced or self._stored or returned or self._removed or late)
-        for need in self._waiting:
-            self._see_to(need, plan, now, until)
-        if plan.granted and plan.write and not (plan.waiting or pressed or self._closing):
-            self._take(plan, quota.spare(plan.account), until)
         if plan.write:
-            self._serial += 1
-            plan.serial = self._serial
-            plan.account = quota.sign(plan.account, self._who, plan.serial, now, until)
+            self._serial = plan.serial
         return plan
 
-    def _see_to(self, need: _Need, plan: _Plan, now: float, until: float) -> None:
-        """Grant what is needed, with the extra or without; else let it wait, or refuse it."""
-        for wanted in (need.amounts + need.extra, need.amounts):
-            if plan.free.covers(wanted) or self._take(plan, wanted.beyond(plan.free), until):
-                plan.reserved += wanted
-                plan.granted.append((need, wanted))
-                return
-        account = plan.account
-        others = any(
-            who != self._who and share.until >= now for who, share in account.shares.items()
-        )
-        if others and self._terms.pace() < need.until:
-            plan.waiting = True
-            pressed = now + self._terms.patience
-            if account.pressed < pressed - 1:
-                plan.account = msgspec.structs.replace(account, pressed=pressed)
-                plan.write = True
-            return
-        kind = account.lacking(need.amounts.beyond(plan.free))
-        # What is free of the own share is left as well.
-        left = max(0, (account.left(kind) or 0) + int(getattr(plan.free, kind)))
-        most, wanted = getattr(account.limits, kind), getattr(need.amounts, kind)
-        plan.refused.append((need, QuotaExceeded(kind, most, left, wanted)))
-
-    def _take(self, plan: _Plan, amounts: Amounts, until: float) -> bool:
-        taken = quota.take(plan.account, self._who, amounts, until) if amounts else plan.account
-        if taken is None:
-            return False
-        plan.account = taken
-        plan.held += amounts
-        plan.write |= bool(amounts)
-        return True
-
-    async def _apply(self, plan: _Plan) -> None:
+    async def _apply(self, plan: Plan) -> None:
         """Make the swap, if it is worth one, and tell those that wait."""
         if plan.write and self._version:
             self._tried[plan.serial] = plan
@@ -348,26 +241,26 @@ class Ledger:
             self._tell("ok")
             self._account, self._version = plan.account, version
         elif not self._version:
-            plan.held = self._held + _sum(plan.granted)
+            plan.held = self._mine.held + plan.total
         self._keep(plan)
         for need, error in plan.refused:
             if not need.done.done():
                 need.done.set_exception(error)
         self._waiting = [need for need in self._waiting if not need.done.done()]
 
-    def _keep(self, plan: _Plan) -> None:
+    def _keep(self, plan: Plan) -> None:
         """Keep in mind what a swap did. What was released or stored meanwhile comes on top."""
         if plan.write or not self._version:
-            self._good = plan.good
-        self._held = plan.held
-        self._stored -= plan.stored
-        self._forced -= plan.forced
-        del self._removed[: plan.removed]
+            self._mine.good = plan.good
+        self._mine.held = plan.held
+        self._mine.stored -= plan.stored
+        self._mine.forced -= plan.forced
+        del self._mine.removed[: plan.removed]
         if plan.settles:
             self._settling = self._asked = False
         for need, amounts in plan.granted:
             if not need.done.done():
-                self._reserved += amounts
+                self._mine.reserved += amounts
                 need.granted, need.generation = amounts, self.generation
                 need.done.set_result(amounts)
 
@@ -383,17 +276,3 @@ class Ledger:
             else:
                 need.done.set_exception(error)
         self._waiting.clear()
-
-
-def _by_round(removed: list[tuple[Amounts, int]]) -> dict[int, Amounts]:
-    sums: dict[int, Amounts] = {}
-    for amounts, seen in removed:
-        sums[seen] = sums.get(seen, NOTHING) + amounts
-    return sums
-
-
-def _sum(granted: list[tuple[_Need, Amounts]]) -> Amounts:
-    total = NOTHING
-    for _, amounts in granted:
-        total += amounts
-    return total
