@@ -10,6 +10,7 @@ import jwt
 from aiohttp import web
 
 from tests.auth.keys import signing_key
+from tests.oracle.serving import serving
 
 
 class Issuer:
@@ -61,17 +62,10 @@ class Issuer:
 async def issuing(authority=None):
     """Run an issuer; with an authority it speaks TLS."""
     issuer = Issuer()
-    runner = web.ServerRunner(web.Server(issuer.answer))
-    await runner.setup()
     context = None
     if authority is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("localhost").configure_cert(context)
-    site = web.TCPSite(runner, "localhost" if context else "127.0.0.1", 0, ssl_context=context)
-    await site.start()
-    port = site._server.sockets[0].getsockname()[1]
-    issuer.url = f"https://localhost:{port}" if context else f"http://127.0.0.1:{port}"
-    try:
+    host = "localhost" if context else "127.0.0.1"
+    async with serving(issuer.answer, host=host, tls=context) as issuer.url:
         yield issuer
-    finally:
-        await runner.cleanup()

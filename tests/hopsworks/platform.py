@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager, contextmanager
 import jwt
 from aiohttp import web
 
+from tests.oracle.serving import serving
+
 API = "/hopsworks-api/api"
 SCOPES = frozenset({"PROJECT", "PYTHON_LIBRARIES"})
 
@@ -178,16 +180,9 @@ class Platform:
 async def running():
     """Run a platform."""
     platform = Platform()
-    runner = web.ServerRunner(web.Server(platform.answer))
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = site._server.sockets[0].getsockname()[1]
-    platform.url = f"http://127.0.0.1:{port}{API}"
-    try:
+    async with serving(platform.answer) as url:
+        platform.url = f"{url}{API}"
         yield platform
-    finally:
-        await runner.cleanup()
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from yarl import URL
 from conformance.stores import ACCESS_KEY, SECRET_KEY
 from storage._s3_settings import S3Settings
 from storage._s3_sign import signer
+from tests.oracle.serving import serving
 
 Kind = Literal["refuse", "lose", "slow", "hang", "cut", "gone"]
 """
@@ -66,16 +67,12 @@ class S3Proxy:
         self._signer = await signer(
             S3Settings(bucket="any", access_key=ACCESS_KEY, secret_key=SECRET_KEY)
         )
-        self._runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
-        await site.start()
-        port = site._server.sockets[0].getsockname()[1]
-        self.endpoint = f"{'https' if self._tls else 'http'}://127.0.0.1:{port}"
+        self._serving = serving(self._handle, tls=self._tls)
+        self.endpoint = await self._serving.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._runner.cleanup()
+        await self._serving.__aexit__(None, None, None)
         await self._session.close()
 
     def fault(

@@ -9,6 +9,8 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from tests.oracle.serving import serving
+
 
 @dataclass
 class Receiver:
@@ -17,7 +19,7 @@ class Receiver:
     behave: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]] | None = None
     tls: ssl.SSLContext | None = None
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-    runner: Any = None
+    serving: Any = None
     url: str = ""
 
     async def __aenter__(self) -> Self:
@@ -28,16 +30,13 @@ class Receiver:
                 return await self.behave(request)
             return web.Response(status=204)
 
-        self.runner = web.ServerRunner(web.Server(answer, access_log=None), shutdown_timeout=0.1)
-        await self.runner.setup()
-        site = web.TCPSite(self.runner, "127.0.0.1", 0, ssl_context=self.tls)
-        await site.start()
-        port = self.runner.addresses[0][1]
-        self.url = f"{'https' if self.tls else 'http'}://localhost:{port}/hook"
+        self.serving = serving(answer, tls=self.tls)
+        url = await self.serving.__aenter__()
+        self.url = url.replace("127.0.0.1", "localhost") + "/hook"
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self.runner.cleanup()
+        await self.serving.__aexit__(None, None, None)
 
     @property
     def events(self) -> list[dict[str, Any]]:
