@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +29,7 @@ from auth.fetch import HttpFetch
 from auth.identity import Kind
 from auth.issuers import FileKeys, IssuerKeys, PublishedKeys, TrustedIssuer
 from auth.keyring import KeptKeys, KeyFiles, KeyRing
+from auth.ldap_servers import Servers
 from auth.passwords import Passwords
 from auth.platform import Platform
 from auth.policy import Policy
@@ -220,7 +221,7 @@ def _platform_users(config: HopsworksConfig, outside: _Outside) -> PlatformUsers
 def _directory_users(config: LdapConfig, outside: _Outside) -> DirectoryUsers:
     from auth.ldap import Directory, DirectoryTerms  # noqa: PLC0415  a large library, seldom needed
 
-    terms = DirectoryTerms(
+    first = DirectoryTerms(
         config.url,
         start_tls=config.start_tls,
         ca_file=Path(config.ca_file) if config.ca_file else None,
@@ -235,10 +236,13 @@ def _directory_users(config: LdapConfig, outside: _Outside) -> DirectoryUsers:
         group_attribute=config.group_attribute,
         seconds=config.timeout_seconds,
     )
-    directory = Directory(terms, threads=config.connections)
-    outside.closing.append(directory.close)
+    servers = [
+        Directory(replace(first, url=url), threads=config.connections)
+        for url in (config.url, *config.others)
+    ]
+    outside.closing += [server.close for server in servers]
     return DirectoryUsers(
-        directory,
+        Servers(servers),
         prefix=config.prefix,
         fresh=config.cache_seconds,
         grace=config.grace_seconds,

@@ -191,16 +191,26 @@ class HopsworksConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = 5.0
 
 
+_LDAP_URL = r"ldaps?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+
+
 class LdapConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A directory (LDAP) whose users are let in, by the passwords that they have there."""
 
     url: Annotated[
         str,
         Meta(
-            pattern=r"^(ldaps?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)?\Z",
+            pattern=rf"^({_LDAP_URL})?\Z",
             description="Where it is: ldaps://<host>; empty: there is none.",
         ),
     ] = ""
+    others: Annotated[
+        tuple[Annotated[str, Meta(pattern=rf"^{_LDAP_URL}\Z")], ...],
+        Meta(
+            max_length=8,
+            description="More servers of the same directory, for when the first does not answer.",
+        ),
+    ] = ()
     start_tls: Annotated[bool, Meta(description="Begin TLS within an ldap:// connection.")] = False
     ca_file: _CaFile = ""
     plain: Annotated[bool, Meta(description="Show it passwords without TLS.")] = False

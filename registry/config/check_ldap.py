@@ -10,14 +10,15 @@ from registry.config.errors import error
 def check_ldap(ldap: LdapConfig) -> None:
     """Raise ``ConfigError`` on the first thing that does not fit together."""
     place = "auth.ldap"
-    if ldap.start_tls and ldap.url.startswith("ldaps:"):
-        raise error(f"{place}.start_tls", "ldaps:// begins with TLS: set one of the two")
-    if not (ldap.start_tls or ldap.plain or is_protected(ldap.url)):
-        raise error(
-            f"{place}.url",
-            f"{ldap.url} would get passwords without TLS: use ldaps:// or start_tls; plain allows "
-            "it",
-        )
+    for name, url in (("url", ldap.url), *(("others", each) for each in ldap.others)):
+        if ldap.start_tls and url.startswith("ldaps:"):
+            raise error(f"{place}.start_tls", "ldaps:// begins with TLS: set one of the two")
+        if not (ldap.start_tls or ldap.plain or is_protected(url)):
+            raise error(
+                f"{place}.{name}",
+                f"{url} would get passwords without TLS: use ldaps:// or start_tls; plain "
+                "allows it",
+            )
     if bool(ldap.bind_dn) != bool(ldap.bind_password_file):
         raise error(place, "bind_dn and bind_password_file go together")
     if not (ldap.base or ldap.user_dn):

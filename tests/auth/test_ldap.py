@@ -13,6 +13,7 @@ from auth.authenticators.ldap import DirectoryUsers
 from auth.chain import AuthenticatorUnavailable
 from auth.credentials import Basic, Bearer, InvalidCredentials
 from auth.ldap import Directory, DirectoryTerms, Found
+from auth.ldap_servers import Servers
 from auth.ldap_text import dn_text, fill, filter_text
 from auth.roles import Role
 from auth.rules import pattern
@@ -292,6 +293,44 @@ async def test_who_guesses_has_to_wait_whether_the_directory_is_there_or_not(sla
         assert (statuses[0], statuses[-1]) == (503, 429)
 
 
+async def test_where_a_server_does_not_answer_another_one_is_asked(slapd):
+    """Nobody listens at the first."""
+    settings = slapd.settings(url="ldaps://localhost:1", others=[slapd.secure_url])
+    async with served(settings) as service:
+        assert (await service.get(TAGS, auth=("ada", PASSWORD))).status == 200
+        assert (await service.get(TAGS, auth=("ada", "not the password"))).status == 401
+
+
+async def test_which_server_is_asked():
+    now, first, other = [100.0], Said(), Said()
+    servers = Servers([first, other], pace=lambda: now[0])
+
+    async def asked():
+        first.asked.clear()
+        other.asked.clear()
+        try:
+            await servers.user("ada", "x")
+        finally:
+            told = (len(first.asked), len(other.asked))
+        return told
+
+    assert await asked() == (1, 0)
+    first.answer = AuthenticatorUnavailable("nobody is there")
+    assert await asked() == (1, 1)
+    assert await asked() == (0, 1), "it rests"
+    other.answer = InvalidCredentials()
+    with pytest.raises(InvalidCredentials):
+        await asked()
+    assert (len(first.asked), len(other.asked)) == (0, 1), "a guess counts once"
+    other.answer = AuthenticatorUnavailable("nor there")
+    with pytest.raises(AuthenticatorUnavailable, match="nobody is there"):
+        await asked()
+    assert (len(first.asked), len(other.asked)) == (1, 1), "who rests is asked last"
+    now[0] += 31
+    first.answer = Found("ada", ())
+    assert await asked() == (1, 0)
+
+
 class Said:
     """Says what it is told to, and counts how often it is asked."""
 
@@ -389,6 +428,8 @@ async def test_a_name_that_can_be_none_here_is_refused(users, said):
     [
         ({"url": "ldap://ldap.test"}, "without TLS"),
         ({"url": "ldaps://ldap.test", "start_tls": True}, "start_tls"),
+        ({"others": ["ldap://ldap.test"]}, r"others.* without TLS"),
+        ({"others": ["ldap.test"]}, r"auth.ldap.others"),
         ({"url": "ldap.test"}, "auth.ldap.url"),
         ({"url": "ldaps://ldap.test/dc=x"}, "auth.ldap.url"),
         ({"bind_dn": "cn=x"}, "bind_password_file"),
