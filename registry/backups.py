@@ -2,14 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from registry.backend import Backend, opened
+from registry.collecting import terms_of
 from registry.config import Config, ConfigError, load
 from registry.http.metrics import Metrics
 from registry.pushing import pushing
-from registry.service.backup.backups import Backups
+from registry.service.backup.backups import Backup, Backups, Report, Told
 from registry.service.backup.contents import Failed, Restored
 from registry.service.backup.restore import Restore
 from registry.version import __version__
@@ -48,6 +49,27 @@ async def backups_of(config: Config, *, make: bool = False) -> AsyncIterator[Bac
         raise ConfigError(f"there is no directory {path}: no backup has been made there")
     async with opened(where, Metrics(version=__version__)) as target:
         yield Backups(target.store, target.coordinator, files=target.files is not None)
+
+
+async def backing_up(
+    config: Config,
+    backend: Backend,
+    backups: Backups,
+    names: Sequence[str],
+    told: Told,
+    missing: Report,
+) -> Backup:
+    """Back up ``names``, or all projects of the registry over ``backend``."""
+    return await backups.create(
+        backend.store,
+        terms_of(config),
+        projects=config.auth.mode == "projects",
+        files=backend.files is not None,
+        names=names,
+        per_second=config.backup.bytes_per_second,
+        told=told,
+        missing=missing,
+    )
 
 
 async def restoring(

@@ -13,6 +13,7 @@ from registry import logins
 from registry.accounting import limits_of
 from registry.auditing import audit_key
 from registry.backend import Backend
+from registry.backing import desk_of
 from registry.config import Config
 from registry.http.console.login import Entrance
 from registry.http.endpoint import Room
@@ -67,12 +68,14 @@ async def admitted(
     What is done is told to ``journal``.
     """
     trail, log = Trail(journal), AuditLog(backend.store, audit_key(config))
-    auth = config.auth
+    auth, desk = config.auth, desk_of(config, backend, services.terms)
     limiting = limiting or Limiting()
     throttle = limiting.throttle
     if auth.mode == "open":
         policy = OpenPolicy()
-        managed = Managed(policy, services, None, log, trail=trail, bases=bases_of(config))
+        managed = Managed(
+            policy, services, None, log, trail=trail, bases=bases_of(config), backups=desk
+        )
         rooms = (
             Management(managed, None, limits, throttle),
             *console(config, managed, None, limits, throttle),
@@ -130,6 +133,7 @@ async def admitted(
             Receiver(config.platform.events_secret.reveal()),
             bases_of(config),
             reconciler,
+            desk,
         )
         rooms = (
             Management(managed, opened.login, limits, throttle),

@@ -17,6 +17,7 @@
     gc/…                                     how far the collector is
     imports/<id>                             how far an import from another registry is, and what it
                                              came to
+    backups/jobs/<time>.<random>             a backup, restore or removal of one that was asked for
     gc/scrub                                 how far the scrubber is
     gc/damaged/<repository>!/<alg>:<hex>     a manifest that was not what its digest says; a pointer
                                              that can't be read, without a repository
@@ -98,6 +99,7 @@ TOLD_PROJECTS = "platform/projects/"
 RETAINED = "retained/"
 QUOTAS = "quotas/"
 BOOTSTRAP = "secrets/bootstrap"
+BACKUP_JOBS = "backups/jobs/"
 
 PULLS = "pulls/new/"
 EVENTS_DUE = "events/due/"
@@ -547,6 +549,11 @@ def claim(tenant: str) -> str:
 def imported(number: str) -> str:
     """How far the import from a source is."""
     return f"imports/{number}"
+
+
+def backup_job(number: str) -> str:
+    """Work on backups that was asked for: ``number`` is ``<milliseconds>.<random>``."""
+    return f"{BACKUP_JOBS}{number}"
 
 
 def removal(tenant: str) -> str:

@@ -120,8 +120,7 @@ async def _known(work: Any) -> int:
 
 async def _create(config: Config, options: argparse.Namespace) -> int:
     # Not at the top: the other commands need none of it.
-    from registry.backups import backups_of  # noqa: PLC0415
-    from registry.collecting import terms_of  # noqa: PLC0415
+    from registry.backups import backing_up, backups_of  # noqa: PLC0415
     from registry.telling import audited_command  # noqa: PLC0415
 
     progress = Telling(_of_create)
@@ -130,15 +129,13 @@ async def _create(config: Config, options: argparse.Namespace) -> int:
         audited_command(config, backend) as journal,
         backups_of(config, make=True) as backups,
     ):
-        made = await backups.create(
-            backend.store,
-            terms_of(config),
-            projects=config.auth.mode == "projects",
-            files=backend.files is not None,
-            names=options.projects,
-            per_second=config.backup.bytes_per_second,
-            told=progress.tell,
-            missing=lambda digest, reason: say(f"missing {digest}: {reason}"),
+        made = await backing_up(
+            config,
+            backend,
+            backups,
+            options.projects,
+            progress.tell,
+            lambda digest, reason: say(f"missing {digest}: {reason}"),
         )
         _record(journal, config, "backup.created", made.id, projects=_names(options))
     print(made.id)

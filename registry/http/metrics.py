@@ -20,6 +20,7 @@ from prometheus_client.core import (
     Metric,
 )
 
+from registry.http.backups import BackupMetrics
 from registry.http.cells import BOUNDS, Cell
 from registry.http.collection import CollectionMetrics
 from registry.http.coordination import CoordinationMetrics
@@ -55,6 +56,7 @@ class Metrics:
         self.collection = CollectionMetrics()
         self.deliveries = DeliveryMetrics()
         self.scrub = ScrubMetrics()
+        self.backups = BackupMetrics()
         self.quota = QuotaMetrics()
         self.traces = TraceMetrics()
         self._closed: dict[str, int] = dict.fromkeys(("limit", "head_timeout", "malformed"), 0)
@@ -141,6 +143,7 @@ class Metrics:
         yield from self.collection.collect()
         yield from self.deliveries.collect()
         yield from self.scrub.collect()
+        yield from self.backups.collect()
         yield from self.quota.collect()
         yield from self.traces.collect()
         yield from self._collect_connections()

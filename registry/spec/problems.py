@@ -137,6 +137,26 @@ class AddressUnknown(Problem):
         )
 
 
+class BackupsOff(Problem):
+    """Nothing says where backups are kept."""
+
+    type, title, status = "backups-off", "No backups are kept", 409
+
+    def __init__(self) -> None:
+        super().__init__("the registry does not know where to keep backups: have backup.target set")
+
+
+class BackupJobUnknown(Problem):
+    """No such work on backups."""
+
+    type, title, status = "backup-job-unknown", "No such work on backups", 404
+
+    def __init__(self, number: str) -> None:
+        super().__init__(
+            f"there is no work on backups {number!a}: it ended long ago, or was never asked for"
+        )
+
+
 class WebhookUnknown(Problem):
     """No such webhook."""
 

@@ -46,6 +46,7 @@ GOOD = {
     "moorage_collection_last_pass_timestamp_seconds": "0+60x{m}",
     "moorage_collection_failed_candidates_total": "0x{m}",
     'moorage_scrub_damaged_total{outcome="quarantined"}': "0x{m}",
+    'moorage_backup_jobs_total{kind="create",outcome="failed"}': "0x{m}",
     "moorage_webhook_dead_events_total": "0x{m}",
     'moorage_log_dropped_lines_total{log="access"}': "0x{m}",
 }
@@ -97,6 +98,11 @@ BAD = {
     ),
     "MoorageDamage": (
         {'moorage_scrub_damaged_total{outcome="quarantined"}': "0+0.01x{m}"},
+        "one",
+        1,
+    ),
+    "MoorageBackupFails": (
+        {'moorage_backup_jobs_total{kind="create",outcome="failed"}': "0+0.1x{m}"},
         "one",
         1,
     ),

@@ -18,6 +18,7 @@ from registry.http.call import joined
 from registry.http.trail import Trail
 from registry.service.audit.events import Happening
 from registry.service.audit.log import AuditLog
+from registry.service.backup.jobs import BackupDesk
 from registry.service.platform.receiving import Receiver
 from registry.service.platform.reconciliation import Reconciler
 from registry.service.projects.kept import Leaf
@@ -62,6 +63,9 @@ class Managed:
 
     reconciler: Reconciler | None = None
     """Compares with a platform's list; ``None`` where no platform is asked."""
+
+    backups: BackupDesk | None = None
+    """Takes work on backups; ``None`` where nothing says where they are kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Final
 from registry.http.management import (
     accounts,
     audit,
+    backups,
     derivations,
     environments,
     explain,
@@ -47,6 +48,7 @@ ROUTES: Final[Sequence[Route]] = (
     *accounts.ROUTES,
     *tokens.ROUTES,
     *platform.ROUTES,
+    *backups.ROUTES,
 )
 """Everything that can be asked for, in the order of the documentation."""
 
