@@ -64,7 +64,8 @@ async def backing(
         for record in await jobs.run(work):
             metrics.ended(record)
 
-    async with beside(repeated(run, _PAUSE, _log, "work on backups was broken off")):
+    failed = "work on backups was broken off"
+    async with beside(repeated("backup.jobs", run, _PAUSE, _log, failed)):
         yield
 
 
