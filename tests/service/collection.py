@@ -44,7 +44,15 @@ class Registry:
     """One process over a store, and a collector that works when it is told to."""
 
     def __init__(
-        self, clock, store=None, coordinator=None, *, window=WINDOW, exact=True, limited=False
+        self,
+        clock,
+        store=None,
+        coordinator=None,
+        *,
+        window=WINDOW,
+        exact=True,
+        limited=False,
+        memory=1024 * 1024,
     ) -> None:
         self.clock = clock
         self.store = store or MemoryStore()
@@ -56,7 +64,7 @@ class Registry:
             self.store,
             self.coordinator,
             files=None,
-            memory=1024 * 1024,
+            memory=memory,
             exact=exact,
             terms=self.terms,
             projects=limited,
