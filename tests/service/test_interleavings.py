@@ -36,7 +36,7 @@ ALL = os.environ.get("MOORAGE_INTERLEAVINGS") == "all"
 SHARES = (1.0, 1.0, 1.0 if ALL else 0.04)
 """Of the ways that go over once, twice, three times, the share that is tried."""
 
-WITH_COLLECTOR = (1.0, 1.0 if ALL else 0.05)
+WITH_COLLECTOR = (1.0, 1.0 if ALL else 0.03)
 
 REPOSITORY, V1, V2 = Place("project/env"), Tag("v1"), Tag("v2")
 SUBJECT = Digest.of(b"subject")
