@@ -12,6 +12,7 @@ import pytest
 
 from conformance.server import free_port
 from conformance.stores import SECRET_KEY
+from tests.ops.wire import eventually
 from tests.oracle.content import OCI_MANIFEST, digest_of, image, random_bytes
 from tests.oracle.wire import Client
 from tests.tracing.collector import Collector
@@ -142,8 +143,12 @@ def test_answers_tell_of_their_trace_and_the_log_has_its_id(replicas, collector)
     answer = push("GET", "/v2/")
     assert answer["traceresponse"].startswith(f"00-{trace}-")
     [span], _ = collector.requests(trace, 1)
-    lines = [json.loads(each) for each in replicas[0].log.read_text().splitlines()]
-    [line] = [each for each in lines if each.get("trace_id") == trace]
+    # The log is written by a thread, a little later.
+    [text] = eventually(
+        lambda: [e for e in replicas[0].log.read_text().split("\n")[:-1] if trace in e], 60
+    )
+    line = json.loads(text)
+    assert line["trace_id"] == trace
     assert line["request_id"] == span["moorage.request_id"]
     assert answer["traceresponse"].split("-")[2] == span.id
 
