@@ -391,6 +391,7 @@ async def jobs(settings: dict[str, str]) -> None:
         services = Services.over(
             opened.store,
             opened.coordinator,
+            files=opened.files,
             memory=0,
             terms=terms,
             exact=opened.exact,
