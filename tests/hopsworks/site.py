@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,9 @@ from cluster.cluster import Cluster
 from cluster.ports import take_port
 from conformance.server import RegistryProcess
 from conformance.stores import StoreProcess
+from registry.service.records import Pointer
+from registry.spec.digest import Digest
+from storage import keys
 from storage.s3 import S3Settings
 from tests.clients.trust import Trust
 from tests.fixtures.programs import require_program
@@ -46,7 +49,21 @@ class Site:
 
     def stored(self) -> int:
         """Bytes of content in the bucket, as the store lists them."""
-        return asyncio.run(_bytes_below(self.store, "data/"))
+        return asyncio.run(_bytes_below(self.store, keys.DATA))
+
+    def stored_of(self, digests: Iterable[Digest]) -> int:
+        """How many of those bytes are of these blobs, each of which is there."""
+        return asyncio.run(_bytes_of(self.store, digests))
+
+
+async def _bytes_of(settings: S3Settings, digests: Iterable[Digest]) -> int:
+    async with s3_store(settings) as store:
+        total = 0
+        for digest in digests:
+            pointer, _ = Pointer.unpack((await store.get(keys.pointer(digest))).data)
+            # A small one may be kept in the pointer itself.
+            total += (await store.stat(pointer.data)).size if pointer.data else 0
+        return total
 
 
 async def _bytes_below(settings: S3Settings, prefix: str) -> int:

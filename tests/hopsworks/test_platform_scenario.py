@@ -14,11 +14,14 @@ import json
 import os
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from registry.service.webhooks.signature import HEADER, signature
+from registry.spec.digest import Digest
 from registry.spec.packages import CONDA
 from tests.auth.tenants import PASSWORD, Caller, basic
 from tests.clients.client import Crane
@@ -39,8 +42,6 @@ BOOTSTRAP = "what makes the first administrator"
 VERSION = "4.1.0.0"
 FIRST = f"1-{VERSION}"
 BASE = "hopsworks-base/python-app"
-IN_POINTER = 64 * 1024
-"""A blob of no more bytes is kept in its pointer, and has no object of its own."""
 
 pytestmark = pytest.mark.timeout(1200 if LONG else 180)
 
@@ -230,7 +231,7 @@ def install(day: Day, namespace: str, minor: int, library: Library) -> None:
     """Add a library to the last version, as a data scientist."""
     *_, before = day.images[namespace]
     tag = f"1-4.1.0.{minor}"
-    layer = day.home / "library.tar"
+    layer = day.home / f"{namespace}.tar"
     library.layer(layer, f"{namespace} {tag}\n")
     crane = day.clients["sci10000"]
     where = day.name(namespace, tag)
@@ -256,6 +257,14 @@ def issue(day: Day, namespace: str, overlap: int) -> None:
     day.namespaces[namespace].apply(issued["manifest"])
 
 
+def furnish(day: Day, index: int, namespace: str) -> None:
+    """A library, every fifth project another one, and the nodes may pull."""
+    install(day, namespace, 1, LIBRARIES[index % 5])
+    if index % 5 == 0:
+        install(day, namespace, 2, LIBRARIES[5])
+    let_pull(day, namespace, index)
+
+
 def list_packages(day: Day, namespace: str, tag: str, *added: Library) -> None:
     """What the platform knows after a build, pushed beside the image."""
     listed = packages.base_packages() + [packages.listed(each) for each in added]
@@ -270,17 +279,17 @@ def list_packages(day: Day, namespace: str, tag: str, *added: Library) -> None:
         put_manifest(caller, namespace, digest_of(body), body).expect(201)
 
 
-def needed(day: Day) -> int:
-    """Bytes of all content that a manifest of anybody needs, each blob once."""
-    sizes: dict[str, int] = {}
-    for namespace, images in day.images.items():
-        with day.caller(basic("platform")) as caller:
+def needed(day: Day) -> set[Digest]:
+    """All content that a manifest of anybody needs."""
+    found: set[Digest] = set()
+    with day.caller(basic("platform")) as caller:
+        for namespace, images in day.images.items():
             for tag in images:
                 path = f"/v2/{namespace}/manifests/{tag}"
-                found = caller.get(path, ("Accept", OCI_MANIFEST)).expect(200).json()
-                for blob in (found["config"], *found["layers"]):
-                    sizes[blob["digest"]] = blob["size"]
-    return sum(size for size in sizes.values() if size > IN_POINTER)
+                manifest = caller.get(path, ("Accept", OCI_MANIFEST)).expect(200).json()
+                blobs = (manifest["config"], *manifest["layers"])
+                found |= {Digest.parse(each["digest"]) for each in blobs}
+    return found
 
 
 # --- the day ------------------------------------------------------------------------------------
@@ -296,11 +305,8 @@ def test_a_platforms_day(day, capsys):
     assert day.site.stored() == before, "not a byte was copied"
     told(f"{PROJECTS} projects, each {1000 * statistics.median(took):.0f} ms in the median")
     projects = list(day.images)
-    for index, namespace in enumerate(projects):
-        install(day, namespace, 1, LIBRARIES[index % 5])
-        let_pull(day, namespace, index)
-    for namespace in projects[::5]:
-        install(day, namespace, 2, LIBRARIES[5])
+    with ThreadPoolExecutor(4) as threads:  # a platform builds for several projects at once
+        list(threads.map(partial(furnish, day), range(PROJECTS), projects))
     told("libraries are added, pull secrets issued")
     for namespace in projects:
         day.serve(namespace)
@@ -427,7 +433,7 @@ def end(day: Day, namespace: str) -> list[str]:
 
 def collected(day: Day) -> None:
     """Of the project that ended its own libraries go, and nothing else does."""
-    expected, deadline = needed(day), time.monotonic() + 300
+    expected, deadline = day.site.stored_of(needed(day)), time.monotonic() + 300
     while day.site.stored() > expected and time.monotonic() < deadline:
         time.sleep(2)
     assert day.site.stored() == expected
