@@ -34,8 +34,8 @@ _TRIES: Final = 6
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
 _BUSY: Final = frozenset({429, 500, 502, 503, 504})
-_UNDONE: Final = "SlowDown"
-"""The code of a refusal that says that nothing was done."""
+_UNDONE: Final = ("SlowDown", "AccessDenied")
+"""Codes of refusals that say that nothing was done."""
 
 _BUSY_CODES: Final = frozenset(
     {
@@ -46,6 +46,10 @@ _BUSY_CODES: Final = frozenset(
         "InternalError",
     }
 )
+_DENIALS: Final = 3
+"""Tries of a PUT that is denied: MinIO also says so where another call removes the directory that
+it writes to (``errFileAccessDenied``)."""
+
 _SMALL: Final = 64 * 1024
 _STRIDE: Final = 1024 * 1024
 """Bytes of a body that are given to the connection in one step, each with a time-out of its own."""
@@ -182,8 +186,8 @@ class Wire:
     async def call(self, request: Request) -> Answer:
         """Make a request until it is answered, and return the answer, whatever its status.
 
-        Overload, time-outs and broken connections are tried again, with pauses that grow;
-        ``Unavailable`` when the tries or the time are used up.
+        Overload, time-outs and broken connections are tried again, with pauses that grow, and a
+        PUT that is denied twice; ``Unavailable`` when the tries or the time are used up.
         """
         seconds = request.seconds or self._settings.total_seconds
         try:
@@ -220,12 +224,13 @@ class Wire:
                     async with await self._send(request) as response:
                         body = await response.read()
                         answer = Answer(response.status, response.headers, body, repeated)
-                if not _busy(answer):
+                denied = request.method == "PUT" and answer.code == "AccessDenied"
+                if not _busy(answer) and not (denied and number < _DENIALS):
                     return answer
                 why = f"{answer.status} {answer.code}".strip()
                 asked = answer.headers.get("Retry-After", "")
                 wanted = float(asked) if asked.isdecimal() else 0.0
-                repeated |= answer.code != _UNDONE
+                repeated |= answer.code not in _UNDONE
             except (aiohttp.ClientError, OSError) as error:
                 why = str(error) or type(error).__name__
                 repeated = True

@@ -24,16 +24,18 @@ from storage._s3_settings import S3Settings
 from storage._s3_sign import signer
 from tests.oracle.serving import serving
 
-Kind = Literal["refuse", "lose", "slow", "hang", "cut", "gone"]
+Kind = Literal["refuse", "lose", "slow", "deny", "hang", "cut", "gone"]
 """
 - ``refuse``: the connection is closed, nothing is done;
 - ``lose``: it is done, and the connection is closed in place of the answer;
 - ``slow``: 503 SlowDown, nothing is done;
+- ``deny``: 403 AccessDenied, nothing is done;
 - ``hang``: nothing is done, nor answered;
 - ``cut``: the answer ends in the middle of its body.
 """
 
 _DROPPED = {"host", "authorization", "x-amz-date", "x-amz-content-sha256", "content-length"}
+_DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>"
 _BUSY = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
 
@@ -100,9 +102,10 @@ class S3Proxy:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(30)
             return self._hang_up(request)
-        if kind == "slow":
+        if kind in ("slow", "deny"):
             await _body(request)
-            return web.Response(status=503, body=_BUSY)
+            status, body = (503, _BUSY) if kind == "slow" else (403, _DENIED)
+            return web.Response(status=status, body=body)
         async with self._forward(request, await _body(request)) as answer:
             if kind == "lose":
                 await answer.read()

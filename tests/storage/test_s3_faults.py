@@ -227,6 +227,24 @@ async def test_a_replace_that_was_lost_and_overwritten_is_no_conflict(store, pro
     assert (await store.get("a/b")).data == b"theirs"
 
 
+async def test_a_write_that_is_denied_in_passing_is_tried_again(proxy, store):
+    """MinIO says AccessDenied where another call removes the directory that a PUT writes to."""
+    proxy.fault(1, "deny", times=2, fits=lambda request: request.method == "PUT")
+    await store.put("a/denied", b"1")
+    assert (await store.get("a/denied")).data == b"1"
+
+
+async def test_a_store_that_denies_is_soon_believed(proxy, store):
+    proxy.fault(1, "deny", times=1000)
+    before = len(proxy.log)
+    with pytest.raises(Unavailable, match="AccessDenied"):
+        await store.put("a/denied", b"1")
+    assert len(proxy.log) == before + 3
+    with pytest.raises(Unavailable, match="AccessDenied"):
+        await store.get("a/denied")
+    assert len(proxy.log) == before + 4
+
+
 async def test_a_storm_of_slow_downs_ends_as_unavailable_in_bounded_time(settings, store, proxy):
     proxy.fault(1, "slow", times=1000)
     began = time.monotonic()
