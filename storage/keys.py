@@ -139,6 +139,12 @@ def data(session: SessionId) -> str:
     return f"data/{session[:2]}/{session[:32]}"
 
 
+def data_by(session: SessionId, algorithm: str) -> str:
+    """Where bytes of an upload go that are named by another algorithm than was announced."""
+    number = sha256(f"{session} {algorithm}".encode()).hexdigest()[:32]
+    return f"{DATA}{number[:2]}/{number}"
+
+
 def upload(session: SessionId) -> str:
     """The record of an open upload session."""
     return f"{UPLOADS}{session}"

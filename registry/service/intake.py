@@ -158,8 +158,8 @@ class Intake:
         return await (await self.writer()).finish(settled=False)
 
     def hashed(self) -> str | None:
-        """The exported state of the hash of all bytes up to ``offset``."""
-        return self._hasher.export() if self._hasher else None
+        """The exported state of the hash of all bytes up to ``offset``, where it is known."""
+        return self._hasher.export() if self._hasher and self._in_step(self._hasher) else None
 
     async def digest(self) -> Digest | None:
         """The digest of all bytes, or ``None`` where they must be read again to know it."""
@@ -172,7 +172,11 @@ class Intake:
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(HASHING, self._hasher.update, self._kept)
             self._kept_is_hashed = True
-        return self._hasher.digest()
+        return self._hasher.digest() if self._in_step(self._hasher) else None
+
+    def _in_step(self, hasher: Hasher) -> bool:
+        """Whether just the bytes up to ``offset`` were hashed: a block that failed was as well."""
+        return hasher.length == self.offset
 
     def _keeps(self, more: int) -> bool:
         return self._writer is None and len(self._kept) + more <= self._most

@@ -32,14 +32,16 @@ class Standing:
 
     ``data`` is the key for its bytes.
     ``lost`` once another writer has saved it meanwhile: nothing that this one does counts any more.
-    ``tenant`` is written down with what is saved. ``charge`` pays for what is. ``marked`` once this
-    request has marked it as FINISHING.
+    ``apart``: this request's bytes go to a key that no record tells of, and are not saved before
+    they are named. ``tenant`` is written down with what is saved. ``charge`` pays for what is.
+    ``marked`` once this request has marked it as FINISHING.
     """
 
     record: UploadRecord
     data: str
     version: str | None = None
     lost: bool = False
+    apart: bool = False
     tenant: str = ""
     charge: Charge = NO_CHARGE
     marked: bool = False

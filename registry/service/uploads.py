@@ -100,11 +100,11 @@ class Uploads:
         """
         await self._sessions.check(session, repository, principal)
         async with self._records.writing(session, repository.tenant) as standing:
-            record = standing.record
-            standing.data = self._place(session, standing)
+            record, algorithm = standing.record, algorithm_of(session)
+            standing.data = self._place(session, standing, algorithm)
             advance(record.state, Event.APPEND, session)
             check_append(record.offset, chunk.content_range, chunk.length)
-            hasher = _hasher(record, algorithm_of(session))
+            hasher = _hasher(record, algorithm)
             async with (
                 self._fitting(session, standing, chunk),
                 self._receiving(session, standing, hasher, self._store.value_bytes) as intake,
@@ -202,7 +202,7 @@ class Uploads:
         chunk: Chunk,
     ) -> Blob:
         await self._check_young(session, standing)
-        standing.data = self._place(session, standing)
+        standing.data = self._place(session, standing, digest.algorithm)
         hasher = _hasher(standing.record, digest.algorithm)
         async with (
             self._fitting(session, standing, chunk),
@@ -270,15 +270,23 @@ class Uploads:
         """Whether nothing can have been collected of what was finished ``since`` then."""
         return self._terms.clock() - since <= self._terms.grace - self._terms.patience
 
-    def _place(self, session: SessionId, standing: Standing) -> str:
-        """The key for bytes of the session.
+    def _place(self, session: SessionId, standing: Standing, algorithm: str) -> str:
+        """The key for bytes of the session that ``algorithm`` is to name.
 
         What its record holds may have been finished before, by a request whose end was not told.
         Where that was so long ago that a collector may be taking the bytes away, they get a key
         that no late deletion names.
+
+        A key is never named by two digests, so what another algorithm names than was announced
+        has one of its own: else who deletes the one blob would take the other's bytes.
         """
-        held = standing.record.content
-        return fresh_data() if held and not self._is_young(opened(session)) else standing.data
+        record = standing.record
+        if record.content and not self._is_young(opened(session)):
+            return fresh_data()
+        if algorithm != algorithm_of(session) and not _written(record):
+            standing.apart = True
+            return keys.data_by(session, algorithm)
+        return standing.data
 
     async def _verify(
         self,
@@ -299,13 +307,19 @@ class Uploads:
                 return actual, intake.offset
             await self._records.prepare(session, standing, intake.offset)
             return actual, await intake.finish()
-        # The client names the algorithm last, and another one than was hashed: read it again.
-        # Content that stood there before may be named by a digest already, and stays.
-        stood = await exists(self._store, standing.data)
+        # The hash is not known, or the client names the algorithm last: read it again. Content that
+        # stood there before may be named by a digest already, and stays.
+        data = standing.data
+        stood = await exists(self._store, data)
         size = await intake.finish()
-        actual = await self._hash_again(standing.data, digest.algorithm)
-        if actual != digest and not stood:
-            await self._store.delete(standing.data)
+        named = standing.apart or digest.algorithm == algorithm_of(session)
+        if named:
+            actual = await self._hash_again(data, digest.algorithm)
+        else:
+            standing.data = keys.data_by(session, digest.algorithm)
+            actual = await self._copy(data, standing.data, digest)
+        if not stood and (actual != digest or not named):
+            await self._store.delete(data)
         return actual, size
 
     async def _finished(self, repository: Place, digest: Digest) -> Blob | None:
@@ -314,6 +328,19 @@ class Uploads:
             return await self._blobs.find(repository, digest)
         except BlobUnknown:
             return None
+
+    async def _copy(self, data: str, copy: str, digest: Digest) -> Digest:
+        """Copy content to another key if it has that digest; return the one that it has."""
+        hasher = Hasher(digest.algorithm)
+        async with self._store.open(data) as reader, self._store.append(copy, "") as writer:
+            async for piece in reader:
+                await asyncio.to_thread(hasher.update, piece)
+                await writer.write(piece)
+            if hasher.digest() == digest:
+                await writer.finish(settled=False)
+                return digest
+        await self._store.abandon(copy, "")
+        return hasher.digest()
 
     async def _hash_again(self, data: str, algorithm: str) -> Digest:
         hasher = Hasher(algorithm)
@@ -360,12 +387,12 @@ class Uploads:
             body = standing.charge.metered(body)
         try:
             await intake.take(body, lambda: self._checkpoint(session, standing, intake))
-        except QuotaExceeded:
+        except (AlreadyExists, NotFound, QuotaExceeded):
             standing.lost = True  # nothing of it is kept
             raise
 
     async def _checkpoint(self, session: SessionId, standing: Standing, intake: Intake) -> None:
-        if standing.lost or intake.offset == standing.record.offset:
+        if standing.lost or standing.apart or intake.offset == standing.record.offset:
             return
         if intake.whole is None:
             progress = await intake.checkpoint()
@@ -376,11 +403,17 @@ class Uploads:
         await self._records.checkpoint(session, standing, record)
 
 
+def _written(record: UploadRecord) -> bool:
+    """Whether bytes of the session are in the store's content, and not in its record."""
+    return record.offset > len(record.content)
+
+
 def _hasher(record: UploadRecord, algorithm: str) -> Hasher | None:
-    """The running hash; ``None`` where its state could not be kept."""
-    if record.content or record.offset == 0:
+    """The running hash; ``None`` where its state could not be kept, or is not that of the bytes."""
+    if not _written(record):
         return Hasher(algorithm)
-    return Hasher.restore(record.hashed) if record.hashed is not None else None
+    hasher = Hasher.restore(record.hashed) if record.hashed is not None else None
+    return hasher if hasher is not None and hasher.length == record.offset else None
 
 
 async def _complete(step: Coroutine[object, object, None]) -> None:
