@@ -21,6 +21,7 @@ from auth.passwords import Passwords
 from auth.policy import Action, ProjectPolicy
 from auth.roles import Role, Verb, Visibility
 from auth.scopes import NONE, Scopes
+from registry.backend import Backend
 from registry.config import TLSConfig, load
 from registry.http.answer import Answer
 from registry.http.endpoint import Endpoint
@@ -31,6 +32,7 @@ from registry.http.login import needed_scopes
 from registry.http.tls import Certificate
 from registry.logins import Accounts, opened
 from registry.spec import requests as spec
+from storage.inprocess import InProcessCoordinator
 from storage.memory import MemoryStore
 from tests.oracle.local import Observed
 
@@ -180,13 +182,14 @@ async def served(settings=None, *, world=None, store=None, files=(), attempts=No
     flags = {"auth.mode": "projects", "server.addr": "127.0.0.1:0"} | (settings or {})
     config = load(files, {}, flags)
     store = store or MemoryStore()
+    backend = Backend(store, InProcessCoordinator())
     policy = ProjectPolicy(world)
     async with AsyncExitStack() as stack:
         passwords = Passwords()
         stack.callback(passwords.close)
         accounts = Accounts(policy, world, world.standing, world)
         logins = await stack.enter_async_context(
-            opened(config, store, accounts, passwords, Limits(), attempts)
+            opened(config, backend, accounts, passwords, Limits(), attempts)
         )
         observed = Observed()
         endpoint = Endpoint([logins.tokens, WhoRoom(logins.login, policy)], observed)
