@@ -33,8 +33,11 @@ def receive_in_blocks(request: BaseRequest) -> None:
     much is held of it, how a broken connection is told, that what nobody reads is passed over. But
     a piece may be a ``memoryview``, which nobody changes.
     """
-    connection, content, message = request.protocol, request.content, request._message  # noqa: SLF001
-    if message.chunked or message.upgrade or not isinstance(connection, Connection):
+    connection, content = request.protocol, request.content
+    if not isinstance(connection, Connection):
+        return
+    message = request._message  # noqa: SLF001
+    if message.chunked or message.upgrade:
         return
     left = (request.content_length or 0) - content.total_bytes
     if left >= _LEAST and content.exception() is None:

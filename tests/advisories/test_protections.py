@@ -45,6 +45,8 @@ from tests.oracle.local import serving
 class Body:
     """A request whose body comes in pieces, for as long as anybody reads."""
 
+    protocol = None
+
     def __init__(self, pieces, length=None):
         self.content_length, self.headers, self.taken = length, {}, 0
         self.pieces, self.content = iter(pieces), self
