@@ -4,9 +4,9 @@ import asyncio
 import hmac
 import itertools
 from base64 import urlsafe_b64decode
-from types import SimpleNamespace
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from auth.identity import Identity, Kind
 from auth.judgement import Allow
@@ -86,7 +86,7 @@ async def test_a_body_that_trickles_is_given_up():
 
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\rb", "a\0", "é", "a\x7f"])
 def test_no_header_is_split(value):
-    request = SimpleNamespace(keep_alive=True, version=SimpleNamespace(minor=1))
+    request = make_mocked_request("GET", "/v2/")
     assert b"X-Good: a\r\n" in Answer(200, [("X-Good", "a")]).head(request)
     with pytest.raises(ValueError, match="can't be sent"):
         Answer(200, [("Location", value)]).head(request)
