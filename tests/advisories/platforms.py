@@ -59,9 +59,9 @@ ROWS = (
         (
             cut(
                 ROOM,
-                "        if isinstance(decision, Deny):\n            self._managed.trail",
-                "        if isinstance(decision, Deny) and not route.writes:\n"
-                "            self._managed.trail",
+                "            return decision\n        assert action",
+                "            return decision\n        if route.writes:\n"
+                "            return Allow()\n        assert action",
                 f"{MANAGED}[foreign-stranger]",
             ),
             cut(
