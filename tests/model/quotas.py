@@ -25,6 +25,7 @@ RULES = {
     "began over": "a count drops only shares that were over when it began",
     "claim": "who finishes a session marks it first, so that nobody else gives its bytes back",
     "own mark": "who takes up a session that another has marked gives nothing back",
+    "stays marked": "who takes one up and breaks off leaves it marked",
     "pay again": "nor is the blob paid for with the session then: its bytes may have paid for one",
     "still own": "who marked it gives its bytes back only if nobody has taken it up since",
     "look again": "a share that is over is looked at before anything is stored from it",
@@ -108,6 +109,11 @@ def uploader(name: str) -> Actor:
 def finisher(name: str) -> Actor:
     """Makes the blob ``a`` of what the session holds."""
     return Actor(name, "mark", "a", finishes=True)
+
+
+def breaker(name: str) -> Actor:
+    """Repeats the end of what the session holds, and breaks off with its last chunk."""
+    return Actor(name, "break off", finishes=True)
 
 
 def payer(name: str) -> Actor:
@@ -273,6 +279,15 @@ def _mark(model: Model, world: World, actor: Actor, number: int) -> tuple[str, W
     return "marks the session", _go(world, number, step=step, marked=own)
 
 
+def _break_off(model: Model, world: World, actor: Actor, number: int) -> tuple[str, World]:
+    """Save what came of the last chunk of one that another has marked: nothing, to be short."""
+    if world.session not in ("marked", "passed"):
+        return "finds no session that is marked", _go(world, number, step=END)
+    session = world.session if model.keeps("stays marked") else "open"
+    world = world._replace(session=session, owner=actor.name)
+    return "breaks off", _go(world, number, step=END)
+
+
 def _become(model: Model, world: World, actor: Actor, number: int) -> tuple[str, World]:
     if actor.blob in world.blobs:
         step = "note" if actor.marked or actor.anew else "forget"
@@ -380,6 +395,7 @@ _STEPS = {
     "write": _write,
     "settle": _settle,
     "mark": _mark,
+    "break off": _break_off,
     "become": _become,
     "note": _note,
     "release": _release,

@@ -10,6 +10,7 @@ from tests.model.quotas import (
     BrokenError,
     Model,
     begin,
+    breaker,
     counter,
     explore,
     finisher,
@@ -42,6 +43,12 @@ SCENARIOS = {
     "two ends of one upload": lambda: begin(
         2, finisher("f"), finisher("g"), counter("c"), session="open"
     ),
+    "an end, and a repeated one that breaks off": lambda: begin(
+        2, finisher("f"), breaker("b"), finisher("g"), counter("c"), session="open"
+    ),
+    "an end, one that breaks off, a cancellation": lambda: begin(
+        2, finisher("f"), breaker("b"), remover("r", "s"), counter("c"), session="open"
+    ),
     "an end, and a push of the same": lambda: begin(
         2, finisher("f"), pusher("p", "a"), counter("c"), session="open"
     ),
@@ -73,6 +80,7 @@ BROKEN = {
     "began over": "a push and a count",
     "claim": "an end and a cancellation",
     "own mark": "two ends of one upload",
+    "stays marked": "an end, and a repeated one that breaks off",
     "pay again": "two ends and a removal",
     "still own": "two ends of one upload",
     "look again": "a push and a count",
