@@ -127,8 +127,14 @@ class SessionRecords:
     async def checkpoint(
         self, session: SessionId, standing: Standing, record: UploadRecord
     ) -> None:
-        """Save how far the session is. Its bytes count from then on, as the session's."""
-        charged, charge = standing.record.charged, standing.charge
+        """Save how far the session is. Its bytes count from then on, as the session's.
+
+        One that was marked stays so: its bytes may have paid for a blob, whatever comes yet.
+        """
+        before, charge = standing.record, standing.charge
+        charged = before.charged
+        if before.state is State.FINISHING:
+            record = msgspec.structs.replace(record, state=before.state, owner=before.owner)
         grown = record.offset - charged if charge.limited else 0
         record = msgspec.structs.replace(record, tenant=standing.tenant, charged=charged + grown)
         async with charge.storing(Amounts(bytes=grown)) as storing:

@@ -143,8 +143,9 @@ class Uploads:
                     if blob is not None:
                         return blob
                 return await self._close(repository, session, standing, digest, chunk)
-            except (UploadUnknown, RangeInvalid, DigestMismatch):
+            except (UploadUnknown, RangeInvalid, DigestMismatch, QuotaExceeded):
                 # Where others had the content first, an end that broke off has dropped this one's.
+                # And one that had succeeded may have taken the room that was left.
                 blob = await self._finished(repository, digest)
                 # A last chunk that comes again is none of an open session: whose bytes are they?
                 if blob is None or (chunk.length != 0 and blob.data != standing.data):

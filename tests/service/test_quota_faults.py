@@ -7,17 +7,21 @@ count finds exactly what is there, and gives the rest back.
 import asyncio
 import random
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from itertools import count
 
 import pytest
 
+from registry.service.intake import Chunk
+from registry.service.records import UploadRecord
 from registry.spec.conditions import Conditions
 from registry.spec.digest import Digest
 from registry.spec.errors import QuotaExceeded, RegistryError
 from registry.spec.names import Tag
 from registry.spec.quota import Limits
+from registry.spec.upload import State
+from storage import keys
 from storage.inprocess import InProcessCoordinator
 from storage.memory import MemoryStore
 from storage.ports import StorageError, Unavailable
@@ -262,6 +266,66 @@ async def test_a_finish_that_is_repeated_by_another_process_pays_once_and_gives_
     with pytest.raises(Crash):
         await one.uploads.finish(REPOSITORY, session, "me", digest, chunk(b""))
     await two.uploads.finish(REPOSITORY, session, "me", digest, chunk(b""))
+    await two.quotas.settle(close=True)
+    assert paid(inner).covers(truth(inner))
+    await count_all(inner)
+
+
+@pytest.mark.parametrize("size", [3_000_000, 300_000], ids=["written", "held"])
+async def test_an_end_that_is_repeated_and_breaks_off_gives_nothing_back(size):
+    """The first one died when it had made the blob; the next one lost its client half-way."""
+    inner, rest = MemoryStore(), b"r" * (size // 8)
+    await limited(inner, bytes=2 * size - size // 4)
+    store, data = FaultyStore(inner), b"d" * size + rest
+    one, two, three = process(store), process(inner), process(inner)
+    session = (await one.uploads.start(REPOSITORY, "me")).session
+    await one.uploads.append(REPOSITORY, session, "me", chunk(data[:size]))
+    store.crash(1, "delete")
+    with pytest.raises(Crash):
+        await one.uploads.finish(REPOSITORY, session, "me", Digest.of(data), chunk(rest))
+    marked = UploadRecord.decode((await inner.get(keys.upload(session))).data)
+    assert marked.state is State.FINISHING
+
+    async def broken():
+        yield rest[:100]
+        raise ConnectionResetError
+
+    last = Chunk(broken(), len(rest), None)
+    with pytest.raises(ConnectionResetError):
+        await two.uploads.finish(REPOSITORY, session, "me", Digest.of(data), last)
+    record = UploadRecord.decode((await inner.get(keys.upload(session))).data)
+    assert (record.state, record.owner) == (marked.state, marked.owner)
+    assert record.offset == size + 100
+    await two.quotas.settle()
+    await three.uploads.finish(REPOSITORY, session, "me", Digest.of(data), chunk(rest[100:]))
+    await three.quotas.settle(close=True)
+    assert truth(inner).bytes == len(data)
+    assert paid(inner).covers(truth(inner))
+    await count_all(inner)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_an_end_that_is_repeated_needs_no_room_where_nothing_is_left(whole):
+    """Its answer was lost, or its process died before it had forgotten the session."""
+    inner, size = MemoryStore(), 3_000_000
+    data = b"d" * size
+    await limited(inner, bytes=size)
+    store = FaultyStore(inner)
+    one, two = process(store), process(inner)
+    session = (await one.uploads.start(REPOSITORY, "me")).session
+    await one.uploads.append(REPOSITORY, session, "me", chunk(data[:-9]))
+    if not whole:
+        store.crash(1, "delete")
+    with nullcontext() if whole else pytest.raises(Crash):
+        await one.uploads.finish(REPOSITORY, session, "me", Digest.of(data), chunk(data[-9:]))
+    with suppress(Crash):
+        await one.quotas.settle(close=True)
+    blob = await two.uploads.finish(REPOSITORY, session, "me", Digest.of(data), chunk(data[-9:]))
+    assert blob.size == size
+    assert not await inner.list(keys.UPLOADS)
+    with pytest.raises(QuotaExceeded):
+        other = (Digest.of(data), chunk(data))
+        await two.uploads.upload(REPOSITORY, "me", *other)
     await two.quotas.settle(close=True)
     assert paid(inner).covers(truth(inner))
     await count_all(inner)
