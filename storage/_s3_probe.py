@@ -65,6 +65,8 @@ async def _writes(bucket: Bucket, key: str) -> tuple[bool, bool, bool]:
         # some refuse the wrong version, but take any where there is no object
         replace = replace and not await _took(bucket.put(f"{key}-gone", [b"4"], version=version))
         delete = not await _took(bucket.delete(key, version=_WRONG))
+        # or say that they have deleted what is gone, so that two are told that it was they
+        delete = delete and not await _took(bucket.delete(f"{key}-none", version=version))
     finally:
         await asyncio.gather(bucket.delete(key), bucket.delete(f"{key}-gone"))
     return create, replace, delete

@@ -24,14 +24,15 @@ from storage._s3_settings import S3Settings
 from storage._s3_sign import signer
 from tests.oracle.serving import serving
 
-Kind = Literal["refuse", "lose", "slow", "deny", "hang", "cut", "gone"]
+Kind = Literal["refuse", "lose", "slow", "deny", "hang", "cut", "gone", "done"]
 """
 - ``refuse``: the connection is closed, nothing is done;
 - ``lose``: it is done, and the connection is closed in place of the answer;
 - ``slow``: 503 SlowDown, nothing is done;
 - ``deny``: 403 AccessDenied, nothing is done;
 - ``hang``: nothing is done, nor answered;
-- ``cut``: the answer ends in the middle of its body.
+- ``cut``: the answer ends in the middle of its body;
+- ``done``: nothing is done, but the answer is 204.
 """
 
 _DROPPED = {"host", "authorization", "x-amz-date", "x-amz-content-sha256", "content-length"}
@@ -106,6 +107,9 @@ class S3Proxy:
             await _body(request)
             status, body = (503, _BUSY) if kind == "slow" else (403, _DENIED)
             return web.Response(status=status, body=body)
+        if kind == "done":
+            await _body(request)
+            return web.Response(status=204)
         async with self._forward(request, await _body(request)) as answer:
             if kind == "lose":
                 await answer.read()

@@ -68,6 +68,22 @@ async def test_what_a_store_ignores_is_found_out(minio, forgets, lost):
                 assert await writer.finish() == 20_000_000
 
 
+async def test_a_store_that_deletes_what_is_gone_is_not_asked_to_delete_at_a_version(seaweedfs):
+    """Of two that delete one object at once, both would be told that it was they."""
+
+    def fits(request):
+        return request.method == "DELETE" and "If-Match" in request.headers
+
+    async with S3Proxy(seaweedfs.endpoint) as proxy:
+        proxy.fault(1, "done", times=9, fits=lambda request: fits(request)
+                    and "-none" in request.path)  # fmt: skip
+        async with s3_store(settings_of(seaweedfs, endpoint=proxy.endpoint)) as store:
+            assert not store.honours.delete
+            version = await store.create("data/a", b"1")
+            assert await store.delete("data/a", version=version)
+            assert not await store.delete("data/a", version=version)
+
+
 async def test_many_replicas_may_probe_at_once_and_leave_the_marker_only(minio):
     settings = settings_of(minio)
     async with s3_store(settings) as first:
