@@ -6,6 +6,7 @@ import mmap
 import os
 import select
 import socket
+import time
 from collections.abc import AsyncIterable
 from typing import Final
 
@@ -23,7 +24,33 @@ _WINDOW = 4 * 1024 * 1024
 _QUICK = 2
 """Milliseconds for which a thread waits for a client, until one took longer: then the loop does."""
 
+_ALTOGETHER = 20
+"""Milliseconds that a thread waits for a client in one go. Then others have their turn."""
+
 SENDING: Final = Pool(8, "sending")
+
+
+class _Patience:
+    """How a thread waits for one client. ``slow`` once it has waited in vain: then it does not."""
+
+    def __init__(self) -> None:
+        self.slow = False
+        self._left = 0.0
+
+    def renew(self) -> None:
+        """Begin another go."""
+        self._left = _ALTOGETHER / 1000
+
+    def has_room(self, sock: int) -> bool:
+        """Wait a moment for room in the socket's buffer, or for its failure."""
+        if self.slow or self._left <= 0:
+            return False
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT)
+        begun = time.monotonic()
+        self.slow = not poll.poll(_QUICK)
+        self._left -= time.monotonic() - begun
+        return not self.slow
 
 
 async def send_file(
@@ -45,11 +72,14 @@ async def send_file(
     original: socket.socket = transport.get_extra_info("socket")
     sock = os.dup(original.fileno())
     loop = asyncio.get_running_loop()
-    wait = _QUICK
+    patience = _Patience()
     try:
         while start < end:
             count = min(_STRIDE, end - start)
-            sending = loop.run_in_executor(SENDING, _send_some, sock, file.fd, start, count, wait)
+            patience.renew()
+            sending = loop.run_in_executor(
+                SENDING, _send_some, sock, file.fd, start, count, patience
+            )
             try:
                 sent = await asyncio.shield(sending)
             except asyncio.CancelledError:
@@ -57,29 +87,30 @@ async def send_file(
                 raise
             start += sent
             if sent < count:
-                wait = 0
                 await _writable(sock, idle_seconds)
     finally:
         os.close(sock)
 
 
-def _send_some(sock: int, file: int, start: int, count: int, wait: int) -> int:
+def _send_some(sock: int, file: int, start: int, count: int, patience: _Patience) -> int:
     """Send until the socket's buffer is full or ``count`` bytes are gone; return the number.
 
-    Full is a buffer that has no room for ``wait`` milliseconds.
+    Full is a buffer that stays so for longer than there is ``patience``.
     """
     sent = 0
     while sent < count:
         skipped = (start + sent) % mmap.ALLOCATIONGRANULARITY
         length = min(_WINDOW, skipped + count - sent)
-        written = _send_window(sock, file, start + sent - skipped, length, skipped, wait)
+        written = _send_window(sock, file, start + sent - skipped, length, skipped, patience)
         sent += written
         if written < length - skipped:
             break
     return sent
 
 
-def _send_window(sock: int, file: int, start: int, length: int, skipped: int, wait: int) -> int:
+def _send_window(
+    sock: int, file: int, start: int, length: int, skipped: int, patience: _Patience
+) -> int:
     """Send what follows the first ``skipped`` bytes of a window; the number that was taken."""
     try:
         window = mmap.mmap(file, length, prot=mmap.PROT_READ, offset=start)
@@ -92,7 +123,7 @@ def _send_window(sock: int, file: int, start: int, length: int, skipped: int, wa
                 try:
                     at += os.write(sock, rest)
                 except BlockingIOError:
-                    if not (wait and _has_room(sock, wait)):
+                    if not patience.has_room(sock):
                         break
                 except OSError as error:
                     if error.errno == errno.EFAULT:
@@ -101,13 +132,6 @@ def _send_window(sock: int, file: int, start: int, length: int, skipped: int, wa
                         raise ConnectionResetError("the client went away") from error
                     raise
     return at - skipped
-
-
-def _has_room(sock: int, wait: int) -> bool:
-    """Wait for room in the socket's buffer, or for its failure, so many milliseconds."""
-    poll = select.poll()
-    poll.register(sock, select.POLLOUT)
-    return bool(poll.poll(wait))
 
 
 async def _writable(sock: int, idle_seconds: float) -> None:

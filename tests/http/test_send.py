@@ -97,3 +97,30 @@ async def test_a_client_that_goes_away_ends_it(file):
         client.close()
         with pytest.raises(ConnectionError):
             await send.send_file(request, file, 0, SIZE, 5)
+
+
+async def test_a_thread_waits_so_long_in_one_go_and_no_longer(file, monkeypatch):
+    """For a client that takes a little at a time, and each time soon enough."""
+    now, waited = 0.0, 0
+    with connection() as (request, client):
+
+        class Poll:
+            def register(self, *_):
+                pass
+
+            def poll(self, _):
+                nonlocal now, waited
+                now, waited = now + 0.0015, waited + 1
+                client.recv(100_000)
+                return [object()]
+
+        monkeypatch.setattr(send.select, "poll", Poll)
+        monkeypatch.setattr(send.time, "monotonic", lambda: now)
+        sock = request.transport.get_extra_info("socket").fileno()
+        patience = send._Patience()
+        patience.renew()
+        first = send._send_some(sock, file.fd, 0, SIZE, patience)
+        assert (0 < first < SIZE, waited, patience.slow) == (True, 14, False)
+        patience.renew()
+        assert send._send_some(sock, file.fd, first, SIZE - first, patience) > 0
+        assert waited == 28
