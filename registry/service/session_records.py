@@ -11,9 +11,10 @@ from registry.service.listing import every_key
 from registry.service.presence import exists
 from registry.service.quotas.charges import NO_CHARGE, Charge
 from registry.service.quotas.quotas import Quotas
-from registry.service.records import UploadRecord
+from registry.service.records import Corrupt, UploadRecord
 from registry.service.remembered import Kept
 from registry.service.sessions import OPENING, age
+from registry.service.unreadable import tell_unreadable
 from registry.spec.errors import UploadConflict, UploadUnknown
 from registry.spec.names import SessionId
 from registry.spec.quota import Amounts
@@ -210,22 +211,34 @@ class SessionRecords:
         await self._store.delete(keys.upload(session), durable=False)
 
     async def drop(self, oldest: int, over: Callable[[SessionId, UploadRecord], bool]) -> int:
-        """Drop the sessions that are ``over``, of those that are ``oldest`` seconds old or more."""
+        """Drop the sessions that are ``over``, of those that are ``oldest`` seconds old or more.
+
+        One whose record can't be read is left, and logged.
+        """
         dropped = 0
         async for key in every_key(self._store, keys.UPLOADS):
             session = SessionId(keys.last_segment(key))
             if age(session) < oldest:
                 continue
-            with suppress(LeaseHeld, UploadUnknown):
-                if over(session, (await self.load(session)).record):
-                    async with self._coordinator.hold(_lease(session)):
-                        standing = await self.load(session)
-                        if over(session, standing.record):
-                            tenant = standing.record.tenant
-                            async with self._quotas.charging(tenant) as standing.charge:
-                                await self.discard(session, standing)
-                            dropped += 1
+            try:
+                dropped += await self._drop(session, over)
+            except Corrupt as error:
+                tell_unreadable(key, error)
         return dropped
+
+    async def _drop(
+        self, session: SessionId, over: Callable[[SessionId, UploadRecord], bool]
+    ) -> bool:
+        with suppress(LeaseHeld, UploadUnknown):
+            if over(session, (await self.load(session)).record):
+                async with self._coordinator.hold(_lease(session)):
+                    standing = await self.load(session)
+                    if over(session, standing.record):
+                        tenant = standing.record.tenant
+                        async with self._quotas.charging(tenant) as standing.charge:
+                            await self.discard(session, standing)
+                        return True
+        return False
 
     async def _became(self, standing: Standing) -> bool:
         """Whether the bytes of an open session may be those of a blob: its end was not told.

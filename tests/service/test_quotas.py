@@ -203,6 +203,28 @@ async def test_a_session_whose_time_is_over_gives_back_what_it_counted(store, mo
     assert await store.list("uploads/") == []
 
 
+async def test_a_record_of_a_newer_release_stops_no_count_and_no_expiry(store, monkeypatch, caplog):
+    """It is told once, and left, whoever it belongs to."""
+    await limited(store, bytes=1_000_000)
+    services = process(store)
+    first, newer, last = sorted(
+        [(await services.uploads.start(REPOSITORY, "me")).session for _ in range(3)]
+    )
+    for session in (first, newer, last):
+        await services.uploads.append(REPOSITORY, session, "me", chunk(LAYER))
+    await settled(services)
+    await store.put(keys.upload(newer), b'{"offset":3,"tenant":"project","newer":1}\nabc')
+    assert await stored(store) == Amounts(2 * len(LAYER))
+    assert await services.uploads.drop_of("nobody") == 0
+    monkeypatch.setattr("registry.service.session_records.age", lambda _: 1e9)
+    monkeypatch.setattr("registry.service.uploads.age", lambda _: 1e9)
+    assert await services.uploads.expire() == 2
+    assert await store.list("uploads/") == [keys.upload(newer)]
+    assert await stored(store) == Amounts()
+    (told,) = [record for record in caplog.records if newer in record.getMessage()]
+    assert told.levelname == "WARNING"
+
+
 async def test_a_part_that_does_not_fit_ends_its_session_so_that_others_have_the_room(store):
     await limited(store, bytes=len(LAYER))
     services = process(store)

@@ -7,7 +7,8 @@ from typing import Final
 from registry.service.entries import value
 from registry.service.listing import every_key
 from registry.service.presence import exists
-from registry.service.records import Pointer, UploadRecord
+from registry.service.records import Corrupt, Pointer, UploadRecord
+from registry.service.unreadable import tell_unreadable
 from registry.spec.digest import Digest
 from registry.spec.names import Place
 from registry.spec.quota import Amounts
@@ -72,14 +73,19 @@ class Tally:
         """Count what the project with this id holds.
 
         Upload sessions first: of one that becomes a blob meanwhile, one of the two is seen. What
-        comes or goes meanwhile may be counted or not. Memory: some 100 bytes for each blob.
+        comes or goes meanwhile may be counted or not; a session whose record can't be read is not.
+        Memory: some 100 bytes for each blob.
         """
         found = _Sum(self._store)
         async for key in every_key(self._store, keys.UPLOADS):
             record = await value(self._store, key)
             if record is None:
                 continue
-            upload = UploadRecord.decode(record.data)
+            try:
+                upload = UploadRecord.decode(record.data)
+            except Corrupt as error:
+                tell_unreadable(key, error)
+                continue
             if upload.tenant == tenant:
                 found.bytes += upload.charged
         root = Place(tenant)
