@@ -107,6 +107,7 @@ def _add_rate(parser: argparse.ArgumentParser) -> None:
 async def _known(work: Any) -> int:
     """Do the work; say what is not there, if that is what it fails of."""
     from registry.service.backup.backups import BackupUnknown, ProjectsUnknown  # noqa: PLC0415
+    from registry.spec.problems import ProjectNameInvalid  # noqa: PLC0415
 
     try:
         done: int = await work
@@ -115,6 +116,8 @@ async def _known(work: Any) -> int:
         raise Failed(f"there is no backup {wanted}" if wanted else "there is no backup") from error
     except ProjectsUnknown as error:
         raise Failed(f"there is no project {error}") from error
+    except ProjectNameInvalid as error:
+        raise UsageError(str(error)) from error
     return done
 
 

@@ -112,6 +112,9 @@ def test_what_is_not_there_is_said(tmp_path, run):
     assert run("delete", "x")[::2] == (1, "moorage: there is no backup x\n")
     assert run("restore", "--at", "yesterday")[0] == 2
     assert run("restore", "--into", "a")[0] == 2
+    assert run("create")[0] == 0
+    code, _, told = run("restore", "--project", "demo", "--into", "a b")
+    assert (code, "a b" in told) == (2, True)
     assert run("create", "--target", str(tmp_path / "store"))[0] == 2
     assert main(["backup", "list", "--data", str(tmp_path / "store")]) == 2
 

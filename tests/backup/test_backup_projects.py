@@ -6,10 +6,12 @@ import pytest
 
 from auth.roles import Role, Visibility
 from registry.service.backup.backups import ProjectsUnknown
+from registry.service.backup.restore import Elsewhere
 from registry.service.projects.accounts import AccountTerms
 from registry.service.projects.directory import principal_stamp
 from registry.service.projects.robots import RobotTerms
 from registry.spec.names import Place
+from registry.spec.problems import ProjectNameInvalid
 from registry.spec.quota import Limits
 from registry.spec.retention import Retention
 from storage import keys
@@ -245,3 +247,58 @@ async def test_a_project_that_is_made_meanwhile_is_not_taken_for_the_restored_on
     assert (await restoring.restore(backup)).failed == 1
     assert (await ids(other))["demo"] == "f" * 32
     assert await other.store.list(keys.removal("")) == [keys.removal(before)]
+
+
+async def test_who_owns_one_project_gets_no_content_of_another(filled):
+    registry, world_of = filled
+    backups = backups_in()
+    backup = await registry.backup(backups)
+    before = await ids(registry)
+    await world_of.project("mine")
+    now = {**before, **await ids(registry)}
+    content = await registry.content()
+
+    async def refused(*names, **more):
+        with pytest.raises(Elsewhere):
+            await registry.restore(backups, backup, *names, **more)
+        assert await registry.content() == content
+
+    # Another's project that stands, into the own one, or into one that is not there.
+    await refused("demo", into="mine", owned={"mine": now["mine"]})
+    await refused("demo", into="absent", owned={})
+    # Removed, and made anew under the same name by another owner, before or after it was asked.
+    demo = await world_of.tenancy.projects.named("demo")
+    await world_of.tenancy.projects.remove(demo.tenant, ROOT)
+    await refused("demo", into="mine", owned={"mine": now["mine"]})
+    await world_of.project("demo")
+    content = await registry.content()
+    anew = (await ids(registry))["demo"]
+    for owned in ({}, {"demo": anew}, {"demo": before["demo"]}):
+        await refused("demo", owned=owned)
+        await refused("demo", into="absent", owned=owned)
+
+
+async def test_an_owner_restores_and_copies_its_own(filled):
+    registry, world_of = filled
+    backups = backups_in()
+    backup = await registry.backup(backups)
+    owned = {"demo": (await ids(registry))["demo"]}
+    assert (await registry.restore(backups, backup, "demo", owned=owned)).failed == 0
+    for _ in range(2):
+        done = await registry.restore(backups, backup, "demo", into="copy", owned=owned)
+        assert (done.failed, done.projects) == (0, 1)
+    demo = await world_of.tenancy.projects.named("demo")
+    await world_of.tenancy.projects.remove(demo.tenant, ROOT)
+    assert (await registry.restore(backups, backup, "demo", owned={})).failed == 0
+    # The name is the one that was administered, and yet another project by now.
+    with pytest.raises(Elsewhere, match="ask again"):
+        await registry.restore(backups, backup, "demo", owned=owned)
+
+
+@pytest.mark.parametrize("name", ["a b", "x!y", "b/", "demo/app", "api", "../x"])
+async def test_a_project_is_restored_under_a_project_s_name_only(filled, name):
+    registry, _ = filled
+    backups = backups_in()
+    backup = await registry.backup(backups)
+    with pytest.raises(ProjectNameInvalid):
+        await registry.restore(backups, backup, "demo", into=name)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Final
 
 import msgspec
 
@@ -14,6 +15,7 @@ from registry.service.backup.layout import Descriptor
 from registry.service.entries import value
 from registry.service.presence import exists
 from registry.service.projects.directory import ACCESS, principal_stamp, project_stamp
+from registry.service.projects.names import root_name
 from registry.service.projects.records import (
     ProjectRecord,
     RemovalRecord,
@@ -26,6 +28,8 @@ from registry.spec.names import Place
 from storage import keys
 from storage.coordination import Coordinator
 from storage.ports import AlreadyExists, ContentStore
+
+_ASK: Final = "ask an administrator of the registry"
 
 
 class Elsewhere(Exception):
@@ -78,7 +82,12 @@ class Restore:
         self.done = self._contents.done
 
     async def restore(
-        self, backup: Backup, names: Sequence[str] = (), *, into: str = ""
+        self,
+        backup: Backup,
+        names: Sequence[str] = (),
+        *,
+        into: str = "",
+        owned: Mapping[str, str] | None = None,
     ) -> Restored:
         """Restore ``names``, or all that the backup has; one of them ``into`` another project.
 
@@ -87,8 +96,15 @@ class Restore:
         id where nothing else has had that, and can be seen when all of it is there. Accounts that
         are not there come with a whole backup. Where the name is another project's by now, that
         gets the content only if it was named. What can't be read of the backup is told, and the
-        rest goes on. ``ProjectsUnknown``; ``Corrupt`` where the backup as a whole can't be read.
+        rest goes on. ``ProjectsUnknown``; ``Corrupt`` where the backup as a whole can't be read;
+        ``ProjectNameInvalid`` for a name that can be no project's.
+
+        With ``owned``, ids by the names that they had, nobody gets what was another's: a project
+        gets its own content only, and another one that only where the first one is ``owned``.
+        ``Elsewhere`` for any other.
         """
+        # What is in ``names`` is only compared with those of the backup.
+        into = into and root_name(into, projects=self._projects)
         found = await self._tree.parts(backup.root, layout.PROJECT)
         chosen = [part for part in found if not names or part.annotations[layout.NAME] in names]
         unknown = set(names) - {part.annotations[layout.NAME] for part in chosen}
@@ -99,7 +115,12 @@ class Restore:
         wanted: list[_Wanted] = []
         for part in chosen:
             try:
-                wanted.append(await self._wanted(part, into, named=bool(names)))
+                if owned is not None:
+                    await self._check_source(part, into, owned)
+                place = await self._wanted(part, into, named=bool(names))
+                if owned is not None:
+                    _check_target(place, owned)
+                wanted.append(place)
             except (ProjectsUnknown, Elsewhere, Corrupt) as error:
                 if names:
                     raise
@@ -172,6 +193,15 @@ class Restore:
                 f"{name}: the backup has no record of it, so it has to be made first"
             )
         return _Wanted(part, before, old, name, await self._tenant(before, name), made=True)
+
+    async def _check_source(self, part: Descriptor, into: str, owned: Mapping[str, str]) -> None:
+        """Refuse a copy of what is not the caller's. ``Elsewhere``."""
+        before, old = part.annotations[layout.TENANT], part.annotations[layout.NAME]
+        if into in ("", old):
+            return
+        source = await self._standing(old)
+        if source is None or owned.get(old) != source or not await self._is(source, before, old):
+            raise Elsewhere(f"{old} of the backup is no project of yours: {_ASK}")
 
     async def _kept(self, part: Descriptor) -> dict[str, bytes]:
         """All records of a project. ``Corrupt``."""
@@ -283,6 +313,19 @@ class Restore:
             await self._store.create(key, data)
         except AlreadyExists:
             return
+
+
+def _check_target(wanted: _Wanted, owned: Mapping[str, str]) -> None:
+    """Refuse to write into a project that the backup's content is not of. ``Elsewhere``.
+
+    It is about what was found, not looked at again: in between, somebody may make a project.
+    """
+    if wanted.made:
+        return
+    if not wanted.same:
+        raise Elsewhere(f"{wanted.name} is not the project that the backup has: {_ASK}")
+    if owned.get(wanted.name, wanted.tenant) != wanted.tenant:
+        raise Elsewhere(f"{wanted.name} is another project since this was asked for: ask again")
 
 
 def _following(tenant: str, name: str) -> str:

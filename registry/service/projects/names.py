@@ -57,6 +57,22 @@ def project_name(text: str) -> str:
     return name
 
 
+def root_name(text: str, *, projects: bool) -> str:
+    """Return the name that a project is kept under, or without ``projects`` what stands for one.
+
+    ``ProjectNameInvalid`` for what can't be the first part of a repository's name.
+    """
+    if projects:
+        return project_name(text)
+    try:
+        name = RepositoryName.parse(text)
+    except NameInvalid:
+        name = None
+    if name is None or name != name.project:
+        raise ProjectNameInvalid(text, "use lower-case letters and digits, joined by . _ - or __")
+    return name
+
+
 def may_be_tenant(text: str) -> bool:
     """Whether content may be kept under ``text``: an id, or the name of a project of old."""
     return _TENANT.fullmatch(text) is not None
