@@ -17,7 +17,8 @@
     gc/…                                     how far the collector is
     imports/<id>                             how far an import from another registry is, and what it
                                              came to
-    backups/jobs/<time>.<random>             a backup, restore or removal of one that was asked for
+    backups/due/<time>.<random>              a backup, restore or removal of one that was asked for
+    backups/jobs/<time>.<random>             one that has ended
     gc/scrub                                 how far the scrubber is
     gc/damaged/<repository>!/<alg>:<hex>     a manifest that was not what its digest says; a pointer
                                              that can't be read, without a repository
@@ -99,6 +100,7 @@ TOLD_PROJECTS = "platform/projects/"
 RETAINED = "retained/"
 QUOTAS = "quotas/"
 BOOTSTRAP = "secrets/bootstrap"
+BACKUP_DUE = "backups/due/"
 BACKUP_JOBS = "backups/jobs/"
 
 PULLS = "pulls/new/"
@@ -557,8 +559,13 @@ def imported(number: str) -> str:
     return f"imports/{number}"
 
 
+def backup_due(number: str) -> str:
+    """Work on backups that is to be done: ``number`` is ``<milliseconds>.<random>``."""
+    return f"{BACKUP_DUE}{number}"
+
+
 def backup_job(number: str) -> str:
-    """Work on backups that was asked for: ``number`` is ``<milliseconds>.<random>``."""
+    """Work on backups that has ended."""
     return f"{BACKUP_JOBS}{number}"
 
 
