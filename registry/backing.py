@@ -16,10 +16,13 @@ from registry.config import Config, ConfigError
 from registry.http.backups import BackupMetrics
 from registry.service.audit.events import AuditEvent, Happening, Origin
 from registry.service.audit.journal import Journal
-from registry.service.backup.backups import Backup, BackupUnknown, ProjectsUnknown
+from registry.service.backup.backups import Backup, BackupUnknown, ProjectsUnknown, Swept
 from registry.service.backup.jobs import BackupDesk, JobRecord, Jobs, Kind, Undoable
 from registry.service.backup.restore import Elsewhere
+from registry.service.records import Corrupt
 from registry.service.terms import Terms
+from registry.spec.problems import ProjectNameInvalid
+from storage.ports import StorageError, Unavailable
 
 _log = logging.getLogger("moorage.backup")
 
@@ -80,7 +83,9 @@ async def _work(
         raise Undoable(f"there is no backup {wanted.backup}") from error
     except ProjectsUnknown as error:
         raise Undoable(f"there is no project {error}") from error
-    except (Elsewhere, ConfigError) as error:
+    except Unavailable:
+        raise
+    except (Elsewhere, ConfigError, Corrupt, StorageError, ProjectNameInvalid) as error:
         raise Undoable(str(error)) from error
 
 
@@ -101,6 +106,8 @@ async def _create(
 async def _restore(
     config: Config, backend: Backend, journal: Journal | None, wanted: JobRecord
 ) -> JobRecord:
+    if not wanted.projects and wanted.owned is not None:
+        raise Elsewhere("only administrators of the registry restore all: name projects")
     reasons: list[str] = []
 
     def failed(what: str, reason: str) -> None:
@@ -110,7 +117,7 @@ async def _restore(
     async with backups_of(config) as backups:
         backup = await backups.find(wanted.backup)
         restore = await restoring(config, backend, backups, _quiet, failed)
-        done = await restore.restore(backup, wanted.projects, into=wanted.into)
+        done = await restore.restore(backup, wanted.projects, into=wanted.into, owned=wanted.owned)
     _record(
         journal,
         config,
@@ -131,10 +138,22 @@ async def _delete(
     config: Config, backend: Backend, journal: Journal | None, wanted: JobRecord
 ) -> JobRecord:
     del backend
+    error = ""
     async with backups_of(config) as backups:
-        swept = await backups.remove(wanted.backup)
+        try:
+            swept = await backups.remove(wanted.backup)
+        except BackupUnknown:
+            if not wanted.again:
+                raise
+            # An earlier try broke off behind its first step.
+            swept = await backups.sweep()
+        except Corrupt as failure:
+            # Nothing is swept where another backup can't be read; this one is gone nonetheless.
+            if wanted.backup in [backup.id for backup in await backups.all()]:
+                raise
+            swept, error = Swept(0), str(failure)
     _record(journal, config, Happening.BACKUP_REMOVED, wanted, wanted.backup)
-    return msgspec.structs.replace(wanted, done={"blobs": swept.blobs})
+    return msgspec.structs.replace(wanted, done={"blobs": swept.blobs}, error=error)
 
 
 def _record(

@@ -2,10 +2,14 @@
 
 import asyncio
 import time
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
+from registry.backing import _work
+from registry.backups import backups_of
+from registry.config import load
 from registry.service.backup.jobs import (
     LEASE,
     MOST_WAITING,
@@ -16,8 +20,10 @@ from registry.service.backup.jobs import (
     Undoable,
 )
 from registry.service.terms import Terms
+from registry.spec.digest import Digest
 from registry.spec.problems import BackupJobUnknown, TooMany
-from storage.coordination import LeaseHeld
+from storage import keys
+from storage.coordination import CoordinationUnavailable, LeaseHeld
 from storage.inprocess import InProcessCoordinator
 from storage.memory import MemoryStore
 from storage.ports import Unavailable
@@ -99,13 +105,83 @@ async def test_what_broke_off_is_begun_again_but_not_for_ever(jobs, clock):
 async def test_a_store_that_does_not_answer_is_waited_for(jobs, clock):
     job = await jobs.add(wanted(clock))
     for _ in range(5):
-        with pytest.raises(Unavailable):
-            await jobs.run(Doing(Unavailable("x", "no answer")))
+        assert await jobs.run(Doing(Unavailable("x", "no answer"))) == []
         told = (await jobs.get(job.id)).record
         assert told.state is State.WAITING
         assert "no answer" in told.error
+        assert await jobs.run(Doing()) == [], "not at once"
+        clock.at = told.due
     (ended,) = await jobs.run(Doing())
-    assert (ended.state, ended.error) == (State.DONE, "")
+    assert (ended.state, ended.error, ended.again) == (State.DONE, "", True)
+
+
+@pytest.mark.parametrize(
+    "failure", [Unavailable("x", "no"), CoordinationUnavailable("no"), LeaseHeld("backups")]
+)
+async def test_what_waits_holds_up_nothing_and_not_for_ever(jobs, clock, failure):
+    began = clock.at
+    await jobs.add(wanted(clock, projects=("stuck",)))
+    await jobs.add(wanted(clock, projects=("next",)))
+    (ended,) = await jobs.run(Doing(failure))
+    assert (ended.projects, ended.state) == (("next",), State.DONE)
+    while not (ended := await jobs.run(Doing(failure))):
+        clock.at += 900
+    assert (ended[0].state, str(failure) in ended[0].error) == (State.FAILED, True)
+    assert 80_000 < clock.at - began < 100_000, "a day"
+    assert await jobs.run(Doing(failure)) == []
+
+
+async def test_a_job_that_can_not_be_read_hides_no_other(clock):
+    store = MemoryStore()
+    jobs = Jobs(store, InProcessCoordinator(), Terms(clock=clock))
+    await store.put(keys.backup_due("0" * 13 + "." + "0" * 16), b"{")
+    job = await jobs.add(wanted(clock))
+    assert [each.state for each in await jobs.run(Doing())] == [State.DONE]
+    assert [each.id for each in await jobs.last(10)] == [job.id]
+
+
+async def test_a_look_reads_what_is_to_be_done_only(clock):
+    store = MemoryStore()
+    jobs = Jobs(store, InProcessCoordinator(), Terms(clock=clock))
+    for number in range(5):
+        await jobs.add(wanted(clock, projects=(str(number),)))
+    await jobs.run(Doing())
+    asked, listing = [], store.list
+
+    async def get(key):
+        asked.append(key)
+        raise AssertionError(key)
+
+    async def list_(prefix, **more):
+        asked.append(prefix)
+        return await listing(prefix, **more)
+
+    store.get, store.list = get, list_
+    await jobs.run(Doing())
+    assert asked == [keys.BACKUP_DUE]
+    clock.at += 3601
+    await jobs.run(Doing())
+    assert asked[1:] == [keys.BACKUP_DUE, keys.BACKUP_JOBS]
+
+
+async def test_what_ended_is_not_done_again_where_a_process_broke_off_just_then(clock):
+    store = MemoryStore()
+    jobs = Jobs(store, InProcessCoordinator(), Terms(clock=clock))
+    job = await jobs.add(wanted(clock))
+    due = (await store.get(keys.backup_due(job.id))).data
+    await jobs.run(Doing())
+    await store.create(keys.backup_due(job.id), due)
+    work = Doing()
+    assert await jobs.run(work) == work.done == []
+    assert (await jobs.get(job.id)).record.state is State.DONE
+
+
+async def test_who_governs_and_who_owns_ask_for_different_things(jobs, clock):
+    asked = {
+        (await jobs.add(wanted(clock, Kind.RESTORE, projects=("a",), owned=owned))).id
+        for owned in ({}, {"a": "1"}, {"a": "2"}, None, {})
+    }
+    assert len(asked) == 4
 
 
 async def test_what_can_not_be_done_fails_and_the_next_is_done(jobs, clock):
@@ -165,6 +241,7 @@ def served(registry_server, tmp_path):
         "AUTH__MODE": "projects",
         "AUTH__BOOTSTRAP_SECRET": BOOTSTRAP,
         "PLATFORM__SERVICE": "user:platform",
+        "RATES__ENABLED": "off",
         "BACKUP__TARGET": str(tmp_path / "backups"),
     }
     served = Served(registry_server("filesystem", settings=settings))
@@ -204,6 +281,58 @@ def test_a_platform_backs_up_restores_and_removes(served):
     told = {(each["action"], each["principal"]) for each in events}
     for action in ("backup.created", "backup.restored", "backup.removed"):
         assert (action, "user:platform") in told
+
+
+def test_a_platform_restores_nothing_of_another_s(served, tmp_path):
+    served.ask("platform", "PUT", "/platform/projects/119", {"name": "Demo"}).expect(200)
+    for name in ("bank", "shop"):
+        served.ask("root", "PUT", f"/projects/{name}", {"owner": "user:root"}).expect(201)
+    made = served.done(served.ask("platform", "POST", "/platform/backups", {}))
+    path = f"/platform/backups/{made['backup']}/restore"
+    for body in (
+        {"projects": ["bank"], "into": "demo"},
+        {"projects": ["Bank"], "into": "Demo"},
+        {"projects": ["bank"], "into": "absent"},
+        {"projects": ["Bank"]},
+    ):
+        served.ask("platform", "POST", path, body).expect(403)
+    for name in ("a b", "x!y", "b/", "demo/app"):
+        served.ask("platform", "POST", path, {"projects": [name]}).expect(400)
+        served.ask("root", "POST", path, {"projects": ["demo"], "into": name}).expect(400)
+    copied = {"projects": ["Demo"], "into": "Demo2"}
+    assert served.done(served.ask("platform", "POST", path, copied))["state"] == "done"
+    # The name is free when it is asked for; nor is it the same project for who makes it anew.
+    served.ask("root", "DELETE", "/projects/bank").expect(202)
+    served.ask("platform", "POST", path, {"projects": ["bank"], "into": "demo"}).expect(403)
+    served.ask("platform", "PUT", "/platform/projects/120", {"name": "Bank"}).expect(200)
+    told = served.done(served.ask("platform", "POST", path, {"projects": ["bank"]}))
+    assert (told["state"], "is not the project" in told["error"]) == ("failed", True)
+    told = served.done(served.ask("root", "POST", path, {"projects": ["bank"]}))
+    assert told["state"] == "done"
+    # What can't be read fails, and the next is done.
+    for each in (tmp_path / "backups").rglob("*"):
+        if each.is_file() and "blobs" in each.parts:
+            each.write_bytes(b"broken")
+    told = served.done(served.ask("root", "POST", path, {"projects": ["shop"]}))
+    assert told["state"] == "failed"
+    again = served.ask("platform", "DELETE", path.removesuffix("/restore"))
+    assert served.done(again)["ended"] is not None
+
+
+async def test_a_removal_that_broke_off_is_ended_and_told(tmp_path, clock):
+    config = load([], {}, {"storage.driver": "memory", "backup.target": str(tmp_path)})
+    told = SimpleNamespace(events=(events := []), record=events.append)
+    async with backups_of(config) as backups:
+        left = b"left by a removal"
+        await backups.pool.keep_bytes(Digest.of(left), left)
+    record = wanted(clock, Kind.DELETE, backup="gone")
+    with pytest.raises(Undoable):
+        await _work(config, None, told, msgspec.structs.replace(record, tries=1))
+    assert told.events == []
+    done = await _work(config, None, told, msgspec.structs.replace(record, tries=2))
+    assert done.done == {"blobs": 1}
+    (event,) = told.events
+    assert (event.action, event.subject) == ("backup.removed", "gone")
 
 
 def test_nobody_else_asks(served):

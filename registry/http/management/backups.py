@@ -1,7 +1,7 @@
 """Backups of a platform's projects: made, restored and removed in the background."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from msgspec import Meta
@@ -12,11 +12,13 @@ from registry.http.management.route import Call, Reply, Route
 from registry.http.management.views import Principal, Terms, Time, View, maybe, moment
 from registry.service.backup.backups import Backup
 from registry.service.backup.jobs import BackupDesk, Job, JobRecord, Kind, State
+from registry.service.projects.names import root_name
 from registry.spec.problems import (
     BackupJobUnknown,
     BackupsOff,
     Invalid,
     NotAllowed,
+    ProjectNameInvalid,
     TooMany,
 )
 
@@ -124,21 +126,21 @@ async def list_backups(call: Call[Nothing, None]) -> Reply:
 
 async def create_backup(call: Call[Nothing, BackupTerms]) -> Reply:
     """Have a backup made."""
-    return await _add(call, Kind.CREATE, projects=tuple(dict.fromkeys(call.body.projects)))
+    return await _add(call, Kind.CREATE, projects=_names(call, call.body.projects))
 
 
 async def restore_backup(call: Call[OfBackup, RestoreTerms]) -> Reply:
     """Have projects restored, which the caller owns or which are not there."""
-    wanted = call.body
-    projects = tuple(dict.fromkeys(wanted.projects))
-    if wanted.into and len(projects) != 1:
+    projects, into = _names(call, call.body.projects), "".join(_names(call, (call.body.into,)))
+    if into and len(projects) != 1:
         raise Invalid("`into` is for one project")
-    if not projects and not await call.may(Verb.GOVERN):
-        raise NotAllowed("only administrators of the registry restore all: name projects")
-    for name in {wanted.into} if wanted.into else projects:
-        await _check(call, name)
     return await _add(
-        call, Kind.RESTORE, backup=call.input.backup, projects=projects, into=wanted.into
+        call,
+        Kind.RESTORE,
+        backup=call.input.backup,
+        projects=projects,
+        into="" if projects == (into,) else into,
+        owned=None if await call.may(Verb.GOVERN) else await _owned(call, projects, into),
     )
 
 
@@ -164,16 +166,34 @@ async def _add(call: Call[Any, Any], kind: Kind, **wanted: Any) -> Reply:
     return Reply(_job_view(await _desk(call).jobs.add(record)), 202)
 
 
-async def _check(call: Call[Any, Any], name: str) -> None:
-    """Refuse a restore into a project that is another's. ``NotAllowed``."""
-    if call.managed.projects is None:
-        return
-    there = await call.managed.projects.projects.named(name)
-    action = Action(Verb.ADMINISTER, project=name, address=call.address)
-    if there is not None and not isinstance(
-        await call.managed.policy.decide(call.identity, action), Allow
-    ):
-        raise NotAllowed(f"the project {name} is not yours: ask one of its owners")
+async def _owned(call: Call[Any, Any], projects: Sequence[str], into: str) -> Mapping[str, str]:
+    """Return the ids of those that a restore is about, which the caller may administer.
+
+    ``NotAllowed`` for one that is another's, for all, and for one to copy that is not there. Whose
+    a backup's content is, the work itself sees.
+    """
+    if not projects:
+        raise NotAllowed("only administrators of the registry restore all: name projects")
+    found = {}
+    for name in {*projects, *([into] if into else [])}:
+        there = await call.tenancy.projects.named(name)
+        if there is None:
+            if into not in ("", name):
+                raise NotAllowed(f"the project {name} is not there, so it is not yours")
+            continue
+        action = Action(Verb.ADMINISTER, project=name, address=call.address)
+        decision = await call.managed.policy.decide(call.identity, action)
+        if not isinstance(decision, Allow) or decision.tenant is None:
+            raise NotAllowed(f"the project {name} is not yours: ask one of its owners")
+        found[name] = decision.tenant.id
+    return found
+
+
+def _names(call: Call[Any, Any], texts: Sequence[str]) -> tuple[str, ...]:
+    """Read the names of projects, each once, without the empty. ``ProjectNameInvalid``."""
+    projects = call.managed.projects is not None
+    names = [root_name(text, projects=projects) for text in texts if text]
+    return tuple(dict.fromkeys(names))
 
 
 def _desk(call: Call[Any, Any]) -> BackupDesk:
@@ -236,7 +256,7 @@ ROUTES = (
         BackupJobView,
         statuses=(202,),
         body=BackupTerms,
-        refusals=(BackupsOff, TooMany),
+        refusals=(BackupsOff, ProjectNameInvalid, TooMany),
     ),
     Route.of(
         "POST /platform/backups/{backup}/restore",
@@ -248,7 +268,7 @@ ROUTES = (
         BackupJobView,
         statuses=(202,),
         body=RestoreTerms,
-        refusals=(BackupsOff, Invalid, NotAllowed, TooMany),
+        refusals=(BackupsOff, Invalid, NotAllowed, ProjectNameInvalid, TooMany),
     ),
     Route.of(
         "DELETE /platform/backups/{backup}",
