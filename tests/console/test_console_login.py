@@ -263,6 +263,32 @@ def test_a_session_ends_with_what_it_rests_on(registry):
     browser.close()
 
 
+def test_a_failure_ends_no_session(visitor, monkeypatch):
+    """What can't be found out now, or is not even looked for, says nothing of who visits."""
+    from registry.http.console.login import Entrance  # noqa: PLC0415
+    from registry.spec.errors import Unavailable  # noqa: PLC0415
+
+    ann = visitor("ann")
+    good = ann.session
+
+    def away(*_):
+        raise Unavailable(5)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Entrance, "visitor", away)
+        assert ann.get(PROJECTS).expect(503).all("Set-Cookie") == []
+    assert ann.get("/console/static/never.css").expect(404).all("Set-Cookie") == []
+    reply = ann.post("/console/login", {})
+    assert (reply.status, reply.all("Set-Cookie")) == (403, [])
+    value = "a-form-of-its-own"
+    ann.cookies["moorage-form"] = value
+    typed = {"form": value, "username": "ann", "password": "not the password"}
+    reply = ann.post("/console/login", typed).expect(403)
+    assert [each.partition("=")[0] for each in reply.all("Set-Cookie")] == ["moorage-form"]
+    assert ann.session == good
+    ann.get(PROJECTS).expect(200)
+
+
 def test_a_session_ends_after_its_time(registry, visitor, monkeypatch):
     ann = visitor("ann")
     real = time.time

@@ -78,7 +78,7 @@ class Console:
         if record.path != PREFIX and not record.path.startswith(f"{PREFIX}/"):
             return None
         record.action = "console"
-        visitor = ANONYMOUS
+        visitor: Identity | None = None
         try:
             fixed = self._fixed(http, record)
             if fixed is not None:
@@ -148,7 +148,7 @@ class Console:
             given = inputs.read(_Next, {}, record.query)
             if visitor.scheme is not Scheme.NONE:
                 return self._led(PREFIX + way_back(given.next))
-            return self._form(http, record, entrance, LoginForm("", "", given.next))
+            return self._form(http, record, visitor, entrance, LoginForm("", "", given.next))
         if http.method != hdrs.METH_POST:
             raise MethodUnknown((*_READS, hdrs.METH_POST))
         if not entrance.is_private(http):
@@ -158,7 +158,7 @@ class Console:
             identity, session = await entrance.enter(form.username, form.password, record.remote)
         except InvalidCredentials as error:
             self._managed.trail.login_failed(record, f"user:{form.username}", str(error))
-            return self._form(http, record, entrance, form, str(error), 403)
+            return self._form(http, record, visitor, entrance, form, str(error), 403)
         record.principal = identity.name
         self._managed.trail.login(record, identity)
         kept = cookies.written(http, cookies.SESSION, session.text, session.seconds)
@@ -178,6 +178,7 @@ class Console:
         self,
         http: BaseRequest,
         record: RequestRecord,
+        visitor: Identity,
         entrance: Entrance,
         form: LoginForm,
         problem: str = "",
@@ -195,22 +196,29 @@ class Console:
             },
         )
         kept = cookies.written(http, cookies.FORM, value, FORM_SECONDS)
-        return self._page(http, record, ANONYMOUS, page, kept, status=status)
+        # A session that is good stays so, whatever else is tried beside it.
+        nobody = visitor if visitor.scheme is Scheme.NONE else None
+        return self._page(http, record, nobody, page, kept, status=status)
 
     def _page(
         self,
         http: BaseRequest,
         record: RequestRecord,
-        visitor: Identity,
+        visitor: Identity | None,
         page: Page,
         *headers: tuple[str, str],
         status: int = 200,
     ) -> Answer:
+        """Fill the page. A session that is over is taken away.
+
+        ``None``: who visits was not found out, or is not shown. Whatever session there is stays.
+        """
         over: tuple[tuple[str, str], ...] = ()
-        if visitor.scheme is Scheme.NONE and cookies.read(http, cookies.SESSION):
+        nobody = visitor is not None and visitor.scheme is Scheme.NONE
+        if nobody and cookies.read(http, cookies.SESSION):
             over = (cookies.written(http, cookies.SESSION, "", 0),)
         facts: Mapping[str, Any] = {
-            "visitor": "" if visitor.scheme is Scheme.NONE else visitor.name,
+            "visitor": "" if visitor is None or nobody else visitor.name,
             "logins": self._entrance is not None,
             "home": self._home,
             "here": way_back(record.path),
@@ -227,7 +235,7 @@ class Console:
         self,
         http: BaseRequest,
         record: RequestRecord,
-        visitor: Identity,
+        visitor: Identity | None,
         error: Problem | RegistryError,
     ) -> Answer:
         """What is not there and what is not for the visitor look alike, to the byte."""
