@@ -325,9 +325,34 @@ def test_behind_a_proxy_that_speaks_tls(registry):
         secure.get("/console/projects/demo").expect(404)
         plain.close()
         secure.close()
-    lying = Browser(registry.address, [("X-Forwarded-Proto", "https")])
-    assert cookie(lying.log_in("ann").expect(303), "session")[0] == "moorage-session"
-    lying.close()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        ("X-Forwarded-For", "203.0.113.9"),
+        ("X-Forwarded-Proto", "https"),
+        ("Forwarded", "for=203.0.113.9;proto=https"),
+        ("Via", "1.1 proxy"),
+    ],
+)
+def test_a_proxy_on_this_machine_that_is_not_named_is_not_this_machine(registry, sent):
+    with Browser(registry.address, [sent]) as passed_on:
+        page = passed_on.get("/console/login")
+        assert "server.trusted_proxies" in shown(page)
+        assert 'type="password"' not in text(page)
+        assert passed_on.log_in("ann").status == 403
+
+
+def test_an_address_by_https_names_no_proxy():
+    from registry.config import ServerConfig  # noqa: PLC0415
+
+    with tenants(config=ServerConfig(public_url="https://images.example.org")) as registry:
+        registry.user("ann")
+        with Browser(registry.address, [("X-Forwarded-Proto", "https")]) as passed_on:
+            reply = passed_on.log_in("ann").expect(403)
+        assert "name it in server.trusted_proxies" in shown(reply)
+        assert "public_url" not in shown(reply)
 
 
 def test_a_console_can_be_left_out():

@@ -28,6 +28,9 @@ FORM_SECONDS: Final = 3600
 
 _FORM: Final = "application/x-www-form-urlencoded"
 
+_PASSED_ON: Final = (hdrs.X_FORWARDED_FOR, hdrs.X_FORWARDED_PROTO, hdrs.FORWARDED, hdrs.VIA)
+"""What proxies add (RFC 7239, RFC 9110 §7.6.3)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
@@ -81,10 +84,13 @@ class Entrance:
         """Whether a password gets here unseen, or an operator has decided that it need not.
 
         By TLS, to here or to a proxy that is believed; from this machine itself; or under a public
-        address that is without TLS by its own words.
+        address that is without TLS by its own words. What a proxy passed on came from elsewhere,
+        whatever machine the proxy is on.
         """
         if http.secure or self.public_url.startswith("http://"):
             return True
+        if any(each in http.headers for each in _PASSED_ON):
+            return False
         try:
             return ip_address((http.remote or "").partition("%")[0]).is_loopback
         except ValueError:

@@ -278,6 +278,5 @@ class _Next(inputs.Nothing, frozen=True, kw_only=True):
 
 _UNPROTECTED: Final = (
     "passwords are not taken here without TLS, where others could read them: open this page by "
-    "https, or have the registry told of its proxy (server.trusted_proxies) or its address "
-    "(server.public_url)"
+    "https; if a proxy ends TLS, name it in server.trusted_proxies and let it set X-Forwarded-Proto"
 )
