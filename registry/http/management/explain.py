@@ -112,9 +112,6 @@ def _identity(asked: Question) -> Identity:
 
 def _action(asked: Question | OwnQuestion, address: str) -> Action:
     verb = Verb(asked.verb)
-    if verb in PROJECT_VERBS:
-        return Action(verb, project=asked.project, address=address)
-    assert verb in REPOSITORY_VERBS  # noqa: S101 -- the type of the parameter says so
     try:
         repository = RepositoryName.parse(asked.repository or asked.project)
     except NameInvalid as error:
@@ -123,6 +120,9 @@ def _action(asked: Question | OwnQuestion, address: str) -> Action:
         raise RequestInvalid(
             f"{repository} is no repository of the project {asked.project}", parameter="repository"
         )
+    if verb in PROJECT_VERBS:
+        return Action(verb, project=asked.project, address=address)
+    assert verb in REPOSITORY_VERBS  # noqa: S101 -- the type of the parameter says so
     return Action(verb, repository, address=address)
 
 
