@@ -1,4 +1,4 @@
-"""What images run on, and what they run: read from their configs, and remembered by digest."""
+"""What images run on, and what they run: read from their configs, and remembered."""
 
 import asyncio
 from typing import Final
@@ -7,7 +7,6 @@ from registry.service.blobs import Blobs
 from registry.service.manifests import Manifests
 from registry.service.remembered import Kept
 from registry.spec import image_config
-from registry.spec import manifest as grammar
 from registry.spec.digest import Digest
 from registry.spec.environments import is_image
 from registry.spec.errors import BlobUnknown, ManifestUnknown
@@ -33,13 +32,15 @@ class ImageConfigs:
 
         None where it is no image, says nothing of it, or is gone by now.
         """
+        # Another repository may have the config of the same manifest, and this one not.
+        name = f"{place}@{digest}"
         try:
             stored = await self._manifests.get(place, digest)
-            known = self._platforms.find(digest)
+            known = self._platforms.find(name)
             if known is not None:
                 return known
             async with self._gate:
-                manifest = grammar.parse(stored.data, stored.media_type)
+                manifest = await stored.parsed()
                 if manifest.kind == "index":
                     found = image_config.platforms_of_index(manifest)
                 else:
@@ -48,7 +49,7 @@ class ImageConfigs:
         except ManifestUnknown:
             return ()
         if found:  # a config that is missing may come yet
-            self._platforms.keep(digest, found)
+            self._platforms.keep(name, found)
         return found
 
     async def read(self, place: Place, manifest: Manifest) -> ImageConfig | None:
