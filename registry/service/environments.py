@@ -237,7 +237,7 @@ class Environments:
         remembered = self._listed.find(referrer)
         if remembered is not None:
             return remembered
-        manifest = grammar.parse(stored.data, stored.media_type)
+        manifest = await stored.parsed()
         # Of an image manifest the first is the config, which artifacts leave empty.
         documents = manifest.blobs[1:] if manifest.kind == "image" else manifest.blobs
         if not documents:

@@ -19,7 +19,7 @@ from registry.service.quotas.quotas import Quotas
 from registry.service.records import TagRecord
 from registry.service.referrers import Descriptor, Referrers, fallback_tag
 from registry.service.remembered import Remembered, stamps_of
-from registry.service.stored import StoredManifest
+from registry.service.stored import INLINE, StoredManifest
 from registry.service.tag_rules import Guard, Guards
 from registry.service.tags import Tags, tag_name
 from registry.service.terms import TERMS, Terms
@@ -39,8 +39,6 @@ from registry.spec.tagrules import NO_PROJECT_RULES, NO_RULES
 from storage import keys
 from storage.coordination import Change, Coordinator
 from storage.ports import ContentStore, NotFound
-
-_INLINE = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,7 +376,7 @@ class Manifests:
                 raise DigestMismatch(push.reference, digest)
             return grammar.parse(push.body, push.content_type), digest
 
-        return read() if len(push.body) <= _INLINE else await asyncio.to_thread(read)
+        return read() if len(push.body) <= INLINE else await asyncio.to_thread(read)
 
     async def _size(self, repository: Place, digest: Digest) -> int:
         return len((await self._find(repository, digest)).data)

@@ -4,10 +4,9 @@ import asyncio
 from typing import Final
 
 from registry.service.manifests import Manifests
-from registry.service.stored import StoredManifest
-from registry.spec import manifest as grammar
 from registry.spec.digest import Digest
 from registry.spec.errors import ManifestUnknown
+from registry.spec.manifest import Manifest
 from registry.spec.names import Place
 
 MAX_CHILDREN: Final = 64
@@ -21,7 +20,7 @@ async def content_size(manifests: Manifests, repository: Place, digest: Digest) 
     into, where one is missing, or has children itself. ``ManifestUnknown``.
     """
     stored = await manifests.get(repository, digest)
-    content, children = _parts(stored)
+    content, children = _parts(await stored.parsed())
     content[digest] = len(stored.data)
     if len(children) > MAX_CHILDREN:
         return None
@@ -30,15 +29,14 @@ async def content_size(manifests: Manifests, repository: Place, digest: Digest) 
     except ManifestUnknown:
         return None
     for child in below:
-        sizes, further = _parts(child)
+        sizes, further = _parts(await child.parsed())
         if further:
             return None
         content |= sizes
     return sum(content.values())
 
 
-def _parts(stored: StoredManifest) -> tuple[dict[Digest, int], list[Digest]]:
+def _parts(manifest: Manifest) -> tuple[dict[Digest, int], list[Digest]]:
     """The sizes of what the manifest refers to, and its child manifests."""
-    manifest = grammar.parse(stored.data, stored.media_type)
     sizes = {each.digest: each.size for each in (*manifest.blobs, *manifest.manifests)}
     return sizes, [each.digest for each in manifest.manifests]

@@ -1,12 +1,20 @@
 """A manifest as the store has it."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self, TypeVar
 
 from registry.service.records import Corrupt
 from registry.spec import manifest as grammar
 from registry.spec.digest import Digest
 from registry.spec.errors import RegistryError
+from registry.spec.manifest import Manifest
+
+T = TypeVar("T")
+
+INLINE: Final = 64 * 1024
+"""Bytes of the largest manifest that is read on the loop: a larger one takes too long for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,14 @@ class StoredManifest:
         """The inverse of ``pack``."""
         media_type, _, data = stored.partition(b"\n")
         return cls(digest, media_type.decode(), data)
+
+    async def parsed(self) -> Manifest:
+        """What it says; ``ManifestInvalid``. A large one is read in a thread."""
+        return await self.beside(lambda: grammar.parse(self.data, self.media_type))
+
+    async def beside(self, work: Callable[[], T]) -> T:
+        """Do work that takes as long as the manifest is large: for a large one in a thread."""
+        return work() if len(self.data) <= INLINE else await asyncio.to_thread(work)
 
     def blobs(self) -> set[Digest]:
         """The blobs that it needs. ``Corrupt`` where it can't be read: they must not be guessed."""

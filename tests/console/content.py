@@ -23,15 +23,16 @@ def push(
     *layers: bytes,
     config: dict[str, Any] | None = None,
     architecture: str = "amd64",
+    of: str = "",
     **more: Any,
 ) -> dict[str, Any]:
-    """Push an image of these layers; give its descriptor."""
+    """Push an image of these layers; give its descriptor. Images `of` the same are the same."""
     document = {
         "architecture": architecture,
         "os": "linux",
         "created": "2026-11-02T08:30:00Z",
         "config": config or {},
-        "of": f"{repository}:{tag}",
+        "of": of or f"{repository}:{tag}",
     }
     data = json.dumps(document).encode()
     for each in (data, *layers):

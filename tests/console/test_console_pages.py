@@ -1,5 +1,6 @@
 """What pages show to whom, how much they weigh, and what comes with each."""
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -8,11 +9,16 @@ import zipfile
 from pathlib import Path
 from urllib.parse import quote
 
+import msgspec
 import pytest
 
+from auth.identity import Identity, Kind
 from auth.roles import Role
+from registry.http.console.images import _login_of, _runs
+from registry.http.console.render import first_pairs
 from registry.http.console.room import SAFETY
 from registry.http.console.table import PAGES
+from registry.http.management.manifests import ImageConfigView
 from registry.service.projects.robots import RobotTerms
 from registry.spec.quota import Limits
 from tests.auth.tenants import ROOT, basic, tenants
@@ -109,8 +115,30 @@ def test_charts_and_other_artifacts_have_their_own_commands(registry, visitor):
         referrers = ann.get(f"/v2/demo/chart/referrers/{subject['digest']}").json()["manifests"]
     digest = referrers[0]["digest"]
     page = shown(visitor("ann").get(f"/console/repositories/demo:chart/manifests/{digest}"))
-    assert "helm pull oci://" in page
+    assert f"helm pull oci://{registry.address}/demo/chart@{digest} --plain-http" in page
+    assert "--version" not in page
     assert "docker pull" not in page
+
+
+def test_commands_log_in_as_the_registry_takes_it(registry, browser):
+    demo = registry.run(registry.tenancy.projects.named("demo")).tenant
+    secret = registry.robot(demo, "puller", "guest")
+    browser.log_in("demo+puller", secret).expect(303)
+    page = browser.get("/console/repositories/demo:env/tags/2").expect(200)
+    assert "ctr images pull --plain-http --user demo+puller " in shown(page)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "login"),
+    [
+        ("user:ann", Kind.USER, "ann"),
+        ("robot:demo/ci", Kind.ROBOT, "demo+ci"),
+        ("workload:cluster/space/name", Kind.WORKLOAD, ""),
+        ("anonymous", Kind.ANONYMOUS, ""),
+    ],
+)
+def test_who_has_a_login_of_its_own(name, kind, login):
+    assert _login_of(Identity(name, kind)) == login
 
 
 def test_the_audit_log_is_filtered(registry, visitor):
@@ -286,6 +314,66 @@ def test_what_clients_call_things_stays_text(registry, visitor):
     assert page.status == 403
     assert "<script>document" not in text(page)
     nobody.close()
+
+
+def test_large_manifests_are_read_beside_the_loop(registry, visitor, monkeypatch):
+    """A manifest of megabytes of annotations keeps nobody else waiting."""
+    from registry.spec import manifest as grammar  # noqa: PLC0415
+
+    with registry.caller(basic("ann")) as ann:
+        annotations = {f"key-{number:05}": "x" for number in range(5_000, 0, -1)}
+        subject = push(ann, "demo/large", "v1", b"large", annotations=annotations)
+    assert subject["size"] > 64 * 1024
+    on_the_loop = []
+    real = grammar.parse
+
+    def parse(data, *more):
+        if len(data) > 64 * 1024:
+            on_the_loop.append(asyncio._get_running_loop() is not None)
+        return real(data, *more)
+
+    monkeypatch.setattr(grammar, "parse", parse)
+    ann = visitor("ann")
+    page = ann.get("/console/repositories/demo:large/tags/v1").expect(200)
+    ann.get("/console/repositories/demo:large?by=name").expect(200)
+    assert on_the_loop
+    assert not any(on_the_loop)
+    assert "And 4940 further annotations" in shown(page)
+    assert len(page.body) < MOST_BYTES
+
+
+class Counted(dict):
+    """Counts the items that are looked at."""
+
+    looked_at = 0
+
+    def items(self):
+        for each in super().items():
+            self.looked_at += 1
+            yield each
+
+
+def test_lists_of_pairs_are_cut_before_they_are_sorted():
+    few = {"b": "2", "C": "3", "a": "1"}
+    assert first_pairs(few, 2) == [("a", "1"), ("b", "2")]
+    many = Counted({f"{number:06}": "x" for number in range(100_000, 0, -1)})
+    assert len(first_pairs(many, 60)) == 60
+    assert many.looked_at <= 1001
+
+
+def test_what_an_image_runs_is_cut_before_it_is_written():
+    config = ImageConfigView(
+        created="", author="", user="", working_dir="",
+        entrypoint=("it's",) * 100_000, command=("x" * 100_000,) * 3,
+        environment=("A=b" * 9999,) * 1000, ports=("80/tcp",) * 100_000, labels={},
+    )  # fmt: skip
+    found = dict(_runs(config))
+    assert found["Ports"] == ", ".join(["80/tcp"] * 60) + " …"
+    assert found["Entrypoint"].endswith(" …")
+    assert max(map(len, found.values())) < 300_000
+    small = msgspec.structs.replace(config, entrypoint=("/bin/sh", "-c", "a b"), ports=("80/tcp",))
+    found = dict(_runs(small))
+    assert (found["Entrypoint"], found["Ports"]) == ("/bin/sh -c 'a b'", "80/tcp")
 
 
 def test_a_host_that_is_none_is_in_no_command(visitor):

@@ -8,6 +8,7 @@ from base64 import b64decode
 import pytest
 
 from tests.auth.tenants import basic, tenants
+from tests.console.content import attach, push
 from tests.fixtures.secrecy import SECRETS
 from tests.management.api import Api, problem
 from tests.oracle.content import digest_of, push_image
@@ -336,6 +337,35 @@ def test_a_deleted_manifest_is_had_back(registry, ann, bob, name, project):
     assert ann.get(f"/repositories/{name}:app/tags/v1").expect(200).json()["digest"] == digest
 
 
+def test_a_manifest_is_told_of_anew_when_something_refers_to_it(registry, ann, name, project):
+    with registry.caller(basic("ann")) as caller:
+        subject = push(caller, f"{name}/app", "v1", b"a layer")
+        path = f"/repositories/{name}:app/manifests/{subject['digest']}"
+        first = ann.get(path).expect(200)
+        assert first.json()["referrers"] == []
+        attach(caller, f"{name}/app", subject, "application/x-signature", b"signed")
+    tag = first.get("ETag") or f'"{subject["digest"]}"'
+    (referrer,) = ann.get(path, If_None_Match=tag).expect(200).json()["referrers"]
+    assert referrer["artifact_type"] == "application/x-signature"
+
+
+def test_what_an_image_runs_on_is_told_from_its_own_repository(registry, ann, name, project):
+    """What another repository has of the same image tells nothing of this one."""
+    with registry.caller(basic("ann")) as caller:
+        for each in ("one", "two"):
+            push(caller, f"{name}/{each}", "v1", b"a layer", config={"User": name}, of="the same")
+        manifest = caller.get(f"/v2/{name}/two/manifests/v1").expect(200).json()
+        config = manifest["config"]["digest"]
+        caller.delete(f"/v2/{name}/two/blobs/{config}").expect(202)
+    found = {
+        each: ann.get(f"/repositories/{name}:{each}/tags/v1").expect(200).json()
+        for each in ("one", "two")
+    }
+    assert found["one"]["digest"] == found["two"]["digest"]
+    assert found["one"]["platforms"] == ["linux/amd64"]
+    assert found["two"]["platforms"] == []
+
+
 def test_why_somebody_may_not(ann, bob, name, project):
     ann.put(f"{project}/members/user:bob", {"role": "guest"}).expect(201)
     said = (
@@ -349,5 +379,12 @@ def test_why_somebody_may_not(ann, bob, name, project):
     allowed = ann.get(f"{project}/explain?principal=user:bob").expect(200).json()
     assert allowed["allowed"] is True
     assert problem(bob.get(f"{project}/explain?principal=user:ann"), 403) == "not-allowed"
+    for verb in ("pull", "describe", "operate", "administer"):
+        elsewhere = f"verb={verb}&repository=elsewhere/app"
+        reply = ann.get(f"{project}/explain?principal=user:bob&{elsewhere}")
+        assert problem(reply, 400) == "request-invalid", verb
+        reply = bob.get(f"/explain?project={name}&{elsewhere}")
+        assert problem(reply, 400) == "request-invalid", verb
+        ann.get(f"{project}/explain?principal=user:bob&verb={verb}&repository={name}/x").expect(200)
     for query in ("principal=bob", "principal=user:b&verb=fly", "principal=user:b&repository=x/y"):
         assert problem(ann.get(f"{project}/explain?{query}"), 400) == "request-invalid"

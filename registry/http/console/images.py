@@ -2,11 +2,12 @@
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from auth.identity import Identity, Kind
 from registry.http.console.visit import Page, PageRoute, Visit
 from registry.http.management.environment_views import WholeVersionView
 from registry.http.management.manifests import ImageConfigView, ManifestView
@@ -18,6 +19,9 @@ from registry.spec.problems import Invalid
 
 ROWS: Final = 60
 """Most rows of a list on the page of an image: some have thousands of layers, or of labels."""
+
+LONGEST: Final = 4000
+"""Most characters of a text there."""
 
 _HELM: Final = "application/vnd.cncf.helm.config.v1+json"
 _NO_LABEL: Final = re.compile(r"[^a-z0-9]+")
@@ -80,6 +84,7 @@ def _facts(visit: Visit[Any], name: str, manifest: ManifestView, reference: str)
         "runs": [] if config is None else _runs(config),
         "labels": {} if config is None else config.labels,
         "rows": ROWS,
+        "longest": LONGEST,
     }
 
 
@@ -87,10 +92,12 @@ def _commands(
     visit: Visit[Any], name: str, manifest: ManifestView, reference: str, *, image: bool
 ) -> list[Command]:
     plain = not visit.secure
-    user = visit.identity.name.partition(":")[2]
+    user = _login_of(visit.identity)
     if manifest.artifact_type == _HELM:
-        chart, _, version = reference.rpartition(":")
-        words = ["helm", "pull", f"oci://{chart}", "--version", version]
+        words = ["helm", "pull", f"oci://{reference}"]
+        if "@" not in reference:
+            chart, _, version = reference.rpartition(":")
+            words = ["helm", "pull", f"oci://{chart}", "--version", version]
         return [Command("helm", shlex.join([*words, *(["--plain-http"] if plain else [])]))]
     if not image:
         words = ["oras", "pull", *(["--plain-http"] if plain else []), reference]
@@ -107,19 +114,33 @@ def _commands(
     ]
 
 
+def _login_of(identity: Identity) -> str:
+    """What the visitor gives as its user name to log in; ``""`` for who has no name for that."""
+    name = identity.name.partition(":")[2]
+    if identity.kind is Kind.ROBOT:
+        return name.replace("/", "+")
+    return name if identity.kind is Kind.USER else ""
+
+
 def _runs(config: ImageConfigView) -> list[tuple[str, str]]:
     """What a container of the image runs, in the words of its config."""
     found: Mapping[str, str] = {
-        "Entrypoint": shlex.join(config.entrypoint),
-        "Command": shlex.join(config.command),
+        "Entrypoint": _joined(" ", config.entrypoint, shlex.quote),
+        "Command": _joined(" ", config.command, shlex.quote),
         "Directory": config.working_dir,
         "User": config.user,
-        "Ports": ", ".join(config.ports),
+        "Ports": _joined(", ", config.ports),
         "Created": config.created,
         "Author": config.author,
-        "Variables": "\n".join(config.environment[:ROWS]),
+        "Variables": _joined("\n", config.environment),
     }
     return [(label, text) for label, text in found.items() if text]
+
+
+def _joined(between: str, words: Sequence[str], written: Callable[[str], str] = str) -> str:
+    """Join words, each as it is ``written``: no more of them, nor of each, than is shown."""
+    text = between.join(written(each[:LONGEST]) for each in words[:ROWS])
+    return text if len(words) <= ROWS else f"{text} …"
 
 
 PAGES = (

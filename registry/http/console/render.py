@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -13,6 +14,9 @@ from registry.http.console.visit import PREFIX
 from registry.http.management.inputs import in_path
 
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
+
+_SORTED: Final = 1000
+"""Most pairs that are put in order: a manifest may have hundreds of thousands of annotations."""
 
 _BRIEF: Final = 80
 """Most characters of a text that is shown beside others."""
@@ -38,6 +42,7 @@ class Templates:
             "short": short,
             "brief": brief,
             "count": count,
+            "first_pairs": first_pairs,
         }
         environment.globals |= {
             "url": self.url,
@@ -106,3 +111,8 @@ def brief(text: str) -> Markup | str:
 def count(number: int) -> str:
     """Write a number with its thousands apart."""
     return f"{number:,}"
+
+
+def first_pairs(found: Mapping[str, str], most: int) -> list[tuple[str, str]]:
+    """Return the first pairs in the order of their keys; of very many, of those pushed first."""
+    return sorted(islice(found.items(), _SORTED), key=lambda pair: pair[0].lower())[:most]

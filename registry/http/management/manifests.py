@@ -1,5 +1,6 @@
 """Manifests: what an image is made of, what it runs, and what refers to it."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from msgspec import Meta
@@ -9,7 +10,6 @@ from registry.http.management.repositories import OfDigest
 from registry.http.management.route import Call, Reply, Route
 from registry.http.management.views import Platforms, View
 from registry.spec import image_config
-from registry.spec import manifest as grammar
 from registry.spec.errors import (
     DigestInvalid,
     DigestUnsupported,
@@ -17,7 +17,7 @@ from registry.spec.errors import (
     NameUnknown,
 )
 from registry.spec.image_config import ImageConfig
-from registry.spec.manifest import Descriptor
+from registry.spec.manifest import Descriptor, Manifest
 from registry.spec.pagination import Page
 
 _REFERRERS: Final = 100
@@ -78,15 +78,29 @@ async def get_manifest(call: Call[OfDigest, None]) -> Reply:
     """Describe a manifest."""
     services, digest = call.managed.services, call.input.digest
     stored = await services.manifests.get(call.place, digest)
-    manifest = grammar.parse(stored.data, stored.media_type)
+    manifest = await stored.parsed()
     config = await services.configs.read(call.place, manifest)
     referrers, last = await services.manifests.referrers_of(
         call.place, digest, (), Page(_REFERRERS, None)
     )
+    more = last is not None
+    view = await stored.beside(lambda: _view(digest, manifest, config, referrers, more=more))
+    # Without an entity tag: what refers to a manifest changes, and its digest does not.
+    return Reply(view)
+
+
+def _view(
+    digest: str,
+    manifest: Manifest,
+    config: ImageConfig | None,
+    referrers: Sequence[Any],
+    *,
+    more: bool,
+) -> ManifestView:
     platforms = image_config.platforms_of_index(manifest)
     if config is not None and config.platform:
         platforms = (config.platform,)
-    view = ManifestView(
+    return ManifestView(
         digest=digest,
         media_type=manifest.media_type,
         bytes=manifest.size,
@@ -98,9 +112,8 @@ async def get_manifest(call: Call[OfDigest, None]) -> Reply:
         manifests=tuple(map(_descriptor, manifest.manifests)),
         subject=None if manifest.subject is None else manifest.subject.digest,
         referrers=tuple(map(_referrer, referrers)),
-        more_referrers=last is not None,
+        more_referrers=more,
     )
-    return Reply(view, version=digest)
 
 
 def _descriptor(found: Descriptor) -> DescriptorView:
