@@ -1,11 +1,13 @@
 """What the management API refuses, and the form of its answers."""
 
+import fnmatch
 import json
 
 import pytest
 
 from registry.http.management.room import MAX_BODY
-from tests.management.api import problem
+from tests.auth.tenants import basic
+from tests.management.api import Api, problem
 
 
 @pytest.mark.parametrize(
@@ -151,3 +153,18 @@ def test_the_document_is_served(nobody):
     served = nobody.get("/openapi.json").expect(200)
     assert served["Content-Type"] == "application/json"
     assert json.loads(served.body)["openapi"] == "3.1.0"
+
+
+def test_what_callers_filter_by_is_not_kept(registry):
+    """`fnmatch` itself keeps 32,768 patterns, and callers choose them."""
+    registry.user("filterer", administrator=True)
+    registry.run(registry.journal.flush())
+    asker = Api(registry, basic("filterer"))
+    kept = fnmatch._compile_pattern.cache_info().currsize
+    for number in range(50):
+        pattern = "account.created" + "*" * number
+        page = asker.get(f"/audit?action={pattern}").expect(200).json()
+        assert {each["action"] for each in page["items"]} == {"account.created"}
+    assert fnmatch._compile_pattern.cache_info().currsize - kept < 50
+    assert asker.get("/audit?action=account").expect(200).json()["items"] == []
+    assert asker.get("/audit?action=account.createdx*").expect(200).json()["items"] == []

@@ -1,7 +1,9 @@
 """The audit log: who did what, for owners of a project and for administrators."""
 
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
@@ -56,13 +58,19 @@ class Chosen(Nothing, frozen=True, kw_only=True):
         """Whether any event will do."""
         return not (self.action or self.principal or self.result)
 
-    def fits(self, entry: Entry) -> bool:
-        """Whether an event is asked for."""
-        return (
-            (not self.action or fnmatchcase(entry.action, self.action))
-            and self.principal in ("", entry.principal)
-            and self.result in ("", entry.result)
-        )
+    def chooser(self) -> Callable[[Entry], bool]:
+        """Return what tells whether an event is asked for."""
+        # Not ``fnmatchcase``: that keeps 32,768 patterns, and these are of the clients' choice.
+        action = re.compile(translate(self.action or "*")).match
+
+        def fits(entry: Entry) -> bool:
+            return (
+                action(entry.action) is not None
+                and self.principal in ("", entry.principal)
+                and self.result in ("", entry.result)
+            )
+
+        return fits
 
 
 class ProjectAudit(Chosen, frozen=True, kw_only=True):
@@ -98,12 +106,13 @@ async def registry_audit(call: Call[RegistryAudit, None]) -> Reply:
 async def _page(call: Call[ProjectAudit, None] | Call[RegistryAudit, None], tenant: str) -> Reply:
     asked, log = call.input, call.managed.audit
     found: list[Kept] = []
+    fits = asked.chooser()
     after, looked_at = asked.after, 0
     while True:
         leaf = await log.page(tenant, after, asked.limit if asked.everything else PAGE)
         for kept in leaf.items:
             after = kept.cursor
-            if asked.fits(kept.entry):
+            if fits(kept.entry):
                 found.append(kept)
                 if len(found) == asked.limit:
                     break
