@@ -2,8 +2,10 @@
 
 A session (``typ`` is ``session+jwt``, so that none is taken for an access token, nor one of these
 for a session) says who somebody is, for how long, and how far the credential reached. What its
-holder may do is decided anew with each request, and whether the credential still stands is too: a
-changed password, a revoked token or a blocked account ends its sessions at once.
+holder may do is decided anew with each request, and whether it still stands is too, as far as the
+registry knows: a blocked account ends its sessions at once, and so does a changed password or a
+revoked secret of the registry's own. Others (an identity provider, LDAP, a platform) are not asked
+again: what is changed or revoked there counts when the session has ended.
 """
 
 import secrets
