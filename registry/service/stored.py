@@ -40,7 +40,11 @@ class StoredManifest:
         return await self.beside(lambda: grammar.parse(self.data, self.media_type))
 
     async def beside(self, work: Callable[[], T]) -> T:
-        """Do work that takes as long as the manifest is large: for a large one in a thread."""
+        """Do work that takes as long as the manifest is large: for a large one in a thread.
+
+        Others get their turn between two calls of the decoder, not within one, which keeps the
+        interpreter's lock: about 0.2 s for 380,000 annotations.
+        """
         return work() if len(self.data) <= INLINE else await asyncio.to_thread(work)
 
     def blobs(self) -> set[Digest]:

@@ -317,7 +317,7 @@ def test_what_clients_call_things_stays_text(registry, visitor):
 
 
 def test_large_manifests_are_read_beside_the_loop(registry, visitor, monkeypatch):
-    """A manifest of megabytes of annotations keeps nobody else waiting."""
+    """Others wait for one call of the decoder at most, not for all that is made of it."""
     from registry.spec import manifest as grammar  # noqa: PLC0415
 
     with registry.caller(basic("ann")) as ann:
