@@ -26,7 +26,7 @@ CHART := $(DRILL) promtool=prometheus
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve cluster chart dashboards image manifests drill test scenario storm imports screenshots bench thesis chaos lint mutations conformance tools system lock clean distclean dev
+.PHONY: help serve cluster chart image manifests drill test scenario storm imports screenshots bench thesis chaos lint mutations conformance tools system lock clean distclean dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,10 +76,6 @@ chart: dev tools ## the chart on a real kube-apiserver, against schemas and poli
 	@tools/kubernetes/prepare .tools/kubernetes
 	@tools/system-packages $(SERVERS) $(CHART)
 	MOORAGE_CHART=1 $(BIN)/pytest -v -ra tests/deploy tests/drill $(ARGS)
-
-dashboards: dev tools ## the dashboard on a real Prometheus under load, drawn into build/dashboards
-	@tools/system-packages prometheus=prometheus chromium=chromium redis-server=redis-server
-	MOORAGE_DASHBOARDS=build/dashboards $(BIN)/pytest -v -ra tests/deploy/test_dashboard.py $(ARGS)
 
 image: dev ## build the image on a base of Debian packages, push and pull it here, start it
 	@tools/system-packages $(IMAGE)
