@@ -3,16 +3,20 @@
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.auth.tenants import PASSWORD
 from tests.fixtures.programs import TOOLS, require_program
+
+WAIT = 30
 
 AXE = TOOLS.parent / "npm" / "axe-core-4.14.1.js"
 
@@ -42,11 +46,19 @@ class Window:
         self.driver.get(f"http://{self.address}/console{path}")
 
     def log_in(self, name: str, secret: str = PASSWORD) -> None:
-        """Fill in the form and send it."""
+        """Fill in the form, send it, and wait until it has let the visitor in.
+
+        Where scripts are off, the driver itself does not wait for what a click leads to.
+        """
         self.open("/login")
         self.driver.find_element(By.NAME, "username").send_keys(name)
         self.driver.find_element(By.NAME, "password").send_keys(secret)
         self.driver.find_element(By.CSS_SELECTOR, ".login button").click()
+        self.wait_for(lambda url: urlsplit(url).path != "/console/login")
+
+    def wait_for(self, expected: Callable[[str], bool]) -> None:
+        """Wait until the address of the page is what was expected."""
+        WebDriverWait(self.driver, WAIT).until(lambda driver: expected(driver.current_url))
 
     def tell(self, command: str, **parameters: Any) -> Any:
         """Send a command of the DevTools protocol."""

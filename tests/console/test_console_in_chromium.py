@@ -9,11 +9,9 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from registry.http.console.table import PAGES
 from tests.auth.tenants import basic
-from tests.console.chromium import Window, chromium
+from tests.console.chromium import WAIT, Window, chromium
 from tests.console.content import attach, push
 from tests.console.test_console_pages import HOSTILE
-
-WAIT = 30
 
 EXAMPLES = {
     "console.projects": "/projects?all=true",
@@ -99,7 +97,7 @@ def test_a_person_logs_in_looks_and_logs_out(window):
     for url in window.evaluate("performance.getEntriesByType('resource').map(each => each.name)"):
         assert url.startswith(f"http://{window.address}/console/static/")
     window.driver.find_element(By.CSS_SELECTOR, ".who button").click()
-    assert window.driver.current_url.endswith("/console/login")
+    window.wait_for(lambda url: url.endswith("/console/login"))
     window.open("/projects")
     assert "/console/login" in window.driver.current_url
     # Back in history nothing is kept.
@@ -124,7 +122,7 @@ def test_a_keyboard_is_enough(window):
     first = window.driver.switch_to.active_element
     assert first.text == "demo"
     first.send_keys(Keys.ENTER)
-    WebDriverWait(window.driver, WAIT).until(lambda each: each.current_url.endswith("/demo"))
+    window.wait_for(lambda url: url.endswith("/demo"))
 
 
 def test_a_command_is_copied(window):
@@ -154,7 +152,7 @@ def test_scripts_are_not_needed(window):
     assert f"docker pull {window.address}/demo/env:2" in main
     assert window.driver.find_elements(By.CSS_SELECTOR, "button.copy") == []
     window.driver.find_element(By.CSS_SELECTOR, ".who button").click()
-    assert window.driver.current_url.endswith("/console/login")
+    window.wait_for(lambda url: url.endswith("/console/login"))
 
 
 def test_hostile_names_run_nowhere(registry, window):
@@ -217,7 +215,7 @@ def test_another_site_neither_frames_it_nor_sends_its_forms(registry, window):
     )
     window.complaints()
     window.driver.find_element(By.TAG_NAME, "button").click()
-    WebDriverWait(window.driver, WAIT).until(lambda each: "/console/" in each.current_url)
+    window.wait_for(lambda url: url.startswith("http://"))
     assert "Not allowed" in window.driver.find_element(By.TAG_NAME, "main").text
     window.open("/projects")
     assert window.driver.find_element(By.CSS_SELECTOR, ".who button").text == "Log out"

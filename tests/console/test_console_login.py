@@ -292,7 +292,7 @@ def test_a_failure_ends_no_session(visitor, monkeypatch):
 def test_a_session_ends_after_its_time(registry, visitor, monkeypatch):
     ann = visitor("ann")
     real = time.time
-    monkeypatch.setattr("auth.browser_sessions.time.time", lambda: real() + 3599)
+    monkeypatch.setattr("auth.browser_sessions.time.time", lambda: real() + 3590)
     ann.get(PROJECTS).expect(200)
     monkeypatch.setattr("auth.browser_sessions.time.time", lambda: real() + 3602)
     ann.get(PROJECTS).expect(303)
