@@ -24,6 +24,7 @@ def s3(port, **more):
         "STORAGE__S3__BUCKET": "images",
         "STORAGE__S3__ACCESS_KEY": "somebody",
         "STORAGE__S3__SECRET_KEY": "something",
+        "STORAGE__S3__TOTAL_SECONDS": "1",  # of each try
     } | more
 
 
@@ -57,7 +58,11 @@ def test_it_waits_for_its_store_and_serves_when_that_is_there(tmp_path):
     if kind is None:
         pytest.skip("not installed: a store that speaks S3")
     store = StoreProcess(kind, tmp_path)
-    settings = store.settings("images") | {"STORAGE__S3__CREATE_BUCKET": "true"}
+    settings = store.settings("images") | {
+        "STORAGE__S3__CREATE_BUCKET": "true",
+        "STORAGE__S3__WAIT_SECONDS": "600",
+        "STORAGE__S3__TOTAL_SECONDS": "5",
+    }
     server = RegistryProcess(store="s3", settings=settings, log=tmp_path / "server.log")
     starting = threading.Thread(target=server.start, args=(100,))
     starting.start()
@@ -92,7 +97,7 @@ def test_it_gives_up_in_the_end_and_says_what_it_waited_for(starting):
 def test_what_the_store_refuses_is_not_waited_for(starting, seaweedfs):
     """Another key will not be good in a minute."""
     began = time.monotonic()
-    process, said = starting(s3(seaweedfs.port))
+    process, said = starting(s3(seaweedfs.port, STORAGE__S3__TOTAL_SECONDS="60"))
     assert process.wait(80) == 3, said()
     assert WAITS not in said()
     assert "403" in said()
