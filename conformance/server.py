@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, final
 
+from cluster.ports import take_port
+
 Store = Literal["memory", "filesystem", "s3"]
 
 _PREFIX = "MOORAGE__"
@@ -54,7 +56,7 @@ class RegistryProcess:
     ) -> None:
         if (store == "filesystem") != (data is not None):
             raise ValueError("a file-system store needs a data directory, a memory store has none")
-        self.address = f"127.0.0.1:{port or free_port()}"
+        self.address = f"127.0.0.1:{port or take_port()}"
         self.url = f"{'https' if tls else 'http'}://{self.address}"
         self.data = data
         self.log = log

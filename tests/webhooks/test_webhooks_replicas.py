@@ -1,6 +1,7 @@
 """Webhooks of three replicas over one bucket and a Redis Cluster: who delivers, and who goes on."""
 
 import asyncio
+import contextlib
 import json
 import threading
 from pathlib import Path
@@ -112,8 +113,9 @@ def process_of(servers, port):
     inodes = {row[9] for row in rows if int(row[1].partition(":")[2], 16) == port}
     for server in servers:
         for descriptor in Path(f"/proc/{server.pid}/fd").iterdir():
-            if str(descriptor.readlink()) in {f"socket:[{inode}]" for inode in inodes}:
-                return server
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                if str(descriptor.readlink()) in {f"socket:[{inode}]" for inode in inodes}:
+                    return server
     raise AssertionError(f"nobody has port {port}")
 
 
