@@ -34,6 +34,12 @@ LEEWAY: Final = 600
 Nobody else can make a token of the future, so that taking one gives nothing away.
 """
 
+LATE: Final = 60
+"""Seconds after its end for which an upload may still count as begun with a token.
+
+Fewer than ``LEEWAY``: who begins one shows the token to the very clock that dates the upload.
+"""
+
 GRACE: Final = 7 * 24 * 3600
 """Seconds for which an expired token is still understood, so that an upload can be finished."""
 
@@ -90,7 +96,7 @@ class VerifiedToken:
 
     def was_good_at(self, moment: float) -> bool:
         """Whether the token was good then, clocks aside."""
-        return self.not_before - LEEWAY <= moment < self.expires + LEEWAY
+        return self.not_before - LEEWAY <= moment < self.expires + LATE
 
 
 @dataclass(frozen=True, slots=True)

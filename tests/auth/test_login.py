@@ -153,9 +153,9 @@ async def test_moby_33558_an_upload_that_began_in_time_can_be_finished(service, 
         assert answer.fields["allowed"] is True, "what it was good for, it is good for"
 
 
-@pytest.mark.parametrize("opened", [700, 90, 30, 0])
+@pytest.mark.parametrize("opened", [1030, 90, 30, 0])
 async def test_one_that_began_before_or_after_can_not(service, monkeypatch, opened):
-    """With 60 seconds of leeway for clocks: the token was good from 400 to 160 seconds ago."""
+    """The token was good from 400 to 160 seconds ago; clocks may add 600 before, 60 after."""
     token = await issue(service, age=400, seconds=240, monkeypatch=monkeypatch)
     path = (
         f"/v2/demo/env/blobs/uploads/{await session(service, age=opened, monkeypatch=monkeypatch)}"

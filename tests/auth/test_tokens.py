@@ -13,7 +13,7 @@ from auth.identity import ANONYMOUS, Identity, Kind, Scheme
 from auth.jose import InvalidToken, sign, unverified
 from auth.keys import ALGORITHMS, KeySet
 from auth.scopes import NONE, Scopes
-from auth.tokens import GRACE, LEEWAY, ExpiredToken, TokenIssuer, TokenVerifier
+from auth.tokens import GRACE, LATE, LEEWAY, ExpiredToken, TokenIssuer, TokenVerifier
 from tests.auth.keys import key_set, signing_key
 from tests.auth.strategies import scopes
 
@@ -163,7 +163,8 @@ def test_an_expired_token_is_refused_and_says_what_it_was_good_for():
     was = caught.value.token
     assert was.identity.name == "user:alice"
     assert was.was_good_at(now - 200)
-    assert not was.was_good_at(now - 100 + LEEWAY)
+    assert was.was_good_at(now - 100 + LATE - 1)
+    assert not was.was_good_at(now - 100 + LATE)
     assert not was.was_good_at(now - 400 - LEEWAY - 1)
 
 
