@@ -207,6 +207,10 @@ def test_the_registry_is_probed_and_stopped_as_it_serves(name):
     assert pod["terminationGracePeriodSeconds"] == (
         server["drain_delay_seconds"] + server["drain_seconds"] + 10
     )
+    # Whoever waits for its store is not ended for it, and then has two minutes.
+    start = container["startupProbe"]
+    patience = start["periodSeconds"] * start["failureThreshold"]
+    assert 0 <= patience - settings["storage"]["s3"]["wait_seconds"] - 120 < 2
     ports = {port["name"]: f":{port['containerPort']}" for port in container["ports"]}
     assert ports == {"api": server["addr"], "metrics": settings["metrics"]["addr"]}
     scheme = "HTTPS" if "tls" in settings else "HTTP"
@@ -221,6 +225,14 @@ def test_the_registry_is_probed_and_stopped_as_it_serves(name):
     # Not ready must be noticed while the replica still accepts.
     ready = container["readinessProbe"]
     assert ready["periodSeconds"] * ready["failureThreshold"] < server["drain_delay_seconds"]
+
+
+@pytest.mark.parametrize("seconds", [0.5, 91, 3600])
+def test_the_startup_probe_has_the_patience_of_the_registry(seconds):
+    found = objects("everything", f"config.storage.s3.wait_seconds={seconds}")
+    (container,) = one(found, "Deployment")["spec"]["template"]["spec"]["containers"]
+    start = container["startupProbe"]
+    assert 0 <= start["periodSeconds"] * start["failureThreshold"] - 120 - seconds < 3
 
 
 @pytest.mark.parametrize("name", EVERY)
