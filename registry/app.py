@@ -124,13 +124,10 @@ def main(config: Config, process: Process) -> int:
     try:
         with asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
             return runner.run(_serve(config, process, sink, events, lines, text=text))
-    except asyncio.CancelledError:
-        _log.info("told to stop before it served")
-        return OK
     except _CANNOT as error:
         _log.critical("can't start: %s", error)
         return CANNOT_START
-    except Exception:  # noqa: BLE001  logged whole, and told by the exit code
+    except (Exception, asyncio.CancelledError):  # noqa: BLE001  logged, and told by the exit code
         _log.critical("the server failed", exc_info=True)
         return FAILED
     finally:
@@ -203,6 +200,10 @@ async def _serve(
                 audit.put if audit is not None else None,
                 tracing,
             )
+    except asyncio.CancelledError:
+        if not signals.ended_the_start:
+            raise
+        _log.info("told to stop before it served")
     finally:
         if audit is not None:
             audit.close()
@@ -231,6 +232,11 @@ class _Signals:
     def serving(self) -> None:
         """Drain when told to stop, from now on: before, there is nothing that could be drained."""
         self._starting = None
+
+    @property
+    def ended_the_start(self) -> bool:
+        """Whether the process was told to stop while there was nothing to drain yet."""
+        return self.stop.is_set() and self._starting is not None
 
     def _stop(self) -> None:
         if self.stop.is_set():

@@ -102,3 +102,22 @@ def test_what_the_store_refuses_is_not_waited_for(starting, seaweedfs):
     assert WAITS not in said()
     assert "403" in said()
     print(f"ended after {time.monotonic() - began:.1f} s")
+
+
+def test_what_is_cancelled_though_nobody_said_so_has_failed():
+    program = """
+import asyncio, sys
+from registry import app, cli
+
+async def cancelled(*_):
+    raise asyncio.CancelledError
+
+app._run = cancelled
+sys.exit(cli.main(["serve", "--memory", "--addr", "127.0.0.1:0"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert "the server failed" in done.stderr
+    assert "told to stop" not in done.stderr
