@@ -31,10 +31,10 @@ class TracingConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     parents: Annotated[
         Literal["proxies", "all", "none"],
         Meta(
-            description="Whose traceparent is gone on with: that of server.trusted_proxies, of all "
-            "clients, or of none."
+            description="Whose traceparent is gone on with: of server.trusted_proxies, which must "
+            "then remove what clients send; of all clients; or of none."
         ),
-    ] = "proxies"
+    ] = "none"
     service: Annotated[
         str, Meta(min_length=1, max_length=100, description="The name of the service in traces.")
     ] = "moorage"

@@ -190,12 +190,11 @@ def test_a_client_is_not_believed_unless_the_configuration_says_so(collector, re
     [span], _ = collector.requests(own, 1)
     assert span.parent == ""
     assert "Bearer for-the-collector" in {e.get("authorization") for e in collector.headers}
-    believing = registry_server(
-        "memory",
-        settings=settings(collector, SERVER__TRUSTED_PROXIES="127.0.0.0/8", TRACING__RATIO="0"),
-    )
-    answer = Push([believing], [("traceparent", f"00-{trace}-{'1' * 16}-01")])("GET", "/v2/")
-    assert answer["traceresponse"].split("-")[1] == trace
+    told = {"SERVER__TRUSTED_PROXIES": "127.0.0.0/8", "TRACING__RATIO": "0"}
+    for more, believed in (({}, False), ({"TRACING__PARENTS": "proxies"}, True)):
+        behind = registry_server("memory", settings=settings(collector, **told, **more))
+        answer = Push([behind], [("traceparent", f"00-{trace}-{'1' * 16}-01")])("GET", "/v2/")
+        assert (trace in (answer.get("traceresponse") or "")) is believed
 
 
 def test_a_run_of_a_job_is_a_trace(collector, registry_server, tmp_path):
