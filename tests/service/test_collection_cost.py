@@ -151,8 +151,8 @@ def test_requests_to_s3_grow_with_what_is_collected(minio, capsys):
     few, many = (sum(asyncio.run(of_s3(settings_of(minio), blobs)).values()) for blobs in (40, 400))
     with capsys.disabled():
         print(f"\n40 blobs collected of 40: {few} requests to MinIO; of 400: {many}")
-    # A request that was repeated on a busy machine is one more.
-    assert abs(many - few) <= 4
+    # Requests that a busy machine repeats are a few more; a look at what stays would be 360.
+    assert abs(many - few) < 40
 
 
 async def of_s3(settings, blobs: int) -> Counter:

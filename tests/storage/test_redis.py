@@ -222,7 +222,7 @@ async def test_fences_grow_through_a_flush(server):
 async def test_a_storm_of_cancellations_gives_nobody_anothers_answer(server):
     """CVE-2023-28858, CVE-2023-28859."""
     chance = random.Random(28858)  # noqa: S311
-    async with coordinator(server.url, pace=PACE.scaled(0.1)) as one:
+    async with coordinator(server.url, pace=PACE.scaled(0.5)) as one:
         await one.wait_usable()
         names = [f"name {number}" for number in range(20)]
         for number, name in enumerate(names):
