@@ -1,7 +1,6 @@
 """`python -m benchmarks.thesis`: described in docs/reference/thesis.md."""
 
 import argparse
-import re
 import secrets
 import sys
 import tempfile
@@ -9,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import run, sides
+from benchmarks.page import keep
 from benchmarks.report import machine_facts
 from benchmarks.sides import StartError
 from benchmarks.thesis.images import Images
@@ -34,7 +34,15 @@ def main(arguments: list[str] | None = None) -> int:
     except (StartError, ServerFailedError, AnswerError, ValueError) as error:
         print(f"thesis: {error}", file=sys.stderr)
         return 2
-    _write(options, report)
+    keep(
+        "thesis",
+        options.store,
+        report,
+        draw("Response time by iteration, ms", report),
+        alt="response times",
+        results=options.results,
+        document=options.document,
+    )
     print(report.markdown())
     return 1 if any(sample.failure for sample in report.samples) else 0
 
@@ -59,25 +67,6 @@ def _run(options: argparse.Namespace, folder: Path, stack: ExitStack) -> Report:
         "store": "one MinIO" if store else "files",
     }
     return Report([side.name for side in started], options.concurrency, course.samples, facts)
-
-
-def _write(options: argparse.Namespace, report: Report) -> None:
-    """Results, and with `--document` the same in the page, between its markers."""
-    name = f"thesis-{options.store}"
-    picture = draw("Response time by iteration, ms", report)
-    options.results.mkdir(parents=True, exist_ok=True)
-    for suffix, text in (("md", report.markdown()), ("json", report.json()), ("svg", picture)):
-        (options.results / f"{name}.{suffix}").write_text(text, encoding="utf-8")
-    if options.document is None:
-        return
-    options.document.with_name(f"{name}.svg").write_text(picture, encoding="utf-8")
-    body = f"![response times]({name}.svg)\n\n{report.markdown()}"
-    page = options.document.read_text(encoding="utf-8")
-    marked = rf"(<!-- {options.store} -->\n).*?(<!-- end -->)"
-    page, count = re.subn(marked, lambda m: m[1] + body + m[2], page, count=1, flags=re.DOTALL)
-    if not count:
-        print(f"thesis: {options.document} has no <!-- {options.store} -->", file=sys.stderr)
-    options.document.write_text(page, encoding="utf-8")
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

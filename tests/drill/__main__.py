@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.page import keep
 from benchmarks.report import machine_facts
 from tests.drill import plot
 from tests.drill.record import Record
@@ -89,7 +89,15 @@ def _play(part: str, scenarios: Sequence[Scenario], options: argparse.Namespace)
                 print(f"FAILED {text}", file=sys.stderr)
         title = f"The drill: {part}"
         picture = plot.draw(title, record.all(), record.steps, record.began)
-        _write(options, report, picture)
+        keep(
+            "drill",
+            report.part,
+            report,
+            picture,
+            alt="requests, errors and latency",
+            results=options.results,
+            document=options.document,
+        )
         return report
 
 
@@ -130,24 +138,6 @@ def _keep(home: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for log in home.glob("*.log"):
         (target / log.name).write_bytes(log.read_bytes())
-
-
-def _write(options: argparse.Namespace, report: Report, picture: str) -> None:
-    """Results, and with `--document` the same in the page, between its markers."""
-    name = f"drill-{report.part}"
-    options.results.mkdir(parents=True, exist_ok=True)
-    for suffix, text in (("md", report.markdown()), ("json", report.json()), ("svg", picture)):
-        (options.results / f"{name}.{suffix}").write_text(text, encoding="utf-8")
-    if options.document is None:
-        return
-    options.document.with_name(f"{name}.svg").write_text(picture, encoding="utf-8")
-    body = f"![requests, errors and latency]({name}.svg)\n\n{report.markdown()}"
-    page = options.document.read_text(encoding="utf-8")
-    marked = rf"(<!-- {report.part} -->\n).*?(<!-- end -->)"
-    page, count = re.subn(marked, lambda m: m[1] + body + m[2], page, count=1, flags=re.DOTALL)
-    if not count:
-        print(f"drill: {options.document} has no <!-- {report.part} -->", file=sys.stderr)
-    options.document.write_text(page, encoding="utf-8")
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
