@@ -24,6 +24,9 @@ from registry.spec.requests import AppendUpload, CancelUpload, FinishUpload, Get
 INVALID: Final = "invalid_token"
 INSUFFICIENT: Final = "insufficient_scope"
 
+NO_ANSWER: Final = (TooManyAttempts, AuthenticatorUnavailable, KeysUnavailable)
+"""What a caller is told of that is no answer to whether its credentials are good."""
+
 _BEARER: Final = "Bearer "
 _OF_A_SESSION: Final = (GetUpload, AppendUpload, FinishUpload, CancelUpload)
 
@@ -45,6 +48,15 @@ def credentials_of(http: BaseRequest) -> Credentials | None:
 def is_secure(http: BaseRequest) -> bool:
     """Whether the request came by TLS to this very process."""
     return http.transport is not None and bool(http.transport.get_extra_info("sslcontext"))
+
+
+def refusal(
+    error: TooManyAttempts | AuthenticatorUnavailable | KeysUnavailable,
+) -> TooManyRequests | Unavailable:
+    """Return the answer to a caller of whom that is all that can be said now."""
+    if isinstance(error, TooManyAttempts):
+        return TooManyRequests(error.retry_after)
+    return Unavailable(5 if isinstance(error, KeysUnavailable) else error.retry_after)
 
 
 class Login:
@@ -82,12 +94,8 @@ class Login:
             return await self._chain.authenticate(shown, http.remote or "")
         except (InvalidCredentials, InvalidToken) as error:
             raise self.unauthorized(http, needed(), INVALID, str(error)) from error
-        except TooManyAttempts as error:
-            raise TooManyRequests(error.retry_after) from error
-        except AuthenticatorUnavailable as error:
-            raise Unavailable(error.retry_after) from error
-        except KeysUnavailable as error:
-            raise Unavailable(5) from error
+        except NO_ANSWER as error:
+            raise refusal(error) from error
 
     def _own(self, token: str, request: Request) -> Identity | None:
         """Whose the token is, if it is one of this registry."""

@@ -8,24 +8,20 @@ import msgspec
 from aiohttp import hdrs
 from aiohttp.web import BaseRequest
 
-from auth.chain import AuthenticatorUnavailable, TooManyAttempts
 from auth.challenge import Challenges
 from auth.credentials import InvalidCredentials
-from auth.keyring import KeysUnavailable
 from auth.token_service import Granted, TokenService
 from auth.tokens import KeySource
 from registry.http.answer import Answer
 from registry.http.body import whole
 from registry.http.limits import Limits
-from registry.http.login import credentials_of
+from registry.http.login import NO_ANSWER, credentials_of, refusal
 from registry.http.observe import RequestRecord
 from registry.http.trail import Trail, claimed
 from registry.spec.errors import (
     LoginRefused,
     MethodNotAllowed,
     TokenRequestInvalid,
-    TooManyRequests,
-    Unavailable,
 )
 from registry.spec.token import (
     ACCESS_TOKEN_TYPE,
@@ -78,12 +74,8 @@ class TokenEndpoint:
                     return self._published(http)
         except InvalidCredentials as error:
             raise LoginRefused([self._challenges.basic()], str(error)) from error
-        except TooManyAttempts as error:
-            raise TooManyRequests(error.retry_after) from error
-        except AuthenticatorUnavailable as error:
-            raise Unavailable(error.retry_after) from error
-        except KeysUnavailable as error:
-            raise Unavailable(5) from error
+        except NO_ANSWER as error:
+            raise refusal(error) from error
         return None
 
     async def _issue(self, http: BaseRequest, record: RequestRecord) -> Answer:

@@ -9,7 +9,7 @@ from aiohttp import hdrs
 from aiohttp.web import BaseRequest
 
 from auth.browser_sessions import BrowserSession, BrowserSessions
-from auth.chain import AuthenticatorUnavailable, Chain, TooManyAttempts
+from auth.chain import Chain
 from auth.credentials import checked
 from auth.identity import ANONYMOUS, Identity
 from auth.jose import InvalidToken
@@ -18,7 +18,8 @@ from auth.standing import StandingOf, check_standing
 from registry.http.body import whole
 from registry.http.console import cookies
 from registry.http.limits import Limits
-from registry.spec.errors import TooManyRequests, Unavailable
+from registry.http.login import NO_ANSWER, refusal
+from registry.spec.errors import Unavailable
 from registry.spec.problems import NotAllowed, RequestInvalid
 from registry.spec.query import read_form, single
 from registry.spec.token import MAX_FORM
@@ -73,12 +74,8 @@ class Entrance:
             if not identity.confirmed:
                 raise Unavailable(5)
             return identity, self.sessions.begin(identity)
-        except TooManyAttempts as error:
-            raise TooManyRequests(error.retry_after) from error
-        except AuthenticatorUnavailable as error:
-            raise Unavailable(error.retry_after) from error
-        except KeysUnavailable as error:
-            raise Unavailable(5) from error
+        except NO_ANSWER as error:
+            raise refusal(error) from error
 
     def is_private(self, http: BaseRequest) -> bool:
         """Whether a password gets here unseen, or an operator has decided that it need not.
