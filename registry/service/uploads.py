@@ -332,22 +332,24 @@ class Uploads:
 
     async def _copy(self, data: str, copy: str, digest: Digest) -> Digest:
         """Copy content to another key if it has that digest; return the one that it has."""
-        hasher = Hasher(digest.algorithm)
-        async with self._store.open(data) as reader, self._store.append(copy, "") as writer:
-            async for piece in reader:
-                await asyncio.to_thread(hasher.update, piece)
-                await writer.write(piece)
-            if hasher.digest() == digest:
+        async with self._store.append(copy, "") as writer:
+            actual = await self._hash_again(data, digest.algorithm, writer)
+            if actual == digest:
                 await writer.finish(settled=False)
-                return digest
+                return actual
         await self._store.abandon(copy, "")
-        return hasher.digest()
+        return actual
 
-    async def _hash_again(self, data: str, algorithm: str) -> Digest:
+    async def _hash_again(
+        self, data: str, algorithm: str, writer: ContentWriter | None = None
+    ) -> Digest:
+        """Read content for its digest; ``writer`` gets the bytes as well."""
         hasher = Hasher(algorithm)
         async with self._store.open(data) as reader:
             async for piece in reader:
                 await asyncio.to_thread(hasher.update, piece)
+                if writer is not None:
+                    await writer.write(piece)
         return hasher.digest()
 
     @asynccontextmanager
