@@ -10,3 +10,15 @@ def everyone(tmp_path_factory):
     """A registry, and what each sort of caller shows. Nobody changes anything in it."""
     with furnished(tmp_path_factory.mktemp("matrix")) as everyone:
         yield everyone
+
+
+@pytest.fixture(scope="module")
+def registry(everyone):
+    """The one that all of them are callers of."""
+    return everyone[0]
+
+
+@pytest.fixture(scope="module")
+def callers(everyone):
+    """What each sort of caller shows."""
+    return everyone[1]

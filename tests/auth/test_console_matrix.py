@@ -47,16 +47,6 @@ OF_NONE = {
 NOBODY = CALLERS["anonymous"]
 
 
-@pytest.fixture(scope="module")
-def registry(everyone):
-    return everyone[0]
-
-
-@pytest.fixture(scope="module")
-def callers(everyone):
-    return everyone[1]
-
-
 def test_every_page_is_placed():
     assert {*OF_A_PROJECT, *OF_NONE} == {route.action for route in PAGES}
 

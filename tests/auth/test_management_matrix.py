@@ -261,16 +261,6 @@ CALLERS = {
 )
 
 
-@pytest.fixture(scope="module")
-def registry(everyone):
-    return everyone[0]
-
-
-@pytest.fixture(scope="module")
-def callers(everyone):
-    return everyone[1]
-
-
 def test_every_route_is_placed():
     assert set(EXAMPLES) == {route.action for route in ROUTES}
 

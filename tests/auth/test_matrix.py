@@ -114,17 +114,6 @@ CALLERS = {
 }
 
 
-@pytest.fixture(scope="module")
-def registry(everyone):
-    return everyone[0]
-
-
-@pytest.fixture(scope="module")
-def callers(everyone):
-    """What each sort of caller shows."""
-    return everyone[1]
-
-
 def test_every_sort_of_caller_is_placed(callers):
     assert set(callers) == set(CALLERS)
 

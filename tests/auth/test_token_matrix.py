@@ -23,16 +23,6 @@ OF_THIS_REGISTRY = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def registry(everyone):
-    return everyone[0]
-
-
-@pytest.fixture(scope="module")
-def callers(everyone):
-    return everyone[1]
-
-
 def is_token(name):
     """Whether it shows a token of this registry, which buys no further one."""
     return "token of another issuer" not in name and any(each in name for each in OF_THIS_REGISTRY)
