@@ -58,7 +58,7 @@ class Entrance:
         except InvalidToken:
             return ANONYMOUS
         except KeysUnavailable as error:
-            raise Unavailable(5) from error
+            raise refusal(error) from error
 
     async def enter(
         self, username: str, secret: str, address: str
