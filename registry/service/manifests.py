@@ -213,7 +213,7 @@ class Manifests:
             if not await self._drop_tags(repository, reference, by, guard, gone=True):
                 raise
             return
-        manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
+        manifest = await stored.parsed()
         await self._check_deletable(repository, reference, guard)
         began = self._terms.pace()
         await self.deleted.keep(repository, stored, manifest, by)
@@ -236,7 +236,7 @@ class Manifests:
             stored = await self._load(repository, digest)
         except ManifestUnknown:
             return False
-        parsed = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
+        parsed = await stored.parsed()
         began = self._terms.pace()
         await self.deleted.keep(repository, stored, parsed, by)
         async with self._coordinator.change(manifest_name(repository, digest)) as change:
@@ -285,7 +285,7 @@ class Manifests:
         self, repository: Place, digest: Digest, by: str, charge: Charge
     ) -> Sequence[Tag]:
         stored, tags = await self.deleted.find(repository, digest)
-        manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
+        manifest = await stored.parsed()
         # It moves no tag: the rules make no difference.
         guard = await self._guards.of(repository, None)
         image = Image(repository, digest, manifest, stored.data, tags, guard, charge)
@@ -317,7 +317,7 @@ class Manifests:
         and where it pointed before. One that is there is moved, whatever the tag rules say.
         ``ManifestInvalid``; ``ManifestBlobUnknown`` where content is missing. May be repeated.
         """
-        manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
+        manifest = await stored.parsed()
         guard = Guard(NO_RULES, NO_PROJECT_RULES, repository, "")
         async with self._quotas.charging(repository.tenant) as charge:
             image = Image(

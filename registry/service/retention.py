@@ -21,7 +21,6 @@ from registry.service.stored import StoredManifest
 from registry.service.tag_rules import Guards
 from registry.service.tags import Tags
 from registry.service.terms import Terms
-from registry.spec import manifest as grammar
 from registry.spec.digest import Digest
 from registry.spec.errors import Denied, ManifestBlobUnknown, ManifestUnknown
 from registry.spec.names import Place, Tag
@@ -243,7 +242,7 @@ class Retainer:
                 place, _, _ = keys.repository_parts(key)
                 pulled = await self.pulls.last(place, Digest(digest)) or 0.0
         stored = StoredManifest.unpack(Digest(digest), found.data)
-        parsed = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
+        parsed = await stored.parsed()
         facts[digest] = ManifestFacts(
             digest,
             max(since, left.get(digest, 0.0)),
