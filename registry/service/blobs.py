@@ -142,6 +142,11 @@ class Blobs:
             async with self._store.open(blob.data, start, end) as reader:
                 yield reader
 
+    async def whole(self, blob: Blob) -> bytes:
+        """All bytes at once, of a blob whose size was looked at; ``BlobUnknown`` if gone."""
+        async with self.open(blob, 0, blob.size) as reader:
+            return b"".join([piece async for piece in reader])
+
     @property
     def are_files(self) -> bool:
         """Whether ``file`` can be asked for."""

@@ -16,7 +16,6 @@ from registry.service.referrers import Descriptor
 from registry.service.remembered import Kept
 from registry.service.tags import Tags
 from registry.spec import environments, packages
-from registry.spec import manifest as grammar
 from registry.spec.digest import Digest
 from registry.spec.environments import Bases, ImageFacts, Sharing
 from registry.spec.errors import BlobUnknown, ManifestInvalid, ManifestUnknown, NameUnknown
@@ -246,8 +245,7 @@ class Environments:
             blob = await self._blobs.find(place, documents[0].digest)
             if blob.size > MAX_DOCUMENT:
                 raise PackagesInvalid(f"it has more than {MAX_DOCUMENT:,} bytes")
-            async with self._blobs.open(blob, 0, blob.size) as reader:
-                document = b"".join([piece async for piece in reader])
+            document = await self._blobs.whole(blob)
             found = await asyncio.to_thread(packages.read, kind, document)
         self._listed.keep(referrer, found)
         return found
@@ -258,7 +256,7 @@ class Environments:
         known = self._facts.find(digest)
         if known is not None:
             return known
-        manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
+        manifest = await stored.parsed()
         if manifest.kind == "index":
             facts = environments.facts_of_index(manifest, await self._children(place, manifest))
         else:
@@ -281,7 +279,7 @@ class Environments:
                 stored = await self._manifests.get(place, child.digest)
             except ManifestUnknown:
                 continue
-            parsed = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type)
+            parsed = await stored.parsed()
             parts += len(parsed.blobs)
             if parts > _CHILDREN_PARTS:
                 raise Invalid(f"an image is shown that has up to {_CHILDREN_PARTS:,} layers")

@@ -63,8 +63,7 @@ class ImageConfigs:
             blob = await self._blobs.find(place, manifest.blobs[0].digest)
             if blob.size > MAX_CONFIG:
                 return None
-            async with self._blobs.open(blob, 0, blob.size) as reader:
-                data = b"".join([piece async for piece in reader])
+            data = await self._blobs.whole(blob)
         except BlobUnknown:
             return None
         return await asyncio.to_thread(image_config.read, data)
