@@ -151,7 +151,7 @@ async def test_many_uploads_hold_no_more_than_that_and_all_come_to_their_end(see
             for _ in range(chance.randint(1, 6)):
                 for _ in range(OWN // 2):
                     await share.take(2)
-                    assert budget.taken <= max(budget._common, 2)
+                    assert budget.taken <= max(budget.common, 2)
                     if chance.random() < 0.3:
                         await asyncio.sleep(chance.random() * 0.001)
                 flying.add(asyncio.ensure_future(arrive(share, OWN)))
