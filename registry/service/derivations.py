@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from auth.roles import Role
@@ -10,7 +11,6 @@ from registry.service.blobs import Blobs
 from registry.service.manifests import Manifests, Push
 from registry.service.quotas.quotas import Quotas
 from registry.service.stored import StoredManifest
-from registry.spec import manifest as grammar
 from registry.spec.conditions import Conditions
 from registry.spec.digest import Digest
 from registry.spec.errors import ManifestUnknown
@@ -83,12 +83,13 @@ class Derivations:
             self._quotas.charge(target.tenant),
         )
         charge.close()
-        if source.repository != target:
-            await self._bring(source.repository, target, root, by, role)
         push = Push(
             tag, (), root.data, root.media_type, conditions, algorithm=root.digest.algorithm
         )
-        await self._manifests.put(target, push, by, role)
+        bring = None
+        if source.repository != target:
+            bring = partial(self._bring, source.repository, target, root, by, role)
+        await self._manifests.put(target, push, by, role, content=bring)
         return Derived(root.digest, root.media_type, len(root.data))
 
     async def _bring(
@@ -102,7 +103,7 @@ class Derivations:
         while levels[-1]:
             if len(levels) > DEPTH:
                 raise Invalid(f"the image is an index of indexes, more than {DEPTH} deep")
-            parsed = await asyncio.to_thread(lambda: [_parsed(each) for each in levels[-1]])
+            parsed = await _parsed(levels[-1])
             blobs.update(blob.digest for each in parsed for blob in each.blobs)
             if len(blobs) > MOST_BLOBS:
                 raise Invalid(f"the image has more than {MOST_BLOBS:,} layers")
@@ -152,5 +153,9 @@ class Derivations:
         await asyncio.gather(*map(mount, sorted(blobs)))
 
 
-def _parsed(stored: StoredManifest) -> Manifest:
-    return grammar.parse(stored.data, stored.media_type)
+async def _parsed(level: Iterable[StoredManifest]) -> list[Manifest]:
+    found = []
+    for stored in level:
+        found.append(await stored.parsed())
+        await asyncio.sleep(0)  # there may be many, and others wait for their turn
+    return found

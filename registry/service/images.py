@@ -175,18 +175,25 @@ class Images:
         await self._check_children(image)
 
     async def store_tagged(
-        self, image: Image, conditions: Sequence[Conditions], by: str, began: float
+        self,
+        image: Image,
+        conditions: Sequence[Conditions],
+        by: str,
+        began: float,
+        make: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Store a manifest whose content was looked at after ``began``, and point its tags at it.
 
+        ``make`` makes the repository, which there was not: before the manifest, too.
         A deletion of the manifest changes what this changes, and so do all that remove a link, but
         for collectors, which take those that are old. So while this was alone, and took no longer
         than the patience, manifest and links are there when the tags are; else it looks.
         """
         repository, tags = image.repository, image.tags
-        _, *standing = await asyncio.gather(
+        _, _, *standing = await asyncio.gather(
             # what is written later makes it last, too
             self._entries.put(image.announced(), settled=False),
+            make() if make is not None else _nothing(),
             *(self._tags.standing(repository, tag) for tag in tags),
         )
         pointings = list(zip(tags, conditions, standing, strict=True))
@@ -339,3 +346,7 @@ class Images:
 def manifest_name(repository: Place, digest: Digest) -> str:
     """What the coordinator calls a manifest."""
     return f"manifest/{repository}/{digest}"
+
+
+async def _nothing() -> None:
+    """What is done where nothing is to be done."""

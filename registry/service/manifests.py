@@ -1,8 +1,10 @@
 """Manifests: exact bytes under their digest, and all that hangs on them."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 
@@ -39,6 +41,10 @@ from registry.spec.tagrules import NO_PROJECT_RULES, NO_RULES
 from storage import keys
 from storage.coordination import Change, Coordinator
 from storage.ports import ContentStore, NotFound
+
+T = TypeVar("T")
+Step = Callable[[], Awaitable[None]]
+"""Something that is done on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,42 +143,51 @@ class Manifests:
             names[1], of_manifest, lambda: self._load(repository, expected)
         )
 
-    async def put(self, repository: Place, push: Push, by: str, role: Role | None = None) -> Pushed:
+    async def put(
+        self,
+        repository: Place,
+        push: Push,
+        by: str,
+        role: Role | None = None,
+        *,
+        content: Step | None = None,
+    ) -> Pushed:
         """Store a manifest, then point tags at it (end-7a, end-7b).
 
         Content first, names after it. ``ManifestBlobUnknown`` where the repository lacks what the
         manifest needs (a missing subject is fine); ``DigestMismatch`` where the bytes are not
         those of the reference; ``PreconditionFailed`` as for a tag; ``Denied`` where that points
         elsewhere and has to stay; ``QuotaExceeded`` where it does not fit into the project.
-        Repeating it is harmless.
+        Repeating it is harmless. ``content`` makes the repository have what the manifest needs,
+        while the rest is looked at.
         """
         async with self._quotas.charging(repository.tenant) as charge:
-            return await self._put(repository, push, by, role, charge)
+            return await self._put(repository, push, by, role, charge, content)
 
     async def _put(
-        self, repository: Place, push: Push, by: str, role: Role | None, charge: Charge
+        self,
+        repository: Place,
+        push: Push,
+        by: str,
+        role: Role | None,
+        charge: Charge,
+        content: Step | None,
     ) -> Pushed:
         manifest, digest = await self._read(push)
         tags = list(push.tags) if isinstance(push.reference, Digest) else [push.reference]
-        began = self._terms.pace()
-        await self._images.check_content(repository, manifest)
-        if push.conditions:
-            await self._check_conditions(repository, push)
-        # At once: where rules are not remembered, they take no round of their own.
-        guard, known = await asyncio.gather(
-            self._guards.of(repository, role), self._catalog.knows(repository)
-        )
+        began, guard, known = await self._looked(repository, push, manifest, role, content)
         await self._check_movable(repository, tags, digest, guard)
         image = Image(repository, digest, manifest, push.body, tags, guard, charge)
         await self._images.hold(image, known=known)
-        if not known:
-            await self._catalog.make(repository, charge)
         if tags:
             conditions = [
                 push.conditions if tag == push.reference else Conditions() for tag in tags
             ]
-            await self._images.store_tagged(image, conditions, by, began)
+            make = None if known else partial(self._catalog.make, repository, charge)
+            await self._images.store_tagged(image, conditions, by, began, make)
         else:
+            if not known:
+                await self._catalog.make(repository, charge)
             await self._images.store(image, began)
         self._candidates.needed(repository, [each.digest for each in manifest.blobs])
         return Pushed(
@@ -381,8 +396,41 @@ class Manifests:
     async def _size(self, repository: Place, digest: Digest) -> int:
         return len((await self._find(repository, digest)).data)
 
+    async def _looked(
+        self,
+        repository: Place,
+        push: Push,
+        manifest: Manifest,
+        role: Role | None,
+        content: Step | None,
+    ) -> tuple[float, Guard, bool]:
+        """Look at all that may refuse a push, at once: what is not remembered takes one round.
+
+        Return since when the content was looked at, the rules, and whether there is the repository.
+        """
+
+        async def check_content() -> float:
+            if content is not None:
+                await content()
+            began = self._terms.pace()
+            await self._images.check_content(repository, manifest)
+            return began
+
+        # All end, and of several failures it is always the same one that is told.
+        looks = await asyncio.gather(
+            check_content(),
+            self._check_conditions(repository, push),
+            self._guards.of(repository, role),
+            self._catalog.knows(repository),
+            return_exceptions=True,
+        )
+        since, _, guard, known = _good(looks[0]), _good(looks[1]), _good(looks[2]), _good(looks[3])
+        return since, guard, known
+
     async def _check_conditions(self, repository: Place, push: Push) -> None:
         """Refuse a swap that can't win before anything is stored; the swap itself decides."""
+        if not push.conditions:
+            return
         current: Digest | None
         try:
             if isinstance(push.reference, Digest):
@@ -443,3 +491,10 @@ class Manifests:
             for child, here in zip(index.manifests, found, strict=True)
             if here
         }
+
+
+def _good(found: T | BaseException) -> T:
+    """Return what was found, or raise why it was not."""
+    if isinstance(found, BaseException):
+        raise found
+    return found

@@ -18,15 +18,21 @@ from auth.identity import Identity, Kind
 from auth.passwords import Passwords
 from auth.policy import Action, Allow, Verb
 from auth.roles import PLATFORM_ROLES, Role
+from registry.service.derivations import Source
 from registry.service.platform.terms import PlatformTerms
 from registry.service.projects.projects import Wanted
 from registry.service.projects.tenancy import Tenancy, TenancyTerms
 from registry.service.services import Services
-from registry.spec.names import RepositoryName
+from registry.spec.conditions import ABSENT
+from registry.spec.digest import Digest
+from registry.spec.names import Place, RepositoryName, Tag
 from registry.spec.problems import Invalid, ProjectExists, ProjectGone, ProjectNameInvalid
+from storage import keys
 from storage.inprocess import InProcessCoordinator
 from storage.memory import MemoryStore
 from storage.testing import Crash, FaultyStore
+from tests.service.content import chunk, image, push
+from tests.service.test_calls import Rounds
 
 SERVICE = "user:platform"
 BY = Identity(SERVICE)
@@ -304,3 +310,52 @@ async def test_only_the_service_provisions(passwords, who, may):
     for verb, expected_ in ((Verb.PROVISION, may), (Verb.GOVERN, False)):
         decision = await registry.policy.decide(who, Action(verb))
         assert isinstance(decision, Allow) == expected_
+
+
+async def test_a_project_with_its_environment_takes_few_rounds(passwords):
+    """On S3 a round takes the time of a request: see "What it takes" in reference/benchmarks.md."""
+    store, coordinator = Rounds(), InProcessCoordinator()
+    services = Services.over(store, coordinator, files=None, memory=1 << 20, projects=True)
+    terms = TenancyTerms(platform=ASKED)
+    registry = Tenancy.over(store, coordinator, services, passwords, memory=1 << 20, terms=terms)
+    base, layers = Place("base/python"), [b"layer %d" % each * 9_000 for each in range(8)]
+    for data in (b"{}", *layers):
+        await services.uploads.upload(base, "me", Digest.of(data), chunk(data))
+    await services.manifests.put(base, push(image(*layers), Tag("4.1")), "me")
+    del store.rounds[:]
+    standing = await registry.platform.tell(1, "Demo", 1, BY)
+    assert [" + ".join(sorted(each)) for each in store.rounds] == [
+        "get platform + get projects",
+        "create platform",
+        "put_all tenants",
+        "create projects",
+    ]
+    del store.rounds[:]
+    source = Source(base, Tag("4.1"))
+    mine = Place(standing.project.id)
+    await services.derivations.derive(source, mine, Tag("1-4.1"), "me", conditions=ABSENT)
+    mounts = " + ".join(["put_all refs"] * 9)
+    assert [" + ".join(sorted(each)) for each in store.rounds] == [
+        "get repos/tags",
+        "get repos/manifests",
+        f"get repos/tags + get tenants + {mounts} + stat catalog",
+        "get repos/tags + put catalog + put_all repos/pushed",
+        "put_all repos/manifests",
+        "create repos/tags",
+    ]
+
+
+async def test_a_name_that_another_takes_meanwhile_is_not_taken_twice(passwords):
+    """The look finds nothing; when the project is to get its name, another one has it."""
+
+    class Taken(MemoryStore):
+        async def create(self, key, data, **more):
+            if key == keys.project("demo") and data.count(b"Demo"):
+                await other.projects.create(Wanted("demo", owner="user:root"), ROOT)
+            return await super().create(key, data, **more)
+
+    store = Taken()
+    registry, other = tenancy(store, passwords), tenancy(store, passwords)
+    with pytest.raises(ProjectExists):
+        await registry.platform.tell(1, "Demo", 1, BY)
+    assert (await registry.projects.named("demo")).by == ROOT.name

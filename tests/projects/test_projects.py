@@ -11,9 +11,11 @@ from auth.roles import Role, Visibility
 from auth.scopes import Scopes
 from registry.service.projects.names import RESERVED, project_name
 from registry.service.projects.projects import Wanted
+from registry.service.projects.records import TenantRecord
 from registry.spec.names import Place
 from registry.spec.pagination import Page
 from registry.spec.problems import Changed, ProjectExists, ProjectNameInvalid, ProjectUnknown
+from storage import keys
 from tests.projects.world import ROOT, bearer, user
 
 
@@ -190,7 +192,8 @@ async def test_adopting_what_was_pushed_before_there_were_projects(world, alice)
 
 async def test_an_adoption_that_broke_off_can_be_repeated(world, alice):
     wanted = Wanted("demo", owner="user:alice", adopt=True)
-    await world.tenancy.projects._new_tenant("demo", wanted, ROOT)
+    begun = TenantRecord("demo", ROOT.name, 1.0)
+    await world.store.create(keys.tenant_name("demo"), begun.encode())
     project, made = await world.tenancy.projects.create(wanted, ROOT)
     assert made
     assert project.id == "demo"

@@ -1,5 +1,6 @@
 """What a platform tells of its projects: by calls of its own, or by signed events."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -160,9 +161,10 @@ async def _environment(
     repository = names.repository(
         standing.name, wanted.environment, call.tenancy.platform.terms.bases
     )
-    source = await source_of(call, wanted, by)
     action = Action(Verb.PUSH, repository, address=call.address)
-    allowed = await call.managed.policy.decide(by, action)
+    source, allowed = await asyncio.gather(
+        source_of(call, wanted, by), call.managed.policy.decide(by, action)
+    )
     if isinstance(allowed, Deny):
         raise NotAllowed(allowed.reason)
     try:

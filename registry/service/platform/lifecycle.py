@@ -1,5 +1,6 @@
 """The projects of a platform, from their beginning there to their end, as they are to be here."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from registry.spec.problems import (
 )
 from storage import keys
 from storage.coordination import Coordinator
-from storage.ports import AlreadyExists, ObjectStore
+from storage.ports import AlreadyExists, Items, ObjectStore
 
 _WAIT: Final = 10.0
 _ROUNDS: Final = 5
@@ -96,7 +97,9 @@ class Lifecycle:
         wanted = names.namespace(name, self.terms.bases)
         parts = {names.user_name(user): _role(role) for user, role in (members or {}).items()}
         async with self._coordinator.hold(f"platform/{number}", wait=_WAIT):
-            standing = await self._facts.find(keys.told_project(number))
+            standing, found = await asyncio.gather(
+                self._facts.find(keys.told_project(number)), self._projects.named(wanted)
+            )
             before = standing.record if standing is not None else None
             if before is not None and before.name and not before.gone:
                 now = names.namespace(before.name, self.terms.bases)
@@ -106,11 +109,12 @@ class Lifecycle:
             if fact.gone:
                 raise ProjectGone(number)
             kept = await self._write(number, fact, standing)
-            for user, role in parts.items():
-                await self.members.note(number, user, MemberFact(role, at))
+            await self.members.note(
+                number, {user: MemberFact(role, at) for user, role in parts.items()}
+            )
             try:
                 project = await self._project(
-                    number, fact, by, adopt=adopt, fresh=standing is None, supersede=supersede
+                    number, fact, found, by, adopt=adopt, supersede=supersede
                 )
             except (ProjectExists, ProjectGone):
                 if standing is None:
@@ -130,7 +134,7 @@ class Lifecycle:
             standing = await self._facts.find(keys.told_project(number))
             if standing is not None and standing.record.gone:
                 raise ProjectGone(number)
-            await self.members.note(number, names.user_name(user), MemberFact(_role(role), at))
+            await self.members.note(number, {names.user_name(user): MemberFact(_role(role), at)})
             if standing is None:
                 return None
             return await self._mended(number, standing.record, by)
@@ -186,7 +190,8 @@ class Lifecycle:
         if fact.gone:
             await self._end(number, fact, by)
             return Standing(number, fact.name, fact.at, gone=True, project=None)
-        project = await self._project(number, fact, by)
+        found = await self._projects.named(names.namespace(fact.name, self.terms.bases))
+        project = await self._project(number, fact, found, by)
         return await self._mend(number, fact, project, by)
 
     async def _mend(
@@ -203,32 +208,39 @@ class Lifecycle:
         self,
         number: int,
         fact: ProjectFact,
+        found: Project | None,
         by: Identity,
         *,
         adopt: bool = False,
-        fresh: bool = False,
         supersede: bool = True,
     ) -> tuple[Project, bool]:
         """Return the project that is kept for this number, and whether it was made now, whole.
 
-        One that is made has its members from the start, so that it takes few rounds. ``fresh``:
-        nothing was told of it before, so it is made without a look.
+        ``found`` has the name now. One that is made has its members from the start, and is known to
+        be kept for this number, so that it takes few rounds.
         """
         name = names.namespace(fact.name, self.terms.bases)
         members = await self.members.wanted(number)
         wanted = Wanted(fact.name, owner=self.terms.service, adopt=adopt, members=members)
-        for _ in range(_ROUNDS):
-            found, made = None if fresh else await self._projects.named(name), False
-            if found is None:
+
+        def claimed(tenant: str) -> Items:
+            # Of an id that is taken over others may make a project, too: who is first claims it.
+            return [] if adopt else [(keys.claim(tenant), ClaimRecord(number).encode())]
+
+        for attempt in range(_ROUNDS):
+            project, made = found if attempt == 0 else await self._projects.named(name), False
+            if project is None:
                 try:
-                    found, made = await self._projects.create(wanted, by)
+                    project, made = await self._projects.create(
+                        wanted, by, absent=True, beside=claimed
+                    )
                 except ProjectExists:
-                    fresh = False
                     continue
-            project = found
-            claim = None if made else await self._claims.find(keys.claim(project.id))
+                if made and not adopt:
+                    return project, True
+            claim = await self._claims.find(keys.claim(project.id))
             if claim is None:
-                ours = made or adopt or (project.display, project.by) == (fact.name, by.name)
+                ours = adopt or (project.display, project.by) == (fact.name, by.name)
                 if not ours:
                     raise ProjectExists(name)
                 try:

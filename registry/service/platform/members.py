@@ -7,6 +7,7 @@ from typing import Final
 from auth.access import Tenant
 from auth.identity import Identity
 from auth.roles import PLATFORM_ROLES, Role
+from registry.service.bounded import each
 from registry.service.listing import every_key
 from registry.service.platform.records import MemberFact, newer_member
 from registry.service.platform.terms import PlatformTerms
@@ -17,6 +18,7 @@ from storage import keys
 from storage.ports import ObjectStore
 
 _PAGE: Final = 100
+_AT_ONCE: Final = 16
 
 
 class PlatformMembers:
@@ -28,8 +30,15 @@ class PlatformMembers:
         self._terms = terms
         self._parts = Records(store, MemberFact)
 
-    async def note(self, number: int, user: str, told: MemberFact) -> None:
-        """Write down what was told of a user, unless something later was."""
+    async def note(self, number: int, told: Mapping[str, MemberFact]) -> None:
+        """Write down what was told of users, of each unless something later was."""
+
+        async def note(user: str) -> None:
+            await self._note(number, user, told[user])
+
+        await each(told, note, at_once=_AT_ONCE)
+
+    async def _note(self, number: int, user: str, told: MemberFact) -> None:
         key = keys.told_member(number, user)
         standing = await self._parts.find(key)
         fact = newer_member(standing.record if standing is not None else None, told)
@@ -39,10 +48,14 @@ class PlatformMembers:
     async def parts(self, number: int) -> Mapping[str, Role | None]:
         """Return what was told of the project's users."""
         found: dict[str, Role | None] = {}
-        async for key in every_key(self._store, keys.told_members(number)):
+
+        async def find(key: str) -> None:
             kept = await self._parts.find(key)
             if kept is not None:
                 found[keys.principal_of(keys.last_segment(key))] = kept.record.role
+
+        listed = every_key(self._store, keys.told_members(number))
+        await each(listed, find, at_once=_AT_ONCE)
         return found
 
     async def wanted(self, number: int) -> dict[str, Role]:
@@ -105,8 +118,8 @@ class PlatformMembers:
         after = ""
         while True:
             leaf = await self._members.page(tenant, after, _PAGE)
-            for each in leaf.items:
-                yield each
+            for member in leaf.items:
+                yield member
             if not leaf.more or not leaf.items:
                 return
             after = leaf.items[-1].principal

@@ -216,12 +216,14 @@ class StoredDirectory:
         return Access(caller.standing, Tenant(record.id, project), record.visibility, roles, shared)
 
     async def _caller(self, identity: Identity, watch: Watch) -> _Caller:
-        standing = await self.standing(identity)
         if identity.kind in (Kind.ANONYMOUS, Kind.SYSTEM):
-            return _Caller(identity, standing, {})
+            return _Caller(identity, _NOBODY, {})
         if identity.kind is Kind.ROBOT:
             project, _ = _robot_of(identity)
-            return _Caller(identity, standing, {identity.name: frozenset({project})})
+            own = {identity.name: frozenset({project})}
+            return _Caller(identity, await self.standing(identity), own)
+        # At once: all but the caller's own index depends on its groups.
+        standing, _ = await asyncio.gather(self.standing(identity), self._index(identity.name))
         groups = identity.groups if standing.groups is None else standing.groups
         principals = [identity.name, *(f"group:{group}" for group in sorted(groups))]
         await watch(*map(principal_stamp, principals))

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -27,7 +27,7 @@ from registry.spec.problems import Invalid, ProjectExists, ProjectUnknown
 from registry.spec.quota import Limits
 from storage import keys
 from storage.coordination import Coordinator
-from storage.ports import AlreadyExists, ObjectStore
+from storage.ports import AlreadyExists, Items, ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +91,21 @@ class Projects:
         self._tenants = Records(store, TenantRecord)
         self._removals = Records(store, RemovalRecord)
 
-    async def create(self, wanted: Wanted, by: Identity) -> tuple[Project, bool]:
+    async def create(
+        self,
+        wanted: Wanted,
+        by: Identity,
+        *,
+        absent: bool = False,
+        beside: Callable[[str], Items] = lambda _: (),
+    ) -> tuple[Project, bool]:
         """Create a project; return it, and whether it was made now.
 
         Repeating it with the same values returns the one that was made. ``ProjectNameInvalid``;
         ``ProjectExists`` where the name is taken, by whomever: names are one for all. All of the
         project is there before its name leads to it, so a crash leaves garbage, no half project.
+        ``beside`` gives what else is to be there by then, of the project's id. ``absent``: it was
+        just looked whether there is one of this name, and there was none.
         """
         name = project_name(wanted.name)
         owner = member_name(wanted.owner) if wanted.owner else ""
@@ -109,22 +118,37 @@ class Projects:
         if wanted.visibility is not Visibility.PRIVATE:
             concerned.append(ACCESS)
         async with self._coordinator.change(*concerned):
-            standing = await self._records.find(keys.project(name))
+            standing = None if absent else await self._records.find(keys.project(name))
             if standing is not None:
                 return _same(name, standing, wanted, by), False
-            tenant = await self._new_tenant(name, wanted, by)
-            await self._quotas.begin(tenant, self._limits, empty=not wanted.adopt)
             now = time.time()
+            tenant = secrets.token_hex(16)
+            record = TenantRecord(name, by.name, now)
+            begun: list[tuple[str, bytes]] = [(keys.tenant_name(tenant), record.encode())]
+            if wanted.adopt:
+                tenant, begun = name, []
+                await self._adopt(name, record)
+            await self._quotas.begin(tenant, self._limits, empty=not wanted.adopt)
+            # In no order: nobody looks for any of it before the name leads there.
             await self._store.put_all(
-                [(keys.part(each, name), b"") for each in members],
                 [
-                    (keys.member(tenant, each), MemberRecord(role, by.name, now).encode())
-                    for each, role in members.items()
-                ],
+                    *begun,
+                    *((keys.part(each, name), b"") for each in members),
+                    *(
+                        (keys.member(tenant, each), MemberRecord(role, by.name, now).encode())
+                        for each, role in members.items()
+                    ),
+                    *beside(tenant),
+                ]
             )
             await self._open_to(name, wanted.visibility)
-            record = ProjectRecord(tenant, wanted.name, wanted.visibility, by.name, now)
-            kept = await self._records.write(keys.project(name), record, None)
+            made = ProjectRecord(tenant, wanted.name, wanted.visibility, by.name, now)
+            try:
+                kept = await self._records.write(keys.project(name), made, None)
+            except AlreadyExists:
+                if not absent:
+                    raise
+                raise ProjectExists(name) from None
         await self._events(
             event(
                 EventKind.PROJECT_CREATED,
@@ -275,19 +299,16 @@ class Projects:
             raise ProjectUnknown
         return found
 
-    async def _new_tenant(self, name: str, wanted: Wanted, by: Identity) -> str:
-        """Take an id that no project has had; for one that adopts, the name itself, once."""
-        tenant = name if wanted.adopt else secrets.token_hex(16)
-        record = TenantRecord(name, by.name, time.time())
+    async def _adopt(self, name: str, record: TenantRecord) -> None:
+        """Take the name itself for an id: once, ever."""
         try:
-            await self._store.create(keys.tenant_name(tenant), record.encode())
+            await self._store.create(keys.tenant_name(name), record.encode())
         except AlreadyExists:
             # An earlier attempt to adopt broke off; or the project that did so was removed.
-            gone = await self._removals.find(keys.removal(tenant))
-            kept = await self._tenants.find(keys.tenant_name(tenant))
+            gone = await self._removals.find(keys.removal(name))
+            kept = await self._tenants.find(keys.tenant_name(name))
             if gone is not None or kept is None or kept.record.purged is not None:
                 raise ProjectExists(name) from None
-        return tenant
 
     async def _open_to(self, name: str, visibility: Visibility) -> None:
         if visibility is not Visibility.PRIVATE:

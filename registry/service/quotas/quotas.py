@@ -110,11 +110,16 @@ class Quotas:
         return found[0] if found is not None else None
 
     async def begin(self, tenant: str, limits: Limits, *, empty: bool = True) -> None:
-        """Give limits to a project that is made, unless it has some; ``empty``: holding nothing."""
+        """Give limits to a project that is made, unless it has some; ``empty``: holding nothing.
+
+        An empty one that gets none is known to have none: nobody else knows of it yet.
+        """
         if limits:
             counted = self._terms.clock() if empty else None
             with suppress(AlreadyExists):
                 await self._accounts.create(tenant, Account(limits, counted=counted))
+        elif empty:
+            await self._limited.made(_name(tenant), _unlimited)
 
     async def limit(self, tenant: str, limits: Limits, version: str | None) -> Account | None:
         """Set the project's limits; without any, its account goes. Return the account.
@@ -262,6 +267,10 @@ class Quotas:
         )
         since = now - account.counted
         return over or since > terms.every or (account.due and since > terms.again)
+
+
+async def _unlimited() -> bool:
+    return False
 
 
 FILLS: Final = ("0-50", "50-80", "80-95", "95-100")
