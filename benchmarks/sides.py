@@ -187,9 +187,13 @@ def moorage(work: Path, bucket: StoreProcess | None = None) -> Side:
 
 
 def distribution(
-    work: Path, bucket: StoreProcess | None = None, program: Path = DISTRIBUTION
+    work: Path,
+    bucket: StoreProcess | None = None,
+    program: Path = DISTRIBUTION,
+    *,
+    name: str = "distribution",
 ) -> Side:
-    """CNCF Distribution with the descriptor cache that it ships."""
+    """CNCF Distribution with the descriptor cache that it ships; ``name`` is the bucket's."""
     if not program.exists():
         raise StartError(f"{program.name} is not built in {program.parent}: run `make tools`")
     endpoint = Endpoint("127.0.0.1", _free_port())
@@ -198,9 +202,9 @@ def distribution(
         driver = _DISTRIBUTION_FILES.format(data=data)
     else:
         data = None
-        bucket.make_bucket("distribution")
+        bucket.make_bucket(name)
         driver = _DISTRIBUTION_S3.format(
-            bucket="distribution",
+            bucket=name,
             endpoint=bucket.endpoint,
             access_key=ACCESS_KEY,
             secret_key=SECRET_KEY,

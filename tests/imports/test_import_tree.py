@@ -3,9 +3,6 @@
 import asyncio
 import json
 import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from contextlib import asynccontextmanager, contextmanager
@@ -28,12 +25,10 @@ from storage.plain import PlainDirectory
 from storage.ports import Unavailable
 from storage.testing import Crash, FaultyStore
 from tests.backup.keeper import Registry
-from tests.imports.old import Tree
+from tests.imports.old import LAYERS, Tree, killed
 from tests.service.content import encode, image
 
 MEMORY = "/dev/shm"  # noqa: S108
-PROJECT = Path(__file__).parents[2]
-LAYERS = int(os.environ.get("MOORAGE_IMPORT_LAYERS", "200"))
 LARGE, SMALL, CONFIG = b"layer" * 40_000, b"a small layer", b"{}"
 FIRST, SECOND = image(LARGE), image(SMALL)
 
@@ -446,40 +441,16 @@ def test_projects_are_made_where_that_is_wanted(tmp_path, run, monkeypatch):
 
 def test_an_import_that_is_killed_again_and_again_goes_on(tmp_path, run):
     """Many small layers; `make imports` has as many as 100 GB of environments have."""
-    tree, wanted, repositories = Tree(tmp_path / "old"), {}, LAYERS // 10
-    for number in range(repositories):
-        layers = [f"{number} {layer} ".encode() * 200 for layer in range(10)]
-        digest = tree.push(f"demo/env{number:05}", image(*layers), *layers, CONFIG, tag="v1")
-        wanted[Place(f"demo/env{number:05}")] = {"v1": digest}
-    catalog = tmp_path / "store" / "objects" / "catalog" / "demo"
-    for part in (5, 2):
-        killed_when(tmp_path, lambda least=repositories // part: entries(catalog) >= least)
-        assert entries(catalog) < repositories
+    wanted = Tree(tmp_path / "old").environments(LAYERS)
+    command = ("tree", str(tmp_path / "old"), "--data", str(tmp_path / "store"))
+    for part in (5, 3):
+        killed(LAYERS // part, *command)
+        assert 0 < len(on(tmp_path / "store", tags_of)) < len(wanted)
     began = time.monotonic()
     code, done, _ = run()
     seconds = time.monotonic() - began
-    assert (code, done["failed"], done["repositories"]) == (0, 0, repositories)
+    assert (code, done["failed"], done["repositories"]) == (0, 0, len(wanted))
     assert done["blobs"] <= LAYERS + 1
     # Every blob of every repository is read and compared with its digest.
     assert on(tmp_path / "store", tags_of) == wanted
-    print(f"{LAYERS} layers of {repositories} repositories; the last run took {seconds:.1f} s")
-
-
-def entries(catalog):
-    return sum(1 for _ in catalog.iterdir()) if catalog.is_dir() else 0
-
-
-def killed_when(tmp_path, done):
-    """Begin an import, and kill it as soon as ``done`` says so."""
-    command = [sys.executable, "-m", "registry", "import", "tree", str(tmp_path / "old")]
-    process = subprocess.Popen(
-        [*command, "--data", str(tmp_path / "store")],
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    while not done():
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    print(f"{LAYERS} layers of {len(wanted)} repositories; the last run took {seconds:.1f} s")

@@ -1,0 +1,154 @@
+"""Imports from a bucket into another one of the same server, which copies; killed on the way.
+
+The suite has a few layers; `make imports` has as many as 100 GB of environments have, and an
+environment of 300 MB with its versions, which a real Distribution wrote.
+"""
+
+import asyncio
+import json
+import os
+import time
+
+import pytest
+
+from benchmarks.sides import DISTRIBUTION, distribution
+from conformance.stores import ACCESS_KEY, SECRET_KEY
+from registry.cli import main
+from registry.service.bounded import each
+from registry.spec.digest import Digest
+from registry.spec.names import Place
+from storage import keys
+from storage.s3 import S3Settings, S3Store
+from tests.backup.keeper import Registry
+from tests.clients.content import LayoutWriter
+from tests.fixtures.programs import require_program
+from tests.fixtures.stores import s3_store, settings_of
+from tests.hopsworks import packages
+from tests.hopsworks.packages import LIBRARIES
+from tests.imports.old import LAYERS, BucketTree, killed
+from tests.imports.test_import_registries import crane, listed
+
+SIZE = 300_000_000 if "MOORAGE_IMPORT_LAYERS" in os.environ else 3_000_000
+
+
+def configured(path, settings: S3Settings) -> str:
+    """A configuration file of the bucket."""
+    path.write_text(
+        f"""[storage]
+        driver = "s3"
+        [storage.s3]
+        bucket = "{settings.bucket}"
+        create_bucket = true
+        endpoint = "{settings.endpoint}"
+        access_key = "{ACCESS_KEY}"
+        secret_key = "{SECRET_KEY}"
+        """
+    )
+    return str(path)
+
+
+def imported(capsys, *arguments: str) -> dict:
+    code = main(["import", *arguments, "--json"])
+    captured = capsys.readouterr()
+    assert code == 0, captured.err
+    return json.loads(captured.out)
+
+
+async def held(store: S3Store, wanted) -> set[Digest]:
+    """All blobs of these repositories: each is read, and compared with its digest."""
+    registry, found = Registry(store), set()
+
+    async def look(place: Place) -> None:
+        assert wanted[place] == {
+            tag: (await registry.services.tags.resolve(place, tag)).target for tag in wanted[place]
+        }
+        for digest in await registry.members(place):
+            await registry.read(place, digest)
+            found.add(digest)
+
+    await each(wanted, look, at_once=8)
+    return found
+
+
+def on(settings: S3Settings, work):
+    """What ``work`` makes of a store over the bucket."""
+
+    async def run():
+        async with s3_store(settings) as store:
+            return await work(store)
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def buckets(minio, tmp_path):
+    """An old bucket and a new one, and the arguments that import from one into the other."""
+    old, new = settings_of(minio), settings_of(minio)
+    command = ("tree", configured(tmp_path / "old.toml", old))
+    return old, new, (*command, "-c", configured(tmp_path / "new.toml", new))
+
+
+def test_many_small_layers_are_copied_by_the_server(buckets, capsys):
+    old, new, command = buckets
+    tree = BucketTree()
+    wanted = tree.environments(LAYERS)
+    objects = on(old, tree.put)
+    for part in (5, 3):
+        killed(LAYERS // part, *command)
+        came = on(new, lambda store: store.list(keys.CATALOG, limit=LAYERS))
+        assert 0 < len(came) < len(wanted)
+    began = time.monotonic()
+    done = imported(capsys, *command)
+    seconds = time.monotonic() - began
+    assert (done["failed"], done["repositories"]) == (0, len(wanted))
+    assert done["blobs"] <= LAYERS + 1
+    assert len(on(new, lambda store: held(store, wanted))) == LAYERS + 1
+    print(f"{objects} objects, {LAYERS} layers of {len(wanted)} repositories; ", end="")
+    print(f"the last run took {seconds:.1f} s")
+
+
+@pytest.fixture
+def distributed(minio, tmp_path):
+    """The bucket that Distribution keeps an environment in: a base, and versions of it."""
+    require_program("crane")
+    if not DISTRIBUTION.exists():
+        pytest.skip("not installed: registry")
+    settings = settings_of(minio)
+    side = distribution(tmp_path, minio, name=settings.bucket)
+    try:
+        address = f"{side.endpoint.host}:{side.endpoint.port}"
+        layout = LayoutWriter(tmp_path / "base").packed(packages.base(tmp_path, SIZE))
+        tag = f"{address}/hopsworks-base/python:4.1.0"
+        crane("push", str(layout.directory), tag)
+        for number, library in enumerate(LIBRARIES):
+            layer = tmp_path / f"{number}.tar"
+            library.layer(layer, f"{number}\n")
+            base, tag = tag, f"{address}/demo:1-4.1.0.{number}"
+            crane("append", "-b", base, "-f", str(layer), "-t", tag)
+        yield settings, listed(address)
+    finally:
+        side.stop()
+
+
+def test_an_environment_that_distribution_keeps_is_copied_by_the_server(
+    distributed, minio, tmp_path, capsys, monkeypatch, registry_server
+):
+    old, wanted = distributed
+    target = configured(tmp_path / "new.toml", settings_of(minio))
+    command = ("tree", configured(tmp_path / "old.toml", old), "-c", target)
+    for blobs in (3, 8):
+        killed(blobs, *command)
+
+    async def fetch(*_):
+        pytest.fail("bytes were fetched")
+
+    monkeypatch.setattr("registry.service.ingest.Ingest._fetch", fetch)
+    began = time.monotonic()
+    done = imported(capsys, *command)
+    seconds = time.monotonic() - began
+    assert (done["repositories"], done["failed"]) == (2, 0)
+    server = registry_server("s3", arguments=["-c", target])
+    assert listed(server.address) == wanted
+    for name, tag in wanted:  # crane compares each layer with its digest
+        crane("pull", f"{server.address}/{name}:{tag}", str(tmp_path / "pulled.tar"))
+    print(f"{len(wanted)} images on a base of {SIZE} bytes; the last run took {seconds:.1f} s")
