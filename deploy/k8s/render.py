@@ -19,8 +19,12 @@ from registry import config
 
 HERE = Path(__file__).resolve().parent
 CHART = HERE / "moorage"
+NODES = HERE / "nodes"
+"""The chart of what nodes need, of which there is one example."""
+
 SCHEMA = CHART / "values.schema.json"
 EXAMPLES = sorted((HERE / "values").glob("*.yaml"))
+NODES_EXAMPLE = 'registries=["images.example.org"]'
 NAMESPACE = "moorage"
 KUBERNETES = ("1.30", "1.34")
 """The oldest and the newest release of Kubernetes that manifests are made for."""
@@ -31,6 +35,12 @@ _BY_HAND = (
 _HEADER = """\
 # Made from deploy/k8s/moorage with deploy/k8s/values/{name} by `make manifests`: edit those.
 # Make the namespace and the Secrets first: docs/how-to/install-on-kubernetes.md.
+"""
+
+
+_NODES_HEADER = """\
+# Made from deploy/k8s/nodes for the registry images.example.org by `make manifests`: edit that.
+# What it is for, and the namespace that it needs: docs/how-to/pull-with-kubelet.md.
 """
 
 
@@ -47,9 +57,13 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def template(
-    values: Sequence[Path | str], *, version: str = KUBERNETES[-1], tests: bool = True
+    values: Sequence[Path | str],
+    *,
+    version: str = KUBERNETES[-1],
+    tests: bool = True,
+    chart: Path = CHART,
 ) -> str:
-    """Return the chart's manifests. A text of `values` is an option like `host=a.example`.
+    """Return a chart's manifests. A text of `values` is an option like `host=a.example`.
 
     RuntimeError says what helm made of it.
     """
@@ -58,11 +72,10 @@ def template(
         for value in values
         for option in (("-f", str(value)) if isinstance(value, Path) else ("--set-json", value))
     ]
+    name = NAMESPACE if chart == CHART else f"{NAMESPACE}-{chart.name}"
     made = helm(
-        "template",
-        "moorage",
-        str(CHART),
-        *("--namespace", NAMESPACE, "--kube-version", version),
+        *("template", name, str(chart)),
+        *("--namespace", name, "--kube-version", version),
         *([] if tests else ["--skip-tests"]),
         *options,
     )
@@ -101,6 +114,7 @@ def made() -> Iterator[tuple[Path, str]]:
     for values in EXAMPLES:
         header = _HEADER.format(name=values.name)
         yield HERE / "manifests" / values.name, header + template([values], tests=False)
+    yield HERE / "manifests" / "nodes.yaml", _NODES_HEADER + template([NODES_EXAMPLE], chart=NODES)
 
 
 def main() -> int:
