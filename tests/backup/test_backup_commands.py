@@ -13,11 +13,9 @@ import pytest
 
 from registry.cli import main
 from registry.service.backup import layout
-from registry.service.backup.backups import Backups
 from registry.spec.digest import Digest
 from registry.spec.names import Place
 from storage.filesystem import FileStore
-from storage.inprocess import InProcessCoordinator
 from tests.backup.keeper import Registry
 from tests.fixtures.audited import events_in
 from tests.service.content import image
@@ -180,41 +178,3 @@ def test_a_backup_and_a_restore_that_are_killed_go_on(tmp_path, run):
     assert "13 blobs" not in error
     assert on(tmp_path / "restored", content) == on(tmp_path / "store", content)
     assert run("verify")[0] == 0
-
-
-async def test_a_backup_in_a_storm_of_pushes_has_every_tag_that_was_acknowledged_before(tmp_path):
-    """On files, with a process's own memory; the tags move on while it is read and copied."""
-    source, kept = FileStore(tmp_path / "store"), FileStore(tmp_path / "backups")
-    registry, backups = Registry(source), Backups(kept, InProcessCoordinator())
-    acknowledged: dict[tuple[Place, str], list[Digest]] = {}
-    over = asyncio.Event()
-
-    async def client(number):
-        place, count = Place(f"demo/env{number}"), 0
-        while not over.is_set():
-            layer = f"{number} {count}".encode() * 9_000
-            tag = f"v{count % 7}"
-            digest = await registry.push(place, image(layer), layer, b"{}", tag=tag)
-            acknowledged.setdefault((place, tag), []).append(digest)
-            count += 1
-
-    clients = [asyncio.create_task(client(number)) for number in range(4)]
-    while sum(map(len, acknowledged.values())) < 60:
-        await asyncio.sleep(0.01)
-    before = {name: len(pushed) for name, pushed in acknowledged.items()}
-    backup = await registry.backup(backups)
-    over.set()
-    await asyncio.gather(*clients)
-    other = Registry(FileStore(tmp_path / "restored"))
-    assert (await other.restore(backups, backup)).failed == 0
-    found = await other.content()
-    assert sum(map(len, acknowledged.values())) > sum(before.values())
-    for (place, tag), count in before.items():
-        tags, manifests, blobs = found[place]
-        assert tags[tag] in acknowledged[place, tag][count - 1 :]
-        assert tags[tag] in manifests
-        stored = await other.services.manifests.get(place, tags[tag])
-        (layer,) = json.loads(stored.data)["layers"]
-        assert Digest(layer["digest"]) in blobs
-    for store in (source, kept, other.store):
-        store.close()
