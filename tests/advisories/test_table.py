@@ -77,7 +77,7 @@ def test_the_documentation_is_that_of_the_table():
     assert document.PAGE.read_text() == document.text(), "python -m tests.advisories --document"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_what_is_removed_is_noticed():
     """And a mutation that changes nothing is told apart from one that is noticed."""
     with mutate.copied() as root:

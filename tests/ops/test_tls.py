@@ -148,7 +148,7 @@ def test_a_handshake_that_never_comes_is_given_up(server, context):
     with server.connect(context, plain=True) as sock:
         began = time.monotonic()
         assert read_all(sock) == b""
-        assert 0.5 < time.monotonic() - began < 3
+        assert 0.5 < time.monotonic() - began < 30
 
 
 def test_errors_of_malformed_requests_reach_the_client(server, context):

@@ -49,7 +49,7 @@ def error_code(body):
     return entry["code"]
 
 
-def eventually(probe, seconds=5.0):
+def eventually(probe, seconds=30.0):
     """Return what ``probe`` returns as soon as that is true; its last answer after ``seconds``."""
     until = time.monotonic() + seconds
     while not (found := probe()) and time.monotonic() < until:
@@ -59,7 +59,7 @@ def eventually(probe, seconds=5.0):
 
 def all_serving(server):
     """Wait until every worker serves: ready is said by the first one, the start line after all."""
-    assert eventually(lambda: "serves http://" in server.log.read_text(), 15)
+    assert eventually(lambda: "serves http://" in server.log.read_text())
 
 
 def start_upload(server, repository="a/b"):

@@ -10,6 +10,9 @@ from storage.redis import RedisCoordinator
 from storage.redis_address import RedisAccess, RedisAddress
 from storage.replicas import ReplicaCoordinator
 
+TIMEOUT = 0.5
+"""Seconds within which Redis has to answer."""
+
 QUICK = PACE.scaled(0.04)
 """A look each 40 ms, all know after 0.14 s, stamps count after 1.2 s."""
 
@@ -41,7 +44,9 @@ class Replica:
 
 
 @asynccontextmanager
-async def replica(store, url, *, pace=QUICK, conditional=True, installation="test", timeout=0.5):
+async def replica(
+    store, url, *, pace=QUICK, conditional=True, installation="test", timeout=TIMEOUT
+):
     observer = Observer()
     bulletin = Bulletin(store, observer=observer, pace=pace)
     redis = RedisCoordinator(

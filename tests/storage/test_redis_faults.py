@@ -11,12 +11,13 @@ from redis.exceptions import OutOfMemoryError
 
 from registry.service.remembered import Remembered
 from storage import _redis_primary
+from storage._pace import PACE
 from storage.coordination import CoordinationUnavailable, LeaseHeld
 from storage.memory import MemoryStore
 from storage.ports import NotFound, PreconditionFailed
 from storage.redis import RedisCoordinator
 from storage.redis_address import RedisAccess, RedisAddress
-from tests.storage.replicas import QUICK, Observer, make_old, replica, until
+from tests.storage.replicas import QUICK, TIMEOUT, Observer, make_old, replica, until
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "run-replicas.md"
 
@@ -62,7 +63,7 @@ async def both_trust(*parties):
         await until(party.trusts)
 
 
-async def quickly(work, seconds=1.0):
+async def quickly(work, seconds=5.0):
     start = time.monotonic()
     result = await work
     assert time.monotonic() - start < seconds
@@ -148,7 +149,10 @@ async def test_a_redis_that_hangs_is_given_up_within_a_second(redis_servers, sto
         server.pause()
         try:
             assert await quickly(one.stamps("tag/a")) == (None,)
-            assert await quickly(one.stamps("tag/a"), 0.1) == (None,)
+            start = time.monotonic()
+            for _ in range(20):  # none waits for the time-out again
+                assert await one.stamps("tag/a") == (None,)
+            assert time.monotonic() - start < 20 * TIMEOUT / 2
             end = time.monotonic() + 3
             values = []
             while time.monotonic() < end:
@@ -381,10 +385,10 @@ async def test_two_that_name_different_redis_are_slow_and_right(redis_servers, s
 
 async def test_a_table_is_found_by_whoever_comes_later(redis_servers, store):
     """A replica that starts, or starts again, may rely on Redis at once."""
-    server = redis_servers.server()
-    async with replica(store, server.url) as one:
+    server, pace = redis_servers.server(), PACE.scaled(0.4)
+    async with replica(store, server.url, pace=pace) as one:
         await make_old(one.redis)
         start = time.monotonic()
-        async with replica(store, server.url) as other:
+        async with replica(store, server.url, pace=pace) as other:
             await until(other.trusts)
-        assert time.monotonic() - start < QUICK.flux / 2
+        assert time.monotonic() - start < pace.flux
