@@ -91,7 +91,7 @@ class S3Metrics:
             "moorage_s3_honours", "Whether the store honours it.", labels=["ability"]
         )
         for name, value in self._honours.items():
-            honours.add_metric([name], value)
+            honours.add_metric([name], float(value))
         yield from (requests, duration, honours)
         load = self._load()
         for name, attribute, text in _GAUGES:

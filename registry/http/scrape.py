@@ -32,8 +32,8 @@ INTERVAL: Final = 1.0
 
 _BEGAN: Final = time.monotonic_ns()
 
-# The build is the same in all workers, so its 1 must not be added up.
-_SAME: Final = "moorage_build_info"
+# All workers tell them alike, so they must not be added up.
+_SAME: Final = frozenset({"moorage_build_info", "moorage_s3_honours"})
 
 
 class Sample(msgspec.Struct, array_like=True):
@@ -65,7 +65,7 @@ def snapshot(collector: Collector) -> bytes:
                 family.name,
                 family.documentation,
                 family.type,
-                [Sample(each.name, each.labels, each.value) for each in family.samples],
+                [Sample(each.name, each.labels, float(each.value)) for each in family.samples],
             )
             for family in collector.collect()
         ]
@@ -92,7 +92,7 @@ class Merged:
                 into = values.setdefault(family.name, {})
                 for sample in family.samples:
                     key = (sample.name, tuple(sample.labels.items()))
-                    before = 0.0 if family.name == _SAME else into.get(key, 0.0)
+                    before = 0.0 if family.name in _SAME else into.get(key, 0.0)
                     into[key] = before + sample.value
         for name, metric in merged.items():
             for (sample_name, labels), value in values.get(name, {}).items():

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import time
+from urllib.request import Request, urlopen
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -186,6 +187,8 @@ def generate(collector):
 def test_one_process_and_a_merged_one_read_alike(tmp_path):
     metrics = Metrics(version="x")
     metrics.finished(record())
+    metrics.s3.request("GET", "2xx", 0.1)
+    metrics.s3.honours({"create": True, "delete": False})
     write_file(tmp_path, metrics)
 
     def stable(text):
@@ -193,6 +196,33 @@ def test_one_process_and_a_merged_one_read_alike(tmp_path):
 
     assert stable(generate(Merged(tmp_path))) == stable(generate(metrics))
     assert snapshot(metrics)
+
+
+def test_what_all_workers_tell_alike_is_not_added_up(tmp_path):
+    metrics = Metrics(version="x")
+    metrics.s3.honours({"create": True})
+    write_file(tmp_path, metrics)
+    (written,) = tmp_path.glob("*.metrics")
+    (tmp_path / f"{os.getpid()}-0.metrics").write_bytes(written.read_bytes())  # another worker's
+    lines = generate(Merged(tmp_path)).splitlines()
+    assert 'moorage_s3_honours{ability="create"} 1.0' in lines
+    assert [each[-4:] for each in lines if each.startswith("moorage_build_info{")] == [" 1.0"]
+
+
+def test_several_workers_over_s3_tell_it_as_one_does(registry_server, minio, redis_servers):
+    """What Prometheus itself asks for is OpenMetrics."""
+    port = free_port()
+    settings = minio.settings("metrics-of-workers") | {
+        "METRICS__ADDR": f"127.0.0.1:{port}",
+        "COORDINATION__REDIS__URL": redis_servers.server().url,
+    }
+    registry_server("s3", workers=2, settings=settings)
+    found = Scrape(port)()
+    assert total(found, "moorage_s3_honours", ability="create") == 1
+    accept = {"Accept": "application/openmetrics-text;version=1.0.0"}
+    with urlopen(Request(f"http://127.0.0.1:{port}/metrics", headers=accept)) as answer:
+        assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+        assert answer.read().endswith(b"# EOF\n")
 
 
 async def test_where_there_is_no_room_to_write_them_the_last_ones_are_served(tmp_path, caplog):
