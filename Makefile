@@ -22,7 +22,8 @@ BROWSER := chromium=chromium chromedriver=chromium-driver
 LOADERS := nginx=nginx-light wrk=wrk
 IMAGE := buildah=buildah skopeo=skopeo umoci=umoci mmdebstrap=mmdebstrap
 DRILL := etcd=etcd-server faketime=faketime mkfs.ext4=e2fsprogs docker=docker.io dockerd=docker.io
-CHART := $(DRILL) promtool=prometheus
+PROMETHEUS := prometheus=prometheus promtool=prometheus
+CHART := $(DRILL) $(PROMETHEUS) $(BROWSER)
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
@@ -53,9 +54,10 @@ scenario: dev system tools ## a platform's day on the whole cluster: 50 projects
 mutations: dev system tools ## remove each protection of docs/reference/advisories.md and see its tests fail
 	$(BIN)/python -m tests.advisories $(ARGS)
 
-screenshots: dev ## take the pictures of the console in docs/how-to
-	@tools/system-packages $(BROWSER)
+screenshots: dev tools ## take the pictures of the console and of the dashboard in docs/how-to
+	@tools/system-packages $(BROWSER) $(SERVERS) $(PROMETHEUS)
 	$(BIN)/python -m tests.console.screenshots docs/how-to
+	MOORAGE_CHART=1 MOORAGE_PICTURES=docs/how-to $(BIN)/pytest -q tests/deploy/test_dashboard.py
 
 chaos: dev system tools ## every fault under load on the whole cluster, some ten minutes (ARGS= goes to pytest)
 	MOORAGE_CHAOS=1 $(BIN)/pytest -s tests/chaos $(ARGS)
