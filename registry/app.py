@@ -305,12 +305,13 @@ async def _run(
         if admission.tenancy is not None:
             _watch_tenancy(observer.metrics, admission.tenancy)
         slowing = [throttle] if throttle is not None else []
-        rooms: list[Room] = [health, *slowing, *admission.tokens]
+        rooms: list[Room] = [health, *slowing]
         if not process.tokens_only:
             server = Server(
                 services, admission.policy, limits, admission.gate, throttle, admission.trail
             )
-            rooms += [*admission.rooms, RegistryApi(server)]
+            rooms += [RegistryApi(server), *admission.rooms]  # what is asked for most comes first
+        rooms += admission.tokens
         endpoint = Endpoint(rooms, observer, tracing.requests if tracing is not None else None)
         expire = partial(_expire_uploads, services.uploads)
         failed = "upload sessions that are over were not dropped"

@@ -1,11 +1,15 @@
 """Sequence numbers of names: even while what a name stands for is stable, odd while it changes."""
 
-from array import array
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from operator import itemgetter
-from typing import final
+from typing import TYPE_CHECKING, TypeAlias, final
 from zlib import crc32
+
+if TYPE_CHECKING:
+    from array import array
+
+_Numbers: TypeAlias = "array[int] | memoryview[int]"
 
 SLOTS = 65_536
 """Names are hashed to so many slots. Two names that share one invalidate each other's memories now
@@ -19,7 +23,7 @@ def slot(name: str) -> int:
 
 
 @lru_cache(maxsize=2048)
-def reader(names: tuple[str, ...]) -> Callable[["memoryview[int]"], tuple[int, ...]]:
+def _reader(names: tuple[str, ...]) -> Callable[["_Numbers"], tuple[int, ...]]:
     """Make what reads the numbers of two or more names, in their order."""
     return itemgetter(*map(slot, names))
 
@@ -33,8 +37,25 @@ def slots(names: Iterable[str]) -> list[int]:
 class Stamps:
     """The numbers. A slot's number only grows, and is written by the holder of its lock alone."""
 
-    def __init__(self, numbers: "array[int] | memoryview[int]") -> None:
+    def __init__(self, numbers: "_Numbers") -> None:
         self.numbers = numbers
+
+    def even(self, names: tuple[str, ...]) -> tuple[int, ...] | None:
+        """The numbers of ``names`` in their order; ``None`` where one of them is odd."""
+        # Decisions ask for the same few names again and again.
+        if len(names) > 1:
+            found = _reader(names)(self.numbers)
+        else:
+            found = tuple([self.numbers[slot(name)] for name in names])
+        for number in found:
+            if number & 1:
+                return None
+        return found
+
+    def stable(self, names: tuple[str, ...]) -> tuple[int | None, ...]:
+        """The numbers of ``names`` in their order, ``None`` for one that is odd."""
+        found = [self.numbers[slot(name)] for name in names]
+        return tuple([None if number & 1 else number for number in found])
 
     def begin(self, changing: Iterable[int]) -> None:
         """Make the slots odd: from now on nobody uses what was remembered of them.

@@ -9,7 +9,7 @@ from time import time_ns
 from typing import final
 
 from storage._locks import NamedLocks
-from storage._stamps import SLOTS, Stamps, slot, slots
+from storage._stamps import SLOTS, Stamps, slots
 from storage.coordination import SOLE, Change, Coordinator, Lease, LeaseHeld
 
 
@@ -42,9 +42,7 @@ class InProcessCoordinator:
             self._leases.release(name)
 
     async def stamps(self, *names: str) -> tuple[int | None, ...]:
-        numbers = self._stamps.numbers
-        found = [numbers[slot(name)] for name in names]
-        return tuple([None if number & 1 else number for number in found])
+        return self._stamps.even(names) or self._stamps.stable(names)
 
     @asynccontextmanager
     async def change(self, *names: str, wait: float = 10.0) -> AsyncIterator[Change]:

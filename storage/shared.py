@@ -33,7 +33,7 @@ from typing import final
 
 from storage._locks import NamedLocks
 from storage._root import RangeLocks
-from storage._stamps import SLOTS, Stamps, reader, slot, slots
+from storage._stamps import SLOTS, Stamps, slot, slots
 from storage.coordination import (
     SOLE,
     Change,
@@ -103,16 +103,7 @@ class HostCoordinator:
             self._leases.release(name)
 
     async def stamps(self, *names: str) -> tuple[int | None, ...]:
-        numbers = self._numbers
-        # Decisions ask for the same few names again and again.
-        if len(names) > 1:
-            found = reader(names)(numbers)
-        else:
-            found = tuple([numbers[slot(name)] for name in names])
-        for number in found:
-            if number & 1:
-                return self._stable(names)
-        return found
+        return self._stamps.even(names) or self._stable(names)
 
     @asynccontextmanager
     async def change(self, *names: str, wait: float = 10.0) -> AsyncIterator[Change]:
@@ -170,8 +161,7 @@ class HostCoordinator:
             self._repaired = now
             for number in slots(names):
                 self._repair(number)
-        found = [self._numbers[slot(name)] for name in names]
-        return tuple([None if number & 1 else number for number in found])
+        return self._stamps.stable(names)
 
     def _repair(self, number: int) -> None:
         """Make an odd slot even if its writer died: then nobody holds its lock."""

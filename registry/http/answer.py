@@ -22,12 +22,14 @@ from registry.spec.requests import Request, url_for
 
 Headers = Iterable[tuple[str, str]]
 
-_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _ALWAYS = (
     "Docker-Distribution-Api-Version: registry/2.0\r\n"
     # What is kept here is what its Content-Type says, whatever a browser makes of the bytes.
     "X-Content-Type-Options: nosniff\r\n"
 )
+_HEADS = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n{_ALWAYS}" for status in HTTPStatus
+}
 _date: tuple[int, str] = (0, "")
 
 BESIDE: Final = "moorage.beside"
@@ -74,13 +76,14 @@ class Answer(StreamResponse):
 
     def head(self, request: BaseRequest) -> bytes:
         """The status line and headers, with what the connection needs to be told."""
-        lines = [_LINES[self.status], _ALWAYS]
+        lines = [_HEADS[self.status]]
         for name, value in self._lines:
             if not (value.isascii() and value.isprintable()):
                 raise ValueError(f"the value of the header {name} can't be sent")
-            lines.append(f"{name}: {value}\r\n")
-        for name, value in request.get(BESIDE, ()):
-            lines.append(f"{name}: {value}\r\n")
+            lines += (name, ": ", value, "\r\n")
+        if len(request):  # asked for what it does not have, it raises and catches
+            for name, value in request.get(BESIDE, ()):
+                lines += (name, ": ", value, "\r\n")
         if self.status not in (204, 304):
             lines.append(f"Content-Length: {self._size}\r\n")
         if not request.keep_alive:

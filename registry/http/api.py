@@ -39,14 +39,16 @@ _SHOWN: Final = 16
 
 
 class RegistryApi:
-    """Answers every path that no other room takes: what is none of its own is refused."""
+    """Answers the paths below ``/v2``."""
 
     def __init__(self, server: Server) -> None:
         """Serve ``server``'s services."""
         self._server = server
 
-    async def answer(self, http: BaseRequest, record: RequestRecord) -> Answer:
-        """See ``Room``."""
+    async def answer(self, http: BaseRequest, record: RequestRecord) -> Answer | None:
+        """See ``Room``. What begins like one of its paths and is none is refused."""
+        if not record.path.startswith("/v2"):
+            return None
         request = spec.parse(record.method, record.path, record.query)
         record.action = request.action
         record.upload = str(getattr(request, "session", ""))[:_SHOWN]

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+import msgspec
 from aiohttp import hdrs
 from aiohttp.web import BaseRequest
 from multidict import MultiMapping
@@ -45,8 +46,7 @@ class Server:
     trail: Trail = field(default_factory=Trail)
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Generic[R]):
+class Call(msgspec.Struct, Generic[R], frozen=True):
     """One request on its way: as it came, as it was understood, and whose it is.
 
     ``place`` is where the decision that allowed it says that the repository is kept. Services know

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, Protocol, cast
 
 from aiohttp import StreamReader, hdrs
@@ -246,14 +246,14 @@ class _Connection(RequestHandler):
         self.last = True
         self._lingering_time = 0.0
 
-    async def finish_response(
+    def finish_response(
         self, request: BaseRequest, resp: StreamResponse, start_time: float | None
-    ) -> tuple[StreamResponse, bool]:
+    ) -> Coroutine[Any, Any, tuple[StreamResponse, bool]]:
         """Write the answer; don't wait for the rest of a body that was too slow in coming."""
         if resp.status == RequestTimeout.status:
             self._end_after_answer()
         self._answered = request.content
-        return await super().finish_response(request, resp, start_time)
+        return super().finish_response(request, resp, start_time)
 
     def _head_late(self) -> None:
         self._head_timer = None

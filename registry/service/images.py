@@ -343,9 +343,9 @@ class Images:
         return await exists(self._store, links[0]) or await exists(self._store, links[1])
 
 
-def manifest_name(repository: Place, digest: Digest) -> str:
+def manifest_name(repository: Place, digest: str) -> str:
     """What the coordinator calls a manifest."""
-    return f"manifest/{repository}/{digest}"
+    return "manifest/" + repository + "/" + digest
 
 
 async def _nothing() -> None:

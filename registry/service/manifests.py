@@ -129,19 +129,26 @@ class Manifests:
         """
         if isinstance(reference, Digest):
             return await self._find(repository, reference)
-        expected = self._tags.peek(repository, reference)
-        if expected is None:
-            record = await self._tags.resolve(repository, reference)
-            return await self._find(repository, record.target)
+        tag = tag_name(repository, reference)
+        before = self._tags.records.peek(tag)
+        if before is None:
+            target = (await self._tags.resolve(repository, reference)).target
+            return await self._find(repository, target)
         # Both stamps at once: through Redis that is one round trip instead of two.
-        names = tag_name(repository, reference), manifest_name(repository, expected)
-        of_tag, of_manifest = await stamps_of(self._coordinator, *names)
-        record = await self._tags.resolve_at(repository, reference, of_tag)
-        if record.target != expected:
+        manifest = manifest_name(repository, before.digest)
+        of_tag, of_manifest = await stamps_of(self._coordinator, tag, manifest)
+        record = self._tags.records.find(tag, of_tag)
+        if record is None:
+            record = await self._tags.resolve_at(repository, reference, of_tag)
+        if record.digest != before.digest:
             return await self._find(repository, record.target)
-        return await self.contents.use(
-            names[1], of_manifest, lambda: self._load(repository, expected)
-        )
+        stored = self.contents.find(manifest, of_manifest)
+        if stored is None:
+            target = record.target
+            stored = await self.contents.use(
+                manifest, of_manifest, lambda: self._load(repository, target)
+            )
+        return stored
 
     async def put(
         self,

@@ -89,12 +89,19 @@ class Remembered(Generic[V]):
         (stamp,) = await stamps_of(self._coordinator, name)
         return self._keep(name, stamp, await make())
 
+    def find(self, name: str, stamp: int | None) -> V | None:
+        """Return what is remembered of ``name`` if it is still so, by a stamp taken just now."""
+        entry = self._kept.find(name)
+        if entry is None or entry[0] != stamp:
+            return None
+        self.hits += 1
+        return entry[1]
+
     async def use(self, name: str, stamp: int | None, load: Callable[[], Awaitable[V]]) -> V:
         """As ``get``, with a stamp of ``name`` that was taken just now."""
-        entry = self._kept.find(name)
-        if entry is not None and entry[0] == stamp:
-            self.hits += 1
-            return entry[1]
+        value = self.find(name, stamp)
+        if value is not None:
+            return value
         self.misses += 1
         return self._keep(name, stamp, await load())
 

@@ -92,11 +92,6 @@ class Tags:
         (stamp,) = await stamps_of(self._coordinator, tag_name(repository, tag))
         return await self.resolve_at(repository, tag, stamp)
 
-    def peek(self, repository: Place, tag: Tag) -> Digest | None:
-        """Where the tag pointed when it was last asked for, if that is remembered."""
-        record = self.records.peek(tag_name(repository, tag))
-        return record.target if record else None
-
     async def resolve_at(self, repository: Place, tag: Tag, stamp: int | None) -> TagRecord:
         """As ``resolve``, with a stamp of ``tag_name`` that was taken just now."""
 
@@ -362,7 +357,7 @@ def _slice(names: tuple[str, ...], page: Page) -> TagPage:
 
 def tag_name(repository: Place, tag: str) -> str:
     """What the coordinator calls a tag."""
-    return f"tag/{repository}/{tag}"
+    return "tag/" + repository + "/" + tag
 
 
 def _list(repository: Place) -> str:

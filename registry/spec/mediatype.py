@@ -115,7 +115,10 @@ def accepts(accept_headers: str | None, media_type: str) -> bool:
     best = (0, 0.0)
     malformed_only = True
     for part in accept_headers.split(","):
-        match = _RANGE(part.strip(" \t"))
+        text = part.strip(" \t")
+        if text == wanted:  # nothing is more specific, nor of a higher quality
+            return True
+        match = _RANGE(text)
         if match is None:
             continue
         malformed_only = False

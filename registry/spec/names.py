@@ -6,6 +6,7 @@ Each is a `str` that can only be had from `parse()`, so a plain `str` past the w
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Self
 
 from registry.spec.digest import Digest
@@ -22,6 +23,20 @@ _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}").fullmatch
 _SESSION = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
+@lru_cache(maxsize=1024)
+def _well_formed(text: str) -> str:
+    """Check a repository's name, which the next request is likely to have again."""
+    if len(text) > MAX_NAME:
+        raise NameInvalid(text, f"it is longer than {MAX_NAME} characters")
+    if _NAME(text) is None:
+        raise NameInvalid(
+            text,
+            "use lower-case letters and digits, joined by single . _ - or by __, in parts "
+            "separated by single /",
+        )
+    return text
+
+
 class RepositoryName(str):
     """A repository's name, as the specification's "Pulling manifests" defines it."""
 
@@ -30,15 +45,7 @@ class RepositoryName(str):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Check `text`; raise NameInvalid when it is malformed or longer than `MAX_NAME`."""
-        if len(text) > MAX_NAME:
-            raise NameInvalid(text, f"it is longer than {MAX_NAME} characters")
-        if _NAME(text) is None:
-            raise NameInvalid(
-                text,
-                "use lower-case letters and digits, joined by single . _ - or by __, in parts "
-                "separated by single /",
-            )
-        return cls(text)
+        return cls(_well_formed(text))
 
     @property
     def project(self) -> str:
