@@ -33,7 +33,14 @@ from tests.hopsworks.node import Node, serve
 from tests.hopsworks.packages import LIBRARIES, Library
 from tests.hopsworks.platform import running_apart
 from tests.hopsworks.site import Site, small, whole
-from tests.oracle.content import OCI_MANIFEST, digest_of, image, push_blob, put_manifest
+from tests.oracle.content import (
+    DOCKER_MANIFEST,
+    OCI_MANIFEST,
+    digest_of,
+    image,
+    push_blob,
+    put_manifest,
+)
 
 LONG = "MOORAGE_SCENARIO" in os.environ
 PROJECTS, SIZE = (int(os.environ["MOORAGE_SCENARIO"]), 300_000_000) if LONG else (4, 3_000_000)
@@ -429,11 +436,28 @@ def end(day: Day, namespace: str) -> list[str]:
             for tag in list(images)[1:]
         }
     day.there.delete(number)
+    empty(day, namespace)
     day.event("project.deleted", number)
     day.everywhere(day.user("own10000"), path, 404)
     day.everywhere(basic(*login), path, 401)
     assert day.node.refused(day.name(namespace, FIRST), login)
     return sorted(own)
+
+
+def empty(day: Day, namespace: str) -> None:
+    """Delete the images as `DockerRegistryMngrImpl` does: whichever tag is listed first, by the
+    digest that one learns who knows Docker's type only. Every replica lists what is left, at once.
+    """
+    who, path = basic("platform"), f"/v2/{namespace}/tags/list"
+    with day.caller(who) as caller:
+        while tags := caller.get(path).expect(200).json()["tags"]:
+            first = f"/v2/{namespace}/manifests/{tags[0]}"
+            found = caller.head(first, ("Accept", DOCKER_MANIFEST)).expect(200)
+            digest = found["Docker-Content-Digest"]
+            caller.delete(f"/v2/{namespace}/manifests/{digest}").expect(202)
+            for address in day.site.replicas:
+                with Caller(address, who) as replica:
+                    assert replica.get(path).expect(200).json()["tags"] == tags[1:]
 
 
 def collected(day: Day) -> None:
