@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -10,7 +11,7 @@ import msgspec
 
 from auth.roles import Role
 from registry.service.blobs import Blobs
-from registry.service.catalog import Catalog
+from registry.service.catalog import Catalog, Seen
 from registry.service.collection.candidates import Candidates
 from registry.service.deleted import Deleted, linked
 from registry.service.entries import Entries
@@ -32,6 +33,7 @@ from registry.spec.errors import (
     DigestMismatch,
     ManifestUnknown,
     PreconditionFailed,
+    QuotaExceeded,
 )
 from registry.spec.manifest import Manifest
 from registry.spec.names import Place, Reference, Tag
@@ -182,20 +184,21 @@ class Manifests:
     ) -> Pushed:
         manifest, digest = await self._read(push)
         tags = list(push.tags) if isinstance(push.reference, Digest) else [push.reference]
-        began, guard, known = await self._looked(repository, push, manifest, role, content)
+        began, guard, seen = await self._looked(repository, push, manifest, role, content)
         await self._check_movable(repository, tags, digest, guard)
         image = Image(repository, digest, manifest, push.body, tags, guard, charge)
-        await self._images.hold(image, known=known)
+        await self._images.hold(image, known=seen.known)
         if tags:
             conditions = [
                 push.conditions if tag == push.reference else Conditions() for tag in tags
             ]
-            make = None if known else partial(self._catalog.make, repository, charge)
+            make = None if seen.known else partial(self._catalog.make, repository, charge)
             await self._images.store_tagged(image, conditions, by, began, make)
         else:
-            if not known:
+            if not seen.known:
                 await self._catalog.make(repository, charge)
             await self._images.store(image, began)
+        await self._list(image, seen)
         self._candidates.needed(repository, [each.digest for each in manifest.blobs])
         return Pushed(
             digest,
@@ -203,6 +206,26 @@ class Manifests:
             manifest.subject.digest if manifest.subject else None,
             [each.digest for each in manifest.blobs],
         )
+
+    async def _list(self, image: Image, seen: Seen) -> None:
+        """See to it that the catalog lists the repository of an image that has been stored.
+
+        Where the repository is deleted meanwhile, and the image with it, it does not stay there.
+        ``QuotaExceeded`` where there is no room for it any more; then the image is deleted again.
+        """
+        repository = image.repository
+        if await self._catalog.stood(repository, seen):
+            return
+        key = keys.manifest(repository, image.digest)
+        if await exists(self._store, key):
+            try:
+                await self._catalog.make(repository, image.charge)
+            except QuotaExceeded:
+                with suppress(ManifestUnknown):
+                    await self.delete(repository, image.digest, Conditions())
+                raise
+            if not await exists(self._store, key):
+                await self._catalog.leave(repository, image.charge)
 
     async def delete(
         self,
@@ -312,7 +335,7 @@ class Manifests:
         guard = await self._guards.of(repository, None)
         image = Image(repository, digest, manifest, stored.data, tags, guard, charge)
         await self._images.hold(image, known=await self._catalog.knows(repository))
-        await self._catalog.enter(repository, charge)
+        seen = await self._catalog.enter(repository, charge)
         await self._images.store_whole(image)
         back: list[Tag] = []
         for tag in tags:
@@ -323,6 +346,7 @@ class Manifests:
                 if self._tags.target(await self._tags.standing(repository, tag)) != digest:
                     continue
             back.append(tag)
+        await self._list(image, seen)
         await self.deleted.forget(repository, digest)
         return back
 
@@ -346,11 +370,12 @@ class Manifests:
                 repository, stored.digest, manifest, stored.data, list(tags), guard, charge
             )
             await self._images.hold(image, known=await self._catalog.knows(repository))
-            await self._catalog.enter(repository, charge)
+            seen = await self._catalog.enter(repository, charge)
             await self._images.store_whole(image)
             for tag, record in tags.items():
                 standing = await self._tags.standing(repository, tag)
                 await self._images.point(image, tag, by, Conditions(), standing, record)
+            await self._list(image, seen)
         self._candidates.needed(repository, [each.digest for each in manifest.blobs])
 
     async def kept(self, repository: Place, digest: Digest) -> StoredManifest:
@@ -410,7 +435,7 @@ class Manifests:
         manifest: Manifest,
         role: Role | None,
         content: Step | None,
-    ) -> tuple[float, Guard, bool]:
+    ) -> tuple[float, Guard, Seen]:
         """Look at all that may refuse a push, at once: what is not remembered takes one round.
 
         Return since when the content was looked at, the rules, and whether there is the repository.
@@ -428,11 +453,11 @@ class Manifests:
             check_content(),
             self._check_conditions(repository, push),
             self._guards.of(repository, role),
-            self._catalog.knows(repository),
+            self._catalog.look(repository),
             return_exceptions=True,
         )
-        since, _, guard, known = _good(looks[0]), _good(looks[1]), _good(looks[2]), _good(looks[3])
-        return since, guard, known
+        since, _, guard, seen = _good(looks[0]), _good(looks[1]), _good(looks[2]), _good(looks[3])
+        return since, guard, seen
 
     async def _check_conditions(self, repository: Place, push: Push) -> None:
         """Refuse a swap that can't win before anything is stored; the swap itself decides."""

@@ -17,6 +17,7 @@ from registry.service.quotas.quotas import Quotas
 from registry.service.quotas.terms import QUOTA_TERMS, QuotaTerms
 from registry.service.redirects import Redirects
 from registry.service.referrers import Referrers
+from registry.service.repositories import Repositories
 from registry.service.retention import Retainer
 from registry.service.rollbacks import Rollbacks
 from registry.service.tag_rules import Guards
@@ -48,6 +49,7 @@ class Services:
     retainer: Retainer = field(kw_only=True)
     environments: Environments = field(kw_only=True)
     configs: ImageConfigs = field(kw_only=True)
+    repositories: Repositories = field(kw_only=True)
 
     @property
     def derivations(self) -> Derivations:
@@ -89,7 +91,7 @@ class Services:
         blobs = Blobs(
             store, files, coordinator, memory * 2 // 5, entries, candidates, terms, quotas
         )
-        catalog = Catalog(store, coordinator, memory // 20)
+        catalog = Catalog(store, coordinator, entries, memory // 20)
         tags = Tags(
             store, coordinator, catalog, memory * 19 // 100, quotas, exact=exact, history=history
         )
@@ -126,4 +128,5 @@ class Services:
             retainer=Retainer(store, manifests, tags, guards, pulls, terms),
             environments=Environments(manifests, tags, blobs, pulls, memory * 3 // 200),
             configs=ImageConfigs(manifests, blobs, memory // 200),
+            repositories=Repositories(store, manifests, tags, catalog, guards, quotas, terms),
         )

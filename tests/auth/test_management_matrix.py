@@ -62,6 +62,8 @@ EXAMPLES = {
     "tag.delete": ("/repositories/{p}:app/tags/none", None),
     "manifest.describe": (f"/repositories/{{p}}:app/manifests/{digest_of(MANIFEST)}", None),
     "repository.deleted": ("/repositories/{p}:app/deleted", None),
+    "repository.delete": ("/repositories/{p}:none", None),
+    "repository.undelete-all": ("/repositories/{p}:app/deleted", {}),
     "repository.undelete": (f"/repositories/{{p}}:app/deleted/sha256:{'0' * 64}", {}),
     "repository.pulls": ("/projects/{p}/repositories/{p}:app/pulls", None),
     "environment.list": ("/projects/{p}/environments", None),

@@ -191,6 +191,22 @@ def test_shares_and_content(moorage, registry):
                  user="ann"))  # fmt: skip
 
 
+def test_a_repository_is_deleted_and_had_back(moorage, registry):
+    done(moorage("project", "create", "whole", "--owner", "user:ann"))
+    with registry.caller(basic("ann")) as caller:
+        digest = digest_of(push_image(caller, "whole/app", 1, "v1"))
+    gone = json.loads(
+        done(moorage("repository", "delete", "whole/app", "--json", user="ann")).stdout
+    )
+    assert (gone["manifests"], gone["tags"], gone["gone"]) == (1, 1, True)
+    assert digest in done(moorage("repository", "deleted", "whole/app", user="ann")).stdout
+    done(moorage("repository", "undelete", "whole/app", "--since", gone["since"], user="ann"))
+    assert digest in done(moorage("tag", "show", "whole/app", "v1", user="ann")).stdout
+    done(moorage("repository", "delete", "whole/app", user="ann"))
+    done(moorage("repository", "undelete", "whole/app", digest, user="ann"))
+    assert "whole/app" in done(moorage("repository", "list", "whole", user="ann")).stdout
+
+
 def test_tag_rules(moorage, registry):
     done(moorage("project", "create", "ruled", "--owner", "user:ann"))
     done(moorage("member", "add", "ruled", "user:bob", "maintainer", user="ann"))

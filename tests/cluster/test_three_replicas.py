@@ -27,7 +27,7 @@ from tests.oracle.content import (
     random_bytes,
     with_digest,
 )
-from tests.oracle.histories import is_linearizable
+from tests.oracle.histories import Operation, is_linearizable
 from tests.oracle.tag_client import clients
 from tests.oracle.wire import Client, Reply
 
@@ -235,6 +235,59 @@ def test_of_many_swaps_over_the_replicas_exactly_one_wins(cluster, replicas, rep
     assert sorted(statuses) == [201] + [412] * (len(rivals) - 1)
     for client in replicas:
         assert client.get(f"/v2/{repo}/manifests/v1").body == rivals[statuses.index(201)]
+
+
+def test_a_repository_deleted_beside_pushes_is_linearizable_and_what_stays_is_listed(
+    cluster, replicas, repo
+):
+    """To each tag a deletion of the repository is one deletion of it, whichever replica does it."""
+    tags = ["one", "two"]
+    push_blob(replicas[0], repo, b"{}")
+    path = "/api/v1/repositories/" + repo.replace("/", ":")
+    deletions: list[Operation] = []
+    counted: Counter[int] = Counter()
+    stop = threading.Event()
+
+    def delete() -> None:
+        for number in itertools.count():
+            began = time.monotonic()
+            reply = replicas[number % 3].delete(path)
+            ended = time.monotonic()
+            counted[reply.status] += 1
+            if reply.status == 503:
+                deletions.append(Operation("delete", began, None))
+            else:
+                assert reply.status in (200, 404), reply
+                outcome = "gone" if reply.status == 200 else "missing"
+                deletions.append(Operation("delete", began, ended, outcome=outcome))
+            if stop.wait(0.05):
+                return
+
+    def names() -> list[list[str]]:
+        found = [client.get("/v2/_catalog?last=replicas").expect(200) for client in replicas]
+        return [each.json()["repositories"] for each in found]
+
+    with ThreadPoolExecutor(1) as pool:
+        deleting = pool.submit(delete)
+        try:
+            with clients(
+                ",".join(cluster.addresses), repo, tags, processes=2, threads=2, count=3 * COUNT
+            ) as histories:
+                pass
+        finally:
+            stop.set()
+        deleting.result()
+    for tag in tags:
+        assert is_linearizable([*histories[tag], *deletions]), tag
+    print(f"\n{sum(map(len, histories.values()))} operations, deletions by status {dict(counted)}")
+    assert counted[200]
+    push_image(replicas[0], repo, repo, "last")
+    assert all(repo in listed for listed in names())
+    assert replicas[1].delete(path).expect(200).json()["gone"]
+    assert not any(repo in listed for listed in names())
+    for client in replicas:
+        client.get(f"/v2/{repo}/tags/list").refused(404, "NAME_UNKNOWN")
+        client.get(f"/v2/{repo}/manifests/last").refused(404, "MANIFEST_UNKNOWN")
 
 
 # --- lists ----------------------------------------------------------------------------------

@@ -321,6 +321,38 @@ def test_repositories_and_tags(registry, ann, bob, name, project):
     assert foreign.json()["detail"] == absent.json()["detail"]
 
 
+def test_a_repository_is_deleted_and_had_back(registry, ann, bob, name, project):
+    with registry.caller(basic("ann")) as caller:
+        for number in (1, 2):
+            push_image(caller, f"{name}/app", number, f"v{number}")
+        push_image(caller, f"{name}/app/deeper", 1, "v1")
+    path = f"/repositories/{name}:app"
+    assert problem(bob.delete(path), 404) == "name-unknown"
+    gone = ann.delete(path).expect(200).json()
+    since = gone.pop("since")
+    assert gone == {"repository": f"{name}/app", "manifests": 2, "tags": 2, "gone": True}
+    listed = ann.get(f"{project}/repositories").expect(200).json()["items"]
+    assert [each["name"] for each in listed] == [f"{name}/app/deeper"]
+    assert problem(ann.get(f"{path}/tags"), 404) == "name-unknown"
+    assert problem(ann.delete(path), 404) == "name-unknown"
+    assert problem(ann.post(f"{path}/deleted", {"since": "yesterday"}), 400) == "request-invalid"
+    late = {"since": "2099-01-01T00:00:00Z"}
+    assert problem(ann.post(f"{path}/deleted", late), 404) == "name-unknown"
+    back = ann.post(f"{path}/deleted", {"since": since}).expect(200).json()
+    assert back == {"repository": f"{name}/app", "manifests": 2, "tags": 2, "lost": []}
+    tags = ann.get(f"{path}/tags").expect(200).json()["items"]
+    assert [each["name"] for each in tags] == ["v1", "v2"]
+    told = ann.get(f"{project}/audit?limit=1000").expect(200).json()["items"]
+    details = {each["action"]: each for each in told if each["action"].startswith("repository.")}
+    assert details["repository.deleted"]["repository"] == f"{name}/app"
+    assert details["repository.deleted"]["details"] == {
+        "manifests": "2",
+        "tags": "2",
+        "gone": "true",
+    }
+    assert details["repository.undeleted"]["details"]["lost"] == "0"
+
+
 def test_a_deleted_manifest_is_had_back(registry, ann, bob, name, project):
     with registry.caller(basic("ann")) as caller:
         digest = digest_of(push_image(caller, f"{name}/app", name, "v1"))

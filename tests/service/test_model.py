@@ -132,6 +132,22 @@ class Registry(RuleBasedStateMachine):
         assert self.refused(request) is expected
         self.tags.pop((repository, tag), None)
 
+    @rule(repository=repositories)
+    def delete_repository(self, repository):
+        held = [digest for name, digest in self.manifests if name == repository]
+        tagged = [tag for name, tag in self.tags if name == repository]
+        try:
+            done = self.run(self.services.repositories.delete(repository, "me"))
+        except NameUnknown:
+            assert repository not in self.known
+            return
+        assert repository in self.known
+        assert (done.manifests, done.tags) == (len(held), len(tagged))
+        self.manifests -= {(repository, digest) for digest in held}
+        for tag in tagged:
+            del self.tags[repository, tag]
+        self.known.discard(repository)
+
     @rule(repository=repositories, data=blobs)
     def read_blob(self, repository, data):
         digest = Digest.of(data)

@@ -17,7 +17,7 @@ from registry.service.intake import Chunk
 from registry.service.records import UploadRecord
 from registry.spec.conditions import Conditions
 from registry.spec.digest import Digest
-from registry.spec.errors import QuotaExceeded, RegistryError
+from registry.spec.errors import NameUnknown, QuotaExceeded, RegistryError
 from registry.spec.names import Tag
 from registry.spec.quota import Limits
 from registry.spec.upload import State
@@ -67,6 +67,9 @@ async def life(services) -> None:
         await manifests.delete(REPOSITORY, V1, Conditions())
     with suppress(RegistryError):
         await manifests.delete(REPOSITORY, Digest.of(SECOND), Conditions())
+    with suppress(NameUnknown):
+        await services.repositories.delete(REPOSITORY, "me")
+    await manifests.put(REPOSITORY, push(FIRST, V1), "me")
     await services.quotas.settle()
     await services.quotas.settle()
 
@@ -125,7 +128,10 @@ async def test_a_process_that_dies_leaves_nothing_unpaid_and_its_share_comes_bac
     assert n > 80
 
 
-OPERATIONS = ("push", "push", "parts", "parts", "mount", "tag", "untag", "delete", "cancel")
+OPERATIONS = (
+    *("push", "push", "parts", "parts", "mount", "tag", "tag"),
+    *("untag", "delete", "cancel", "wipe"),
+)
 
 
 class Client:
@@ -177,6 +183,9 @@ class Client:
     async def delete(self) -> None:
         digest = Digest.of(image(self.blob()))
         await self.services.manifests.delete(REPOSITORY, digest, Conditions())
+
+    async def wipe(self) -> None:
+        await self.services.repositories.delete(REPOSITORY, "me")
 
     async def cancel(self) -> None:
         uploads = self.services.uploads

@@ -304,6 +304,19 @@ async def test_a_deleted_manifest_gives_back_itself_and_its_tags_at_once(store):
     assert await stored(store) == left + Amounts(MANIFEST, tags=2)
 
 
+async def test_a_deleted_repository_gives_back_all_but_its_blobs_at_once(store):
+    await limited(store, bytes=1_000_000, repositories=1)
+    services = process(store)
+    await push_image(services, V1, V2)
+    done = await services.repositories.delete(REPOSITORY, "me")
+    assert await settled(services) == Amounts(len(LAYER) + len(CONFIG))
+    assert await stored(store) == Amounts(len(LAYER) + len(CONFIG))
+    back = await services.repositories.undelete(REPOSITORY, done.since, "me")
+    assert (back.manifests, back.tags) == (1, 2)
+    whole = Amounts(len(LAYER) + len(CONFIG) + MANIFEST, repositories=1, tags=2)
+    assert await settled(services) == await stored(store) == whole
+
+
 async def test_a_project_without_limits_costs_no_call_of_the_store():
     inner = MemoryStore()
     calls = []

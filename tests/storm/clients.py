@@ -51,7 +51,8 @@ class StormClient:
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
             kind = self.random.choices(
-                ["push", "again", "delete", "pull", "orphan", "abandon"], [6, 4, 6, 4, 2, 1]
+                ["push", "again", "delete", "pull", "orphan", "abandon", "wipe"],
+                [6, 4, 6, 4, 2, 1, 1],
             )[0]
             getattr(self, f"_{kind}")()
             self.done[kind] += 1
@@ -61,6 +62,7 @@ class StormClient:
     def check(self) -> None:
         for digest in list(self.images):
             self._check(digest)
+        self._check_listed()
 
     def close(self) -> None:
         for client in self._clients:
@@ -102,6 +104,7 @@ class StormClient:
             reply = self._put(manifest)
             if reply.status == 201:
                 self.images[digest] = manifest, blobs
+                self._check_listed()
                 return
             reply.refused(404, "MANIFEST_BLOB_UNKNOWN")
             took = time.monotonic() - told
@@ -160,6 +163,29 @@ class StormClient:
         self.deleted.append(self.images.pop(digest))
         gone = self._ask("GET", f"/v2/{self.repository}/manifests/{digest}")
         gone.refused(404, "MANIFEST_UNKNOWN")
+
+    def _wipe(self) -> None:
+        """Delete the whole repository. Nobody else pushes to it."""
+        path = "/api/v1/repositories/" + self.repository.replace("/", ":")
+        reply = self._ask("DELETE", path)
+        if reply.status != 404:  # there was none; or an answer that was lost: it was deleted
+            assert reply.expect(200).json()["gone"]
+        self.deleted += self.images.values()
+        gone = sorted(self.images)
+        self.images.clear()
+        for digest in gone:
+            found = self._ask("GET", f"/v2/{self.repository}/manifests/{digest}")
+            found.refused(404, "MANIFEST_UNKNOWN")
+        self._ask("GET", f"/v2/{self.repository}/tags/list").refused(404, "NAME_UNKNOWN")
+        if self.repository in self._catalog():
+            raise Broken(f"{self.repository} was deleted, and is in the catalog")
+
+    def _check_listed(self) -> None:
+        if self.images and self.repository not in self._catalog():
+            raise Broken(f"{self.repository} has images, and is not in the catalog")
+
+    def _catalog(self) -> list[str]:
+        return self._ask("GET", "/v2/_catalog").expect(200).json()["repositories"]
 
     def _pull(self) -> None:
         if self.images:

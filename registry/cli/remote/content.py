@@ -28,11 +28,14 @@ def add(remote: Remote) -> None:
     repository.command(
         "deleted", "list deleted manifests that can be had back", _list_deleted
     ).add_argument("repository")
-    parser = repository.command(
-        "undelete", "have a deleted manifest back, with its tags", _undelete
-    )
-    parser.add_argument("repository")
-    parser.add_argument("digest")
+    repository.command(
+        "delete",
+        "delete a repository, with its manifests and tags",
+        _delete_repository,
+        description="Delete a repository, with its manifests and tags. What was deleted can be had "
+        "back for a while. Where it breaks off, do it again.",
+    ).add_argument("repository")
+    _add_undelete(repository)
     tag = remote.group("tag", "see to tags of repositories")
     tag.command("list", "list tags with digests and sizes", _list_tags).add_argument("repository")
     for name, text, ask in (
@@ -67,6 +70,22 @@ def add(remote: Remote) -> None:
         help="a group that its login names; may be given several times",
     )
     explain.add_argument("--address", metavar="ADDRESS", default="", help="where it comes from")
+
+
+def _add_undelete(repository: Remote) -> None:
+    parser = repository.command(
+        "undelete",
+        "have a deleted manifest back, with its tags, or all of a repository",
+        _undelete,
+        description="Have a deleted manifest back, with its tags; without a digest all that was "
+        "deleted of the repository. A tag that leads elsewhere by now stays.",
+        epilog="examples:\n  moorage repository undelete demo/app sha256:9f86...\n"
+        "  moorage repository undelete demo/app --since 2026-11-27T14:03:00Z",
+    )
+    parser.add_argument("repository")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("digest", nargs="?", help="of one manifest")
+    which.add_argument("--since", metavar="TIME", help="only what was deleted then or later")
 
 
 def _add_past(tag: Remote) -> None:
@@ -123,9 +142,20 @@ async def _list_deleted(client: Client, options: argparse.Namespace) -> None:
     print_items([each async for each in pages], _DELETED, as_json=options.json)
 
 
+async def _delete_repository(client: Client, options: argparse.Namespace) -> None:
+    said = await client.ask("repository.delete", {"repository": options.repository})
+    print_value(said.value, as_json=options.json)
+
+
 async def _undelete(client: Client, options: argparse.Namespace) -> None:
-    path = {"repository": options.repository, "digest": options.digest}
-    print_value((await client.ask("repository.undelete", path, {})).value, as_json=options.json)
+    path, body = {"repository": options.repository}, {}
+    if options.digest is not None:
+        action, path["digest"] = "repository.undelete", options.digest
+    else:
+        action = "repository.undelete-all"
+        if options.since is not None:
+            body["since"] = options.since
+    print_value((await client.ask(action, path, body)).value, as_json=options.json)
 
 
 async def _list_tags(client: Client, options: argparse.Namespace) -> None:

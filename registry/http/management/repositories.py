@@ -36,6 +36,7 @@ from registry.spec.errors import (
     ManifestUnknown,
     NameUnknown,
     PreconditionFailed,
+    QuotaExceeded,
 )
 from registry.spec.names import Place, Tag
 from registry.spec.pagination import Page
@@ -253,6 +254,12 @@ ROUTES = (
         OfDigest,
         UndeletedView,
         body=UndeleteBody,
-        refusals=(DigestInvalid, DigestUnsupported, ManifestUnknown, ManifestBlobUnknown),
+        refusals=(
+            DigestInvalid,
+            DigestUnsupported,
+            ManifestUnknown,
+            ManifestBlobUnknown,
+            QuotaExceeded,
+        ),
     ),
 )

@@ -31,6 +31,8 @@ class Happening(StrEnum):
     TAG_PUSHED = "tag.pushed"
     MANIFEST_DELETED = "manifest.deleted"
     MANIFEST_UNDELETED = "manifest.undeleted"
+    REPOSITORY_DELETED = "repository.deleted"
+    REPOSITORY_UNDELETED = "repository.undeleted"
     TAG_ROLLED_BACK = "tag.rolled-back"
     TAG_EXPIRED = "tag.expired"
     MANIFEST_EXPIRED = "manifest.expired"
