@@ -57,6 +57,20 @@ def tags(address: str, repository: str) -> list[str]:
     return json.loads(answer.body)["tags"] or [] if answer.status == 200 else []
 
 
+def repositories(address: str) -> list[str]:
+    """Return what the catalog lists."""
+    answer = ask("GET", address, "/v2/_catalog")
+    assert answer.status == 200, answer
+    return json.loads(answer.body)["repositories"]
+
+
+def delete_repository(address: str, repository: str) -> dict:
+    """Delete a repository by the management API, which peers don't have."""
+    answer = ask("DELETE", address, f"/api/v1/repositories/{repository.replace('/', ':')}")
+    assert answer.status == 200, answer
+    return json.loads(answer.body)
+
+
 def blob_digest(address: str, repository: str, digest: str) -> str:
     """Fetch a blob and return the digest of what arrived."""
     connection = http.client.HTTPConnection(address, timeout=60)

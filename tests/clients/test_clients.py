@@ -7,6 +7,7 @@ import pytest
 
 from conformance.relay import Relay
 from tests.clients import raw
+from tests.clients.conftest import OTHER_REGISTRY
 from tests.clients.content import MIB, LayoutWriter
 
 pytestmark = pytest.mark.timeout(400)
@@ -48,6 +49,21 @@ def test_tag_names_the_same_manifest(client, relay, image, repository, reference
     first, _ = raw.manifest(relay.address, repository, "first")
     assert raw.manifest(relay.address, repository, "second")[0] == first
     assert raw.tags(relay.address, repository) == ["first", "second"]
+
+
+@pytest.mark.parametrize("client", ["docker", "podman", "crane"], indirect=True)
+def test_a_deleted_repository_is_gone_and_can_be_pushed_again(
+    client, relay, image, repository, reference
+):
+    if OTHER_REGISTRY:
+        pytest.skip("only this registry has that route")
+    client.push(image, reference)
+    assert raw.delete_repository(relay.address, repository)["tags"] == 1
+    assert repository not in raw.repositories(relay.address)
+    assert not raw.has_manifest(relay.address, repository, "first")
+    client.push(image, reference)
+    assert repository in raw.repositories(relay.address)
+    assert client.pull(reference, image.layers) == image.layers
 
 
 @pytest.mark.parametrize("client", ["skopeo", "crane", "regctl", "oras"], indirect=True)

@@ -16,6 +16,7 @@ from registry.spec.names import Tag
 from registry.spec.pagination import Page
 from registry.spec.tagrules import TagRules
 from storage import keys
+from storage._stamps import slots
 from storage.coordination import Change
 from storage.inprocess import InProcessCoordinator
 from storage.memory import MemoryStore
@@ -208,11 +209,13 @@ class LosesLocks(InProcessCoordinator):
 
     @asynccontextmanager
     async def change(self, *names, wait=10.0):
-        async with super().change(*names, wait=wait):
-            pass
+        self._renew(names)
         yield Change(lambda: False)
-        async with super().change(*names, wait=wait):
-            pass
+        self._renew(names)
+
+    def _renew(self, names) -> None:
+        self._stamps.begin(slots(names))
+        self._stamps.end(slots(names))
 
 
 COORDINATORS = [InProcessCoordinator, LosesLocks, Blind]
