@@ -87,7 +87,11 @@ async def interleave(store: Turns, requests, first: int, switches) -> list:
     while True:
         for _ in range(12):  # until every request waits for its turn, or for another's lock
             await asyncio.sleep(0)
-        ready = [number for number, turns in store.waiting.items() if turns]
+        for _ in range(200):  # who works with tasks of its own may take longer
+            ready = [number for number, turns in store.waiting.items() if turns]
+            if ready or all(task.done() for task in tasks):
+                break
+            await asyncio.sleep(0)
         if not ready:
             assert all(task.done() for task in tasks), "requests wait for each other"
             return [task.result() for task in tasks]
