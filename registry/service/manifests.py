@@ -334,6 +334,8 @@ class Manifests:
         # It moves no tag: the rules make no difference.
         guard = await self._guards.of(repository, None)
         image = Image(repository, digest, manifest, stored.data, tags, guard, charge)
+        # Before the repository is listed for what can't be had back.
+        await self._images.check_content(repository, manifest)
         await self._images.hold(image, known=await self._catalog.knows(repository))
         seen = await self._catalog.enter(repository, charge)
         await self._images.store_whole(image)
