@@ -226,6 +226,7 @@ def _here(monkeypatch):
         return function(*arguments)
 
     monkeypatch.setattr("asyncio.to_thread", here)
+    monkeypatch.setattr("registry.service.tags._FIRST_PAUSE", 0.0)
 
 
 async def holds(services: Services, store: MemoryStore) -> bool:
