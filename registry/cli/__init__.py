@@ -13,6 +13,7 @@ from registry.cli.commands import Commands, parser
 from registry.cli.errors import Failed, UsageError
 from registry.cli.remote import (
     accounts,
+    collection,
     content,
     environments,
     platform,
@@ -100,6 +101,7 @@ def command_line() -> argparse.ArgumentParser:
     webhooks.add(remote)
     accounts.add(remote)
     content.add(remote)
+    collection.add(remote)
     rules.add(remote)
     quota.add(commands)
     pulls.add(remote)

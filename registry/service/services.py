@@ -6,6 +6,7 @@ from typing import Self
 from registry.service.blobs import Blobs
 from registry.service.catalog import Catalog
 from registry.service.collection.candidates import Candidates
+from registry.service.collection.standing import Standing
 from registry.service.derivations import Derivations
 from registry.service.entries import Entries
 from registry.service.environments import Environments
@@ -50,6 +51,7 @@ class Services:
     environments: Environments = field(kw_only=True)
     configs: ImageConfigs = field(kw_only=True)
     repositories: Repositories = field(kw_only=True)
+    standing: Standing = field(kw_only=True)
 
     @property
     def derivations(self) -> Derivations:
@@ -129,4 +131,5 @@ class Services:
             environments=Environments(manifests, tags, blobs, pulls, memory * 3 // 200),
             configs=ImageConfigs(manifests, blobs, memory // 200),
             repositories=Repositories(store, manifests, tags, catalog, guards, quotas, terms),
+            standing=Standing(store, entries, terms),
         )

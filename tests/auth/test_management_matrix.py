@@ -64,6 +64,8 @@ EXAMPLES = {
     "repository.deleted": ("/repositories/{p}:app/deleted", None),
     "repository.delete": ("/repositories/{p}:none", None),
     "repository.undelete-all": ("/repositories/{p}:app/deleted", {}),
+    "collection.get": ("/collection", None),
+    "blob.describe": (f"/repositories/{{p}}:app/blobs/sha256:{'0' * 64}", None),
     "repository.undelete": (f"/repositories/{{p}}:app/deleted/sha256:{'0' * 64}", {}),
     "repository.pulls": ("/projects/{p}/repositories/{p}:app/pulls", None),
     "environment.list": ("/projects/{p}/environments", None),

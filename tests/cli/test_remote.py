@@ -19,7 +19,7 @@ from registry.cli.remote.speaking import moment, past
 from tests.auth.tenants import BOOTSTRAP, PASSWORD, basic, tenants
 from tests.fixtures.secrecy import SECRETS
 from tests.ops.wire import eventually
-from tests.oracle.content import digest_of, push_image
+from tests.oracle.content import digest_of, push_blob, push_image
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +205,23 @@ def test_a_repository_is_deleted_and_had_back(moorage, registry):
     done(moorage("repository", "delete", "whole/app", user="ann"))
     done(moorage("repository", "undelete", "whole/app", digest, user="ann"))
     assert "whole/app" in done(moorage("repository", "list", "whole", user="ann")).stdout
+
+
+def test_what_becomes_of_a_blob(moorage, registry):
+    done(moorage("project", "create", "fate", "--owner", "user:ann"))
+    with registry.caller(basic("ann")) as caller:
+        push_image(caller, "fate/app", 1, "v1")
+        digest = digest_of(b"{}")
+        push_blob(caller, "fate/app", b"{}")
+    said = done(moorage("blob", "show", "fate/app", digest, "--json", user="ann")).stdout
+    shown = json.loads(said)
+    assert (shown["state"], shown["bytes"], shown["until"]) == ("live", 2, None)
+    absent = "sha256:" + "0" * 64
+    assert absent in done(moorage("blob", "show", "fate/app", absent, user="ann"), 1).stderr
+    queue = json.loads(done(moorage("collection", "--json")).stdout)
+    assert queue["grace_seconds"] == 86_400
+    assert queue["due"] == 0
+    assert "administrators" in done(moorage("collection", user="ann"), 1).stderr
 
 
 def test_tag_rules(moorage, registry):

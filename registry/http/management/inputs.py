@@ -86,7 +86,7 @@ PARAMETERS: Final[Mapping[type, tuple[Callable[[str], object], dict[str, Any]]]]
         {
             "type": "string",
             "pattern": "^(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$",
-            "description": "Digest of a manifest.",
+            "description": "Digest of the content.",
             "examples": [f"sha256:{'0' * 64}"],
         },
     ),
