@@ -65,6 +65,7 @@ EXAMPLES = {
     "repository.delete": ("/repositories/{p}:none", None),
     "repository.undelete-all": ("/repositories/{p}:app/deleted", {}),
     "collection.get": ("/collection", None),
+    "scrub.get": ("/scrub", None),
     "blob.describe": (f"/repositories/{{p}}:app/blobs/sha256:{'0' * 64}", None),
     "repository.undelete": (f"/repositories/{{p}}:app/deleted/sha256:{'0' * 64}", {}),
     "repository.pulls": ("/projects/{p}/repositories/{p}:app/pulls", None),

@@ -353,6 +353,15 @@ def test_a_repository_is_deleted_and_had_back(registry, ann, bob, name, project)
     assert details["repository.undeleted"]["details"]["lost"] == "0"
 
 
+def test_collection_and_scrub_are_told_to_administrators(admin, ann):
+    assert problem(ann.get("/collection"), 403) == "not-allowed"
+    assert problem(ann.get("/scrub"), 403) == "not-allowed"
+    queue = admin.get("/collection").expect(200).json()
+    assert queue["more"] is False
+    scrub = admin.get("/scrub").expect(200).json()
+    assert scrub == {"began": None, "ended": None, "looked": 0, "bytes": 0, "damaged": 0}
+
+
 def test_a_deleted_manifest_is_had_back(registry, ann, bob, name, project):
     with registry.caller(basic("ann")) as caller:
         digest = digest_of(push_image(caller, f"{name}/app", name, "v1"))

@@ -1,4 +1,4 @@
-"""How collection stands, and what it makes of a blob."""
+"""How collection stands, what it makes of a blob, and how far a scrub is."""
 
 from typing import Annotated
 
@@ -22,6 +22,16 @@ class CollectionView(View, frozen=True, kw_only=True):
     later: Annotated[int, Meta(description="Candidates that are to be looked at later.")]
     more: Annotated[bool, Meta(description="There are more than 10,000, which were counted.")]
     first: Annotated[Time | None, Meta(description="When the first of them is due, or was.")]
+
+
+class ScrubView(View, frozen=True, kw_only=True):
+    """The last scrub, or the one that is under way."""
+
+    began: Annotated[Time | None, Meta(description="Null: there was none yet.")]
+    ended: Annotated[Time | None, Meta(description="Null: it is under way, or was broken off.")]
+    looked: Annotated[int, Meta(description="Blobs and manifests that were read.")]
+    bytes: int
+    damaged: Annotated[int, Meta(description="Those whose bytes were not what they should be.")]
 
 
 class BlobView(View, frozen=True, kw_only=True):
@@ -64,6 +74,20 @@ async def get_collection(call: Call[Nothing, None]) -> Reply:
     )
 
 
+async def get_scrub(call: Call[Nothing, None]) -> Reply:
+    """Tell how far a scrub is."""
+    found = await call.managed.services.standing.scrub()
+    return Reply(
+        ScrubView(
+            began=maybe(found.began or None),
+            ended=maybe(found.ended or None),
+            looked=found.looked,
+            bytes=found.bytes,
+            damaged=found.damaged,
+        )
+    )
+
+
 async def get_blob(call: Call[OfDigest, None]) -> Reply:
     """Tell what becomes of a blob. Unlike a client's HEAD it keeps nothing from going."""
     found = await call.managed.services.standing.of(call.place, call.input.digest)
@@ -89,6 +113,15 @@ ROUTES = (
         get_collection,
         Nothing,
         CollectionView,
+    ),
+    Route.of(
+        "GET /scrub",
+        "scrub.get",
+        Verb.GOVERN,
+        "Tell how far a scrub is, and what it found",
+        get_scrub,
+        Nothing,
+        ScrubView,
     ),
     Route.of(
         "GET /repositories/{repository}/blobs/{digest}",

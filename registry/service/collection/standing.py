@@ -1,4 +1,4 @@
-"""How collection stands: what waits for it, and what it makes of one blob. Nothing is changed."""
+"""How collection stands, what it makes of one blob, and how far a scrub is. Nothing is changed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Final
 from registry.service.entries import Entries
 from registry.service.memberships import Memberships
 from registry.service.pointers import Pointers
+from registry.service.scrub.scrubber import Progress, progress_of
 from registry.service.terms import Terms
 from registry.spec.digest import Digest
 from registry.spec.errors import BlobUnknown
@@ -73,6 +74,10 @@ class Standing:
         due = sum(keys.candidate_due(key) <= now for key in found)
         first = keys.candidate_due(found[0]) / 1000 if found else None
         return Queue(due, len(found) - due, first, len(found) >= MOST)
+
+    async def scrub(self) -> Progress:
+        """How far a scrub is, and when the last one ended."""
+        return await progress_of(self._store)
 
     async def of(self, repository: Place, digest: Digest) -> Fate:
         """Tell what becomes of a blob. It is no promise: one that is condemned stays so.

@@ -31,7 +31,7 @@ from registry.spec.life import Event, Life
 from registry.spec.names import Place
 from storage import keys
 from storage.coordination import Coordinator
-from storage.ports import ContentStore, NotFound, PreconditionFailed, Unavailable
+from storage.ports import ContentStore, NotFound, ObjectStore, PreconditionFailed, Unavailable
 
 _log = logging.getLogger("moorage.scrub")
 
@@ -77,6 +77,12 @@ class Progress(Record, frozen=True):
 Told = Callable[[Damage], None]
 
 
+async def progress_of(store: ObjectStore) -> Progress:
+    """How far a scrub of the store is, and when the last one ended."""
+    found = await value(store, keys.SCRUB)
+    return Progress.decode(found.data) if found is not None else Progress()
+
+
 class Scrubber:
     """Scrubs. One at a time: whoever has the lease."""
 
@@ -106,8 +112,7 @@ class Scrubber:
 
     async def progress(self) -> Progress:
         """How far it is, and when the last one ended."""
-        found = await value(self._store, keys.SCRUB)
-        return Progress.decode(found.data) if found is not None else Progress()
+        return await progress_of(self._store)
 
     async def scrub(self, *, wait: float = 0.0) -> Progress:
         """Go over everything; one that was broken off goes on where it was.
