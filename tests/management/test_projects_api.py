@@ -342,6 +342,7 @@ def test_a_repository_is_deleted_and_had_back(registry, ann, bob, name, project)
     assert back == {"repository": f"{name}/app", "manifests": 2, "tags": 2, "lost": []}
     tags = ann.get(f"{path}/tags").expect(200).json()["items"]
     assert [each["name"] for each in tags] == ["v1", "v2"]
+    registry.run(registry.journal.flush())
     told = ann.get(f"{project}/audit?limit=100").expect(200).json()["items"]
     details = {each["action"]: each for each in told if each["action"].startswith("repository.")}
     assert details["repository.deleted"]["repository"] == f"{name}/app"

@@ -29,6 +29,7 @@ TITLES: Final[Mapping[type[RegistryError], str]] = {
     errors.DigestInvalid: "Not a digest",
     errors.DigestUnsupported: "Not a digest of a known algorithm",
     errors.ManifestUnknown: "No such tag or manifest",
+    errors.BlobUnknown: "No such blob",
     errors.ManifestBlobUnknown: "Content that the manifest needs is gone",
     errors.PreconditionFailed: "Changed meanwhile",
     errors.Unsupported: "Not a valid request",
