@@ -51,6 +51,7 @@ from registry.service.projects.tenancy import Tenancy
 from registry.service.remembered import Kept, Remembered
 from registry.service.services import Services
 from registry.service.uploads import Uploads
+from registry.shares import Shares
 from registry.spec.tagrules import TagRules
 from registry.supervisor import CANNOT_START, FAILED, OK
 from registry.telling import telling
@@ -89,6 +90,7 @@ class Process:
     metrics: list[socket.socket] = field(default_factory=list)
     number: int = 0
     supervised: bool = False
+    shares: Shares | None = None
     log_lock: int | None = None
     metrics_directory: Path | None = None
     tokens_only: bool = False
@@ -333,11 +335,18 @@ async def _listen(
     signals: _Signals,
 ) -> None:
     """Serve until a signal says to stop, and let running requests finish."""
-    listener = Listener(endpoint, config.server, config.tls, observer, certificate=certificate)
+    listener = Listener(
+        endpoint,
+        config.server,
+        config.tls,
+        observer,
+        certificate=certificate,
+        part=process.shares.part(process.number) if process.shares is not None else None,
+    )
     scrapes = MetricsServer(observer.metrics, process.metrics_directory)
     watching = asyncio.create_task(certificate.watch()) if certificate is not None else None
     await scrapes.start(process.metrics)
-    await listener.start(process.sockets)
+    listener.start(process.sockets)
     # What was imported and built stays: the collector need not look at it again.
     gc.collect()
     gc.freeze()

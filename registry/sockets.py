@@ -11,8 +11,8 @@ class CannotStart(Exception):
     """Something outside the program is in the way. The message says what, and what to do."""
 
 
-def open_sockets(address: Address, *, shared: bool = False) -> list[socket.socket]:
-    """Bind all that ``address`` stands for; ``shared``: others may bind it too, if they say so.
+def open_sockets(address: Address) -> list[socket.socket]:
+    """Bind all that ``address`` stands for.
 
     Of a host with an address in each family (``localhost``) both are bound, to the same port; IPv6
     is left out where the machine has none. ``CannotStart`` if the address can't be had.
@@ -22,7 +22,7 @@ def open_sockets(address: Address, *, shared: bool = False) -> list[socket.socke
         for family, target in address.resolve():
             port = sockets[0].getsockname()[1] if sockets else address.port
             try:
-                sockets.append(_bind(family, (target[0], port, *target[2:]), shared=shared))
+                sockets.append(_bind(family, (target[0], port, *target[2:])))
             except OSError as error:
                 absent = error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
                 if not (sockets and family == socket.AF_INET6 and absent):
@@ -36,12 +36,10 @@ def open_sockets(address: Address, *, shared: bool = False) -> list[socket.socke
     return sockets
 
 
-def _bind(family: socket.AddressFamily, target: tuple[Any, ...], *, shared: bool) -> socket.socket:
+def _bind(family: socket.AddressFamily, target: tuple[Any, ...]) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(target)

@@ -4,11 +4,9 @@ The supervisor opens the sockets and starts the workers by ``fork``. It imports 
 a store, runs no thread, and holds no request: there is little in it that could fail. Workers are
 told by the kernel when it dies, and drain.
 
-Each worker has a listening socket of its own on the one port (``SO_REUSEPORT``), and the kernel
-deals connections out by a hash. Of one socket that all accept from, the worker that is awake takes
-nearly all: of 32 connections two workers got 32 and 0 to 26 and 6, against 20 and 12 to 16 and 16.
-The supervisor keeps the sockets open too: connections that wait for a worker that died are served
-by its successor. Only where that has to wait is the socket given up, so that the others get all.
+All workers accept from the same sockets (``registry.shares`` says how they share the connections),
+and the supervisor keeps these open: what waits there is served by whichever worker is left, or by
+the next one.
 """
 
 import contextlib
@@ -21,15 +19,16 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import msgspec
 
-from registry.config import Address, Config
+from registry.config import Config
 from registry.logs import LineHandler, Sink, configure, text_wanted
-from registry.sockets import CannotStart, close_all, open_sockets
+from registry.shares import Shares
+from registry.sockets import close_all
 
 _log = logging.getLogger("moorage.workers")
 
@@ -67,8 +66,6 @@ class Worker:
     pause: float = 0.0
     """How long to wait before the next start, in seconds."""
 
-    sockets: list[socket.socket] = field(default_factory=list)
-
 
 Serve = Callable[[Worker, Callable[[], None]], int]
 """Serves as a worker, calls back when clients can be served, and returns the exit code."""
@@ -80,16 +77,21 @@ class Supervisor:
     def __init__(
         self,
         config: Config,
-        address: Address,
         serve: Serve,
         *,
+        sockets: list[socket.socket],
+        shares: Shares,
         told: Callable[[], None],
         log_lock: int,
         metrics_directory: Path | None,
     ) -> None:
-        """Serve ``address`` by workers that run ``serve``; ``told`` is called once all do."""
+        """Have workers run ``serve``; ``told`` is called once all serve.
+
+        Of a worker that has ended ``shares`` is told.
+        """
         self._config = config
-        self._address = address
+        self._sockets = sockets
+        self._shares = shares
         self._serve = serve
         self._told: Callable[[], None] | None = told
         self._metrics_directory = metrics_directory
@@ -147,16 +149,6 @@ class Supervisor:
                 self._start(worker)
 
     def _start(self, worker: Worker) -> None:
-        try:
-            worker.sockets = worker.sockets or open_sockets(self._address, shared=True)
-        except CannotStart as error:
-            _log.critical("%s", error)
-            self._ended(worker, CANNOT_START)
-            return
-        if not worker.pause:
-            # From the first moment each gets its share of the connections; they wait for it.
-            for sock in worker.sockets:
-                sock.listen(self._config.server.backlog)
         ready, done = os.pipe()
         parent = os.getpid()
         # A signal that comes before the child can take it waits until it can.
@@ -187,8 +179,6 @@ class Supervisor:
             for other in self._workers:
                 if other.ready >= 0:
                     os.close(other.ready)
-                if other is not worker:  # else it would hold their connections, and never accept
-                    close_all(other.sockets)
 
             def ready() -> None:
                 os.write(done, b"r")
@@ -236,8 +226,7 @@ class Supervisor:
                 + server.drain_seconds
                 + _SPARE_SECONDS
             )
-            for worker in self._workers:  # theirs are the last ones, and they close them
-                close_all(worker.sockets)
+            close_all(self._sockets)  # those of the workers are the last ones; they close them
         self._signal(signal.SIGTERM)
 
     def _signal(self, number: int) -> None:
@@ -267,6 +256,7 @@ class Supervisor:
                     if worker.ready >= 0:  # what it said last may not have been read
                         self._note_ready(worker)
                     worker.pid = 0
+                    self._shares.note(worker.number, 0)
                     self._ended(worker, os.waitstatus_to_exitcode(status))
 
     def _ended(self, worker: Worker, code: int) -> None:
@@ -286,9 +276,6 @@ class Supervisor:
         if worker.serving and lived > _HEALTHY_SECONDS:
             worker.pause = 0.0
         worker.due = time.monotonic() + worker.pause
-        if worker.pause:
-            close_all(worker.sockets)
-            worker.sockets = []
         _log.error(
             "worker %d ended (%s) after %.0f s: starting it anew in %.1f s",
             worker.number,

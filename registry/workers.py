@@ -16,6 +16,7 @@ import msgspec
 
 from registry.config import Config
 from registry.logs import Sink, shared_lock, text_wanted
+from registry.shares import Shares
 from registry.sockets import close_all, open_sockets
 from registry.summary import summary, token_summary
 from registry.supervisor import Supervisor, Worker
@@ -25,7 +26,9 @@ from registry.supervisor import Supervisor, Worker
 class Resources:
     """What all processes of one registry share, and what is removed at the end."""
 
+    sockets: list[socket.socket]
     metrics: list[socket.socket]
+    shares: Shares | None = None
     log_lock: int | None = None
     metrics_directory: Path | None = None
     tokens_only: bool = False
@@ -36,17 +39,19 @@ def run(config: Config, *, tokens_only: bool = False) -> int:
 
     ``tokens_only``: serve the token service alone.
     """
-    # Not shared: if anything serves this address, however it shares it, this fails.
     sockets = open_sockets(config.server.addr)
     address = config.server.addr.with_port(sockets[0].getsockname()[1])
     told = token_summary(config, address) if tokens_only else summary(config, address)
     with contextlib.ExitStack() as stack:
+        stack.callback(close_all, sockets)
         metrics = open_sockets(config.metrics.addr) if config.metrics.addr else []
         stack.callback(close_all, metrics)
-        shared = Resources(metrics, tokens_only=tokens_only)
+        shared = Resources(sockets, metrics, tokens_only=tokens_only)
         if config.server.workers == 1:
-            return _serve(config, shared, Worker(0, sockets=sockets), partial(_tell, config, told))
-        close_all(sockets)
+            return _serve(config, shared, Worker(0), partial(_tell, config, told))
+        shared.shares = Shares(config.server.workers)
+        for sock in sockets:  # from the first moment: connections wait for whoever serves first
+            sock.listen(config.server.backlog)
         shared.log_lock = shared_lock()
         if config.metrics.addr:
             shared.metrics_directory = Path(
@@ -56,8 +61,9 @@ def run(config: Config, *, tokens_only: bool = False) -> int:
             config = stack.enter_context(_memory_directory(config))
         return Supervisor(
             config,
-            address,
             partial(_serve, config, shared),
+            sockets=sockets,
+            shares=shared.shares,
             told=partial(_tell, config, told),
             log_lock=shared.log_lock,
             metrics_directory=shared.metrics_directory,
@@ -73,7 +79,8 @@ def _serve(config: Config, shared: Resources, worker: Worker, ready: Callable[[]
         app.Process(
             number=worker.number,
             supervised=config.server.workers > 1,
-            sockets=worker.sockets,
+            sockets=shared.sockets,
+            shares=shared.shares,
             metrics=shared.metrics,
             log_lock=shared.log_lock,
             metrics_directory=shared.metrics_directory,

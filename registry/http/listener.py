@@ -26,10 +26,12 @@ from aiohttp.web import (
 )
 
 from registry.config import ServerConfig, TLSConfig
+from registry.http.accept import Acceptor
 from registry.http.answer import Answer
 from registry.http.forwarded import Proxies
 from registry.http.observe import Observer, RequestRecord
 from registry.http.tls import Certificate
+from registry.shares import Part
 from registry.spec.errors import (
     HeaderTooLarge,
     Internal,
@@ -114,13 +116,32 @@ class _Web(Server):
     """The connections of one listener."""
 
     def __init__(
-        self, handler: Handler, config: ServerConfig, observer: ConnectionObserver
+        self,
+        handler: Handler,
+        config: ServerConfig,
+        observer: ConnectionObserver,
+        part: Part | None,
     ) -> None:
         super().__init__(handler)
+        self.part = part
         self.config = config
         self.observer = observer
         self.proxies = Proxies(config.trusted_proxies)
         self.draining = False
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        """Count it."""
+        super().connection_made(handler, transport)
+        self._note()
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """Count it no more."""
+        super().connection_lost(handler, exc)
+        self._note()
+
+    def _note(self) -> None:
+        if self.part is not None:
+            self.part.note(len(self._connections))
 
     def _make_request(
         self,
@@ -334,18 +355,18 @@ class Listener:
         observer: ConnectionObserver,
         *,
         certificate: Certificate | None = None,
+        part: Part | None = None,
     ) -> None:
-        """Nothing is accepted until ``start``."""
-        self._config = config
+        """Nothing is accepted until ``start``. ``part``: other workers accept, too."""
         self._tls = tls
         self._certificate = certificate
-        self._web = _Web(endpoint, config, observer)
-        self._servers: list[asyncio.Server] = []
+        self._web = _Web(endpoint, config, observer, part)
+        self._acceptors: list[Acceptor] = []
         observer.watch_connections(lambda: len(self._web.connections))
 
-    async def start(self, sockets: list[socket.socket]) -> None:
+    def start(self, sockets: list[socket.socket]) -> None:
         """Accept connections on ``sockets``."""
-        loop = asyncio.get_running_loop()
+        web = self._web
         options: dict[str, Any] = {}
         if self._certificate is not None:
             options = {
@@ -353,10 +374,10 @@ class Listener:
                 "ssl_handshake_timeout": self._tls.handshake_seconds,
                 "ssl_shutdown_timeout": 5.0,
             }
+        ahead = web.part.ahead if web.part is not None else None
         for sock in sockets:
-            backlog = self._config.backlog
-            server = await loop.create_server(self._web, sock=sock, backlog=backlog, **options)
-            self._servers.append(server)
+            sock.listen(web.config.backlog)
+            self._acceptors.append(Acceptor(sock, web, ahead, options))
 
     async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
         """Stop accepting, close idle connections, and let running requests finish.
@@ -364,8 +385,8 @@ class Listener:
         After ``seconds``, or when ``hurry`` is set, those that still run are cancelled: their
         uploads can be resumed.
         """
-        for server in self._servers:
-            server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
         self._web.draining = True
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds

@@ -197,7 +197,7 @@ async def served(settings=None, *, world=None, store=None, files=(), attempts=No
         sock = socket.create_server(("127.0.0.1", 0))
         sock.settimeout(0)
         listener = Listener(endpoint, config.server, TLSConfig(), observed, certificate=certificate)
-        await listener.start([sock])
+        listener.start([sock])
         stack.push_async_callback(listener.drain, 1, asyncio.Event())
         session = await stack.enter_async_context(
             aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())

@@ -164,7 +164,7 @@ class LocalRegistry:
         sock = socket.create_server(("127.0.0.1", 0))
         sock.settimeout(0)
         listener = Listener(endpoint, self._config, tls, self.observed, certificate=certificate)
-        await listener.start([sock])
+        listener.start([sock])
         self._listeners.append(listener)
         return f"127.0.0.1:{sock.getsockname()[1]}"
 
