@@ -455,7 +455,7 @@ def test_pages_with_long_lists_stay_light(laden, capsys):
     """And quick: how quick is printed, and decides nothing on a machine that others use too."""
     with laden.caller(basic("ann")) as client:
         digest = client.get("/v2/big/env/manifests/base").expect(200)["Docker-Content-Digest"]
-    ann = Browser(laden.address)
+    ann, nobody = Browser(laden.address), Browser(laden.address)
     ann.log_in("ann").expect(303)
     paths = [
         *("/projects", "/projects/big", "/projects/big/people", "/projects/big/webhooks"),
@@ -472,14 +472,14 @@ def test_pages_with_long_lists_stay_light(laden, capsys):
         times = []
         for _ in range(5):
             began = time.perf_counter()
-            page = ann.get(f"/console{path}")
+            page = (nobody if path.startswith("/login") else ann).get(f"/console{path}").expect(200)
             times.append(time.perf_counter() - began)
-        assert page.status in (200, 303), path
         assert len(page.body) < MOST_BYTES, (path, len(page.body))
         first, median = times[0] * 1000, sorted(times)[2] * 1000
         late = " MORE THAN 100 ms" if max(first, median) > MOST_MILLISECONDS else ""
         told.append(f"{path}: {len(page.body):,} bytes, {first:.1f} ms, then {median:.1f} ms{late}")
     ann.close()
+    nobody.close()
     with capsys.disabled():
         print("\n" + "\n".join(told))
 
