@@ -374,6 +374,14 @@ def test_without_policies_there_are_none():
     assert not [each for each in made if each["kind"] == "NetworkPolicy"]
 
 
+def test_a_gateway_that_ends_is_not_waited_for():
+    """It takes no writes any more, and the others send it theirs until it is gone."""
+    gateways = one(objects("bundled"), "StatefulSet", "moorage-s3")
+    assert gateways["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] <= 5
+    etcd = one(objects("bundled"), "StatefulSet", "moorage-etcd")
+    assert etcd["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 60
+
+
 def test_the_bucket_keeps_what_sessions_need():
     """The store's own cleaning must not take an upload that can still go on (seven days)."""
     text = one(objects("bundled"), "ConfigMap", "moorage-weed")["data"]["master.toml"]

@@ -1,7 +1,7 @@
 {{/*
 What is bundled runs in StatefulSets: each pod has a name of its own, <name>-<component>-<n>, under
 which the others find it, also while it is not ready. Takes root, component, replicas, containers and
-volumes (both as YAML), and a size where each pod keeps data.
+volumes (both as YAML), a size where each pod keeps data, and a grace other than 60 seconds.
 */}}
 {{- define "moorage.stateful" -}}
 {{- $name := printf "%s-%s" (include "moorage.name" .root) .component -}}
@@ -37,7 +37,7 @@ spec:
       automountServiceAccountToken: false
       {{- include "moorage.pod" .root | nindent 6 }}
       {{- include "moorage.spread" . | nindent 6 }}
-      terminationGracePeriodSeconds: 60
+      terminationGracePeriodSeconds: {{ .grace | default 60 }}
       containers: {{- .containers | nindent 8 }}
       volumes:
         - name: tmp
