@@ -173,9 +173,9 @@ class Supervisor:
             # Ctrl-C reaches all processes of a terminal; what it means, the supervisor says.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            # Told of a new log file, it hears of it when it can: it may have opened the old one.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_SIGNALS} - {signal.SIGHUP})
             for other in self._workers:
                 if other.ready >= 0:
                     os.close(other.ready)

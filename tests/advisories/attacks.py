@@ -38,16 +38,16 @@ ROWS = (
         (
             cut(
                 "registry/spec/names.py",
-                "        if _NAME(text) is None:\n",
-                "        if False:\n",
+                "    if _NAME(text) is None:\n",
+                "    if False:\n",
                 "tests/spec/test_names.py::test_bad_names",
                 f"{BAD}[memory-name-tags-dots]",
                 f"{BAD}[memory-name-tags-encoded-slash]",
             ),
             cut(
                 "registry/spec/names.py",
-                "        if len(text) > MAX_NAME:\n",
-                "        if False:\n",
+                "    if len(text) > MAX_NAME:\n",
+                "    if False:\n",
                 f"{BAD}[memory-name-tags-251-characters]",
             ),
         ),

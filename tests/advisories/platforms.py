@@ -202,8 +202,8 @@ ROWS = (
             ),
             cut(
                 "registry/http/answer.py",
-                "        lines = [_LINES[self.status], _ALWAYS]\n",
-                "        lines = [_LINES[self.status]]\n",
+                '{status.phrase}\\r\\n{_ALWAYS}"',
+                '{status.phrase}\\r\\n"',
                 f"{PROTECTIONS}cve_2025_32019_no_answer_is_a_page_to_a_browser",
             ),
         ),

@@ -62,7 +62,7 @@ EXAMPLES = {
     "tag.delete": ("/repositories/{p}:app/tags/none", None),
     "manifest.describe": (f"/repositories/{{p}}:app/manifests/{digest_of(MANIFEST)}", None),
     "repository.deleted": ("/repositories/{p}:app/deleted", None),
-    "repository.delete": ("/repositories/{p}:none", None),
+    "repository.delete": ("/repositories/{p}:app", None),
     "repository.undelete-all": ("/repositories/{p}:app/deleted", {}),
     "collection.get": ("/collection", None),
     "scrub.get": ("/scrub", None),
@@ -292,6 +292,9 @@ def test_matrix(registry, callers, name, where):
         condition = {"If_Match": '"none"'} if route.action in removes else {}
         reply = api.ask(route.method, path, body, **condition)
         told = f"{name} {route.method} {path}: {reply}"
+        if route.action == "repository.delete" and reply.status == 200:
+            back = api.ask("POST", f"{path}/deleted", {})
+            assert (back.status, back.json()["tags"]) == (200, 1), back
         if route.verb is Verb.CATALOG and not CALLERS[name].lapsed:
             if OF_THE_API[name].catalog:
                 past(route, reply.status, "", told)

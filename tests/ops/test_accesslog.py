@@ -250,7 +250,7 @@ def test_log_files_are_opened_anew_on_sighup(registry_server, tmp_path):
     assert eventually(access.exists)
     # Whichever worker answers: one that has not heard of it yet still writes to the old file.
     assert eventually(lambda: get(server, "/v2/") and access.read_text())
-    assert "serves http://" in events_file.read_text()
+    assert eventually(lambda: "serves http://" in events_file.read_text())
 
 
 WRITER = """

@@ -6,7 +6,7 @@ from typing import Final
 from registry.cli.errors import UsageError
 from registry.cli.remote.client import Client
 from registry.cli.remote.output import print_items, print_value
-from registry.cli.remote.speaking import Remote
+from registry.cli.remote.speaking import Remote, past
 
 _TAGS: Final = ("name", "digest", "content_bytes", "pushed", "by")
 
@@ -80,12 +80,17 @@ def _add_undelete(repository: Remote) -> None:
         description="Have a deleted manifest back, with its tags; without a digest all that was "
         "deleted of the repository. A tag that leads elsewhere by now stays.",
         epilog="examples:\n  moorage repository undelete demo/app sha256:9f86...\n"
-        "  moorage repository undelete demo/app --since 2026-11-27T14:03:00Z",
+        "  moorage repository undelete demo/app --since 2h",
     )
     parser.add_argument("repository")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("digest", nargs="?", help="of one manifest")
-    which.add_argument("--since", metavar="TIME", help="only what was deleted then or later")
+    which.add_argument(
+        "--since",
+        type=past,
+        metavar="TIME",
+        help="only what was deleted then or later: 2h, 7d, or RFC 3339",
+    )
 
 
 def _add_past(tag: Remote) -> None:
