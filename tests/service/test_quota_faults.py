@@ -6,7 +6,6 @@ count finds exactly what is there, and gives the rest back.
 
 import asyncio
 import random
-import time
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from itertools import count
@@ -77,7 +76,7 @@ async def life(services) -> None:
 async def count_all(store) -> None:
     """Whoever counts when all that anybody held is over finds what is there, and nothing else."""
     ahead = 2 * (QUICK.life + QUICK.margin)
-    late = process(store, terms=replace(QUICK, clock=lambda: time.time() + ahead))
+    late = process(store, terms=replace(QUICK, clock=lambda: QUICK.clock() + ahead))
     await late.uploads.drop_of(PROJECT)
     await late.quotas.settle(close=True)
     counted = await late.quotas.count(PROJECT)
