@@ -339,7 +339,7 @@ async def test_a_project_with_its_environment_takes_few_rounds(passwords):
         "get repos/tags",
         "get repos/manifests",
         f"get repos/tags + get tenants + {mounts} + stat catalog",
-        "get repos/tags + put catalog + put_all repos/pushed",
+        "get repos/tags + put_all catalog + put_all repos/pushed",
         "put_all repos/manifests",
         "create repos/tags",
     ]
