@@ -72,15 +72,17 @@ async def test_each_worker_has_its_share(listening):
     shares = Shares(3)
     async with accepting(listening, shares, 0, 1, 2) as held, clients(listening, 60):
         await until(lambda: sum(map(len, held.values())) == 60)
-        assert min(map(len, held.values())) >= 15, {w: len(side) for w, side in held.items()}
+        assert min(map(len, held.values())) >= 10, {w: len(side) for w, side in held.items()}
 
 
-async def test_who_has_fewer_is_asked_first(listening):
+async def test_who_has_fewer_is_asked_first(listening, monkeypatch):
+    monkeypatch.setattr("registry.http.accept._LONGEST_LEAVE", 20.0)  # however busy the machine is
+    monkeypatch.setattr("registry.http.accept._LEAVE_SECONDS", 1.0)
     shares = Shares(2)
     shares.note(0, 40)
     async with accepting(listening, shares, 0, 1) as held, clients(listening, 30):
         await until(lambda: sum(map(len, held.values())) == 30)
-        assert len(held[1]) >= 20
+        assert len(held[1]) == 30
 
 
 async def test_one_that_has_none_and_does_nothing_keeps_nobody_waiting(listening):
