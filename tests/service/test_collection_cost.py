@@ -143,6 +143,8 @@ async def test_calls_grow_with_what_is_collected_and_not_with_what_is_stored(mon
             f"{of_few:.1f} s; of {BLOBS}: {sum(many.values())} calls, {of_many:.1f} s; for each "
             f"blob: { {name: round(count / COLLECTED, 2) for name, count in many.items()} }"
         )
+    lists = many.pop("list"), few.pop("list")  # where pages end is a matter of chance
+    assert abs(lists[0] - lists[1]) <= lists[1] / 1000
     assert many == few
     assert sum(many.values()) < 25 * COLLECTED
 
