@@ -5,15 +5,12 @@ environment of 300 MB with its versions, which a real Distribution wrote.
 """
 
 import asyncio
-import json
 import os
 import time
 
 import pytest
 
 from benchmarks.sides import DISTRIBUTION, distribution
-from conformance.stores import ACCESS_KEY, SECRET_KEY
-from registry.cli import main
 from registry.service.bounded import each
 from registry.spec.digest import Digest
 from registry.spec.names import Place
@@ -26,32 +23,9 @@ from tests.fixtures.stores import s3_store, settings_of
 from tests.hopsworks import packages
 from tests.hopsworks.packages import LIBRARIES
 from tests.imports.old import LAYERS, BucketTree, killed
-from tests.imports.test_import_registries import crane, listed
+from tests.imports.test_import_registries import crane, imported, listed, s3_file
 
 SIZE = 300_000_000 if "MOORAGE_IMPORT_LAYERS" in os.environ else 3_000_000
-
-
-def configured(path, settings: S3Settings) -> str:
-    """A configuration file of the bucket."""
-    path.write_text(
-        f"""[storage]
-        driver = "s3"
-        [storage.s3]
-        bucket = "{settings.bucket}"
-        create_bucket = true
-        endpoint = "{settings.endpoint}"
-        access_key = "{ACCESS_KEY}"
-        secret_key = "{SECRET_KEY}"
-        """
-    )
-    return str(path)
-
-
-def imported(capsys, *arguments: str) -> dict:
-    code = main(["import", *arguments, "--json"])
-    captured = capsys.readouterr()
-    assert code == 0, captured.err
-    return json.loads(captured.out)
 
 
 async def held(store: S3Store, wanted) -> set[Digest]:
@@ -84,8 +58,8 @@ def on(settings: S3Settings, work):
 def buckets(minio, tmp_path):
     """An old bucket and a new one, and the arguments that import from one into the other."""
     old, new = settings_of(minio), settings_of(minio)
-    command = ("tree", configured(tmp_path / "old.toml", old))
-    return old, new, (*command, "-c", configured(tmp_path / "new.toml", new))
+    command = ("tree", s3_file(old, tmp_path / "old.toml", old.bucket))
+    return old, new, (*command, "-c", s3_file(new, tmp_path / "new.toml", new.bucket))
 
 
 def test_many_small_layers_are_copied_by_the_server(buckets, capsys):
@@ -134,8 +108,9 @@ def test_an_environment_that_distribution_keeps_is_copied_by_the_server(
     distributed, minio, tmp_path, capsys, monkeypatch, registry_server
 ):
     old, wanted = distributed
-    target = configured(tmp_path / "new.toml", settings_of(minio))
-    command = ("tree", configured(tmp_path / "old.toml", old), "-c", target)
+    new = settings_of(minio)
+    target = s3_file(new, tmp_path / "new.toml", new.bucket)
+    command = ("tree", s3_file(old, tmp_path / "old.toml", old.bucket), "-c", target)
     for blobs in (3, 8):
         killed(blobs, *command)
 

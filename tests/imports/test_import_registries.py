@@ -100,14 +100,15 @@ def bucket(minio, old, tmp_path):
         side.stop()
 
 
-def s3_file(minio, path, name):
+def s3_file(server, path, name):
+    """A configuration file of a bucket of the server."""
     path.write_text(
         f"""[storage]
         driver = "s3"
         [storage.s3]
         bucket = "{name}"
         create_bucket = true
-        endpoint = "{minio.endpoint}"
+        endpoint = "{server.endpoint}"
         access_key = "{ACCESS_KEY}"
         secret_key = "{SECRET_KEY}"
         """

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import time
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -13,28 +12,17 @@ from registry.spec.digest import Digest
 from registry.spec.errors import ManifestUnknown, PreconditionFailed
 from registry.spec.names import Place, Tag
 from registry.spec.pagination import Page
-from storage.coordination import Change, CoordinationUnavailable
-from storage.inprocess import InProcessCoordinator
+from storage.coordination import CoordinationUnavailable
 from storage.memory import MemoryStore
 from storage.ports import AlreadyExists
 from storage.ports import PreconditionFailed as SwapLost
 from tests.oracle.histories import Operation, unexplained, with_shared_deletions
 from tests.service.content import image, push
+from tests.service.locks import Blind
 
 REPOSITORY, TAG = Place("project/env"), Tag("latest")
 FIRST, SECOND, THIRD = (image(config=b"%d" % number) for number in range(3))
 DIGEST = {body: str(Digest.of(body)) for body in (FIRST, SECOND, THIRD)}
-
-
-class LosesLocks(InProcessCoordinator):
-    """Writers don't exclude each other, and nothing is remembered: as without Redis."""
-
-    @asynccontextmanager
-    async def change(self, *names, wait=10.0):
-        yield Change(lambda: False)
-
-    async def stamps(self, *names):
-        return (None,) * len(names)
 
 
 class Interrupted(MemoryStore):
@@ -75,13 +63,13 @@ def store():
 
 @pytest.fixture
 def registry(store):
-    return Services.over(store, LosesLocks(), files=None, memory=0, allow_sparse=True)
+    return Services.over(store, Blind(), files=None, memory=0, allow_sparse=True)
 
 
 @pytest.fixture
 def inexact(store):
     """The same over a store that looks at an object's version before it deletes it."""
-    return Services.over(store, LosesLocks(), files=None, memory=0, allow_sparse=True, exact=False)
+    return Services.over(store, Blind(), files=None, memory=0, allow_sparse=True, exact=False)
 
 
 def put(registry, body, conditions=None):

@@ -24,6 +24,7 @@ from storage.ports import Unavailable
 from storage.testing import Crash, FaultyStore
 from tests.service.collection import BLOBS, DIGEST, GRACE, IMAGE, V1, WINDOW, A, B, Clock, Registry
 from tests.service.content import descriptor, encode, image, push
+from tests.service.locks import Blind
 from tests.service.test_interleavings import ALL, Schedules, Turns, interleave
 
 SHARES = (1.0, 1.0 if ALL else 0.08)
@@ -191,17 +192,6 @@ async def test_one_that_breaks_off_anywhere_is_done_again_or_pushed_over(
         if reached < n:
             break
     assert n > 15
-
-
-class Blind(InProcessCoordinator):
-    """Without Redis: nobody excludes anybody, and nothing is remembered."""
-
-    @asynccontextmanager
-    async def change(self, *names, wait=10.0):
-        yield Change(lambda: False)
-
-    async def stamps(self, *names):
-        return (None,) * len(names)
 
 
 class LosesLocks(InProcessCoordinator):
