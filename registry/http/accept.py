@@ -94,5 +94,5 @@ class Acceptor:
     async def _open(self, accepted: socket.socket) -> None:
         try:
             await self._loop.connect_accepted_socket(self._protocol, accepted, **self._options)
-        except (OSError, TimeoutError) as error:  # a handshake that failed, or took too long
+        except OSError as error:  # a handshake that failed, or took too long
             _log.debug("a connection came to nothing: %s", type(error).__name__)
