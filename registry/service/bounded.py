@@ -38,3 +38,10 @@ async def _iterated(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterable[T]:
     else:
         for item in items:
             yield item
+
+
+def good(ended: T | BaseException) -> T:
+    """Return what a call came to, or raise what it failed of: of calls that all have ended."""
+    if isinstance(ended, BaseException):
+        raise ended
+    return ended

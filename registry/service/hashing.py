@@ -1,9 +1,15 @@
-"""Hashing a stream without holding up the event loop."""
+"""Hashing, and the like, without holding up the event loop."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from typing import Final, TypeVar
 
 from registry.spec.digest import Hasher
+
+T = TypeVar("T")
+
+INLINE: Final = 64 * 1024
+"""Bytes that are worked on where the loop runs: with more, others would wait too long."""
 
 
 async def hashed(pieces: AsyncIterable[bytes], hasher: Hasher) -> AsyncIterator[bytes]:
@@ -11,3 +17,8 @@ async def hashed(pieces: AsyncIterable[bytes], hasher: Hasher) -> AsyncIterator[
     async for piece in pieces:
         await asyncio.to_thread(hasher.update, piece)
         yield piece
+
+
+async def beside(size: int, work: Callable[[], T]) -> T:
+    """Do work on so many bytes: on many of them in a thread."""
+    return work() if size <= INLINE else await asyncio.to_thread(work)

@@ -5,16 +5,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import msgspec
 
 from auth.roles import Role
 from registry.service.blobs import Blobs
+from registry.service.bounded import good
 from registry.service.catalog import Catalog, Seen
 from registry.service.collection.candidates import Candidates
 from registry.service.deleted import Deleted, linked
 from registry.service.entries import Entries
+from registry.service.hashing import beside
 from registry.service.images import CHECKS, Image, Images, manifest_name
 from registry.service.presence import exists
 from registry.service.quotas.charges import Charge
@@ -22,7 +23,7 @@ from registry.service.quotas.quotas import Quotas
 from registry.service.records import TagRecord
 from registry.service.referrers import Descriptor, Referrers, fallback_tag
 from registry.service.remembered import Remembered, stamps_of
-from registry.service.stored import INLINE, StoredManifest
+from registry.service.stored import StoredManifest
 from registry.service.tag_rules import Guard, Guards
 from registry.service.tags import Tags, tag_name
 from registry.service.terms import TERMS, Terms
@@ -44,7 +45,6 @@ from storage import keys
 from storage.coordination import Change, Coordinator
 from storage.ports import ContentStore, NotFound
 
-T = TypeVar("T")
 Step = Callable[[], Awaitable[None]]
 """Something that is done on the way."""
 
@@ -425,7 +425,7 @@ class Manifests:
                 raise DigestMismatch(push.reference, digest)
             return grammar.parse(push.body, push.content_type), digest
 
-        return read() if len(push.body) <= INLINE else await asyncio.to_thread(read)
+        return await beside(len(push.body), read)
 
     async def _size(self, repository: Place, digest: Digest) -> int:
         return len((await self._find(repository, digest)).data)
@@ -458,7 +458,7 @@ class Manifests:
             self._catalog.look(repository),
             return_exceptions=True,
         )
-        since, _, guard, seen = _good(looks[0]), _good(looks[1]), _good(looks[2]), _good(looks[3])
+        since, _, guard, seen = good(looks[0]), good(looks[1]), good(looks[2]), good(looks[3])
         return since, guard, seen
 
     async def _check_conditions(self, repository: Place, push: Push) -> None:
@@ -525,10 +525,3 @@ class Manifests:
             for child, here in zip(index.manifests, found, strict=True)
             if here
         }
-
-
-def _good(found: T | BaseException) -> T:
-    """Return what was found, or raise why it was not."""
-    if isinstance(found, BaseException):
-        raise found
-    return found

@@ -3,6 +3,7 @@
 import asyncio
 from functools import partial
 
+from registry.service.bounded import good
 from registry.service.collection.candidates import Candidates
 from registry.service.entries import Entries
 from registry.service.memberships import Memberships
@@ -123,8 +124,7 @@ class Publishing:
             return_exceptions=True,
         )
         for each in ended:
-            if isinstance(each, BaseException):
-                raise each
+            good(each)
 
     async def _join(
         self, repository: Place, digest: Digest, size: int, charge: Charge, members: Items

@@ -1,10 +1,10 @@
 """A manifest as the store has it."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Self, TypeVar
+from typing import Self, TypeVar
 
+from registry.service.hashing import beside
 from registry.service.records import Corrupt
 from registry.spec import manifest as grammar
 from registry.spec.digest import Digest
@@ -12,9 +12,6 @@ from registry.spec.errors import RegistryError
 from registry.spec.manifest import Manifest
 
 T = TypeVar("T")
-
-INLINE: Final = 64 * 1024
-"""Bytes of the largest manifest that is read on the loop: a larger one takes too long for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ class StoredManifest:
         Others get their turn between two calls of the decoder, not within one, which keeps the
         interpreter's lock: about 0.2 s for 380,000 annotations.
         """
-        return work() if len(self.data) <= INLINE else await asyncio.to_thread(work)
+        return await beside(len(self.data), work)
 
     def blobs(self) -> set[Digest]:
         """The blobs that it needs. ``Corrupt`` where it can't be read: they must not be guessed."""

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from registry.service.blobs import SMALL, Blob, Blobs
+from registry.service.hashing import hashed
 from registry.service.intake import Chunk, Intake
 from registry.service.pointers import ContentGone
 from registry.service.presence import exists
@@ -346,8 +347,7 @@ class Uploads:
         """Read content for its digest; ``writer`` gets the bytes as well."""
         hasher = Hasher(algorithm)
         async with self._store.open(data) as reader:
-            async for piece in reader:
-                await asyncio.to_thread(hasher.update, piece)
+            async for piece in hashed(reader, hasher):
                 if writer is not None:
                     await writer.write(piece)
         return hasher.digest()

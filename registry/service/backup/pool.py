@@ -1,20 +1,17 @@
 """The blobs that backups share, by their digests. Bytes are hashed on their way in and out."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from registry.service.backup import layout
-from registry.service.hashing import hashed
+from registry.service.hashing import beside, hashed
 from registry.service.records import Corrupt
 from registry.spec.digest import Digest, Hasher
 from storage.ports import ContentReader, ContentStore, NotFound, StorageError, Unavailable
 
 MAX_DOCUMENT: Final = 128 * 1024 * 1024
 """Most bytes of one index: some 400,000 images of one repository."""
-
-_INLINE: Final = 64 * 1024
 
 
 class Damaged(Corrupt):
@@ -95,11 +92,7 @@ class Pool:
         except self.unreadable as error:
             raise Damaged(digest, unread(error)) from None
         data = b"".join(pieces)
-        found = (
-            Digest.of(data, digest.algorithm)
-            if len(data) <= _INLINE
-            else await asyncio.to_thread(Digest.of, data, digest.algorithm)
-        )
+        found = await beside(len(data), lambda: Digest.of(data, digest.algorithm))
         if found != digest:
             raise Damaged(digest, f"its bytes are those of {found}")
         return data
