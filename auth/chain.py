@@ -4,7 +4,13 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from auth.credentials import Basic, Credentials, InvalidCredentials, looks_like_api_key
+from auth.credentials import (
+    Basic,
+    Credentials,
+    InvalidCredentials,
+    issued_id,
+    looks_like_api_key,
+)
 from auth.identity import Identity
 from auth.jose import looks_like_token
 
@@ -43,7 +49,10 @@ class Authenticator(Protocol):
 
 
 class Attempts(Protocol):
-    """Slows down who guesses. ``address`` is the client's; ``account`` is what it wants to be."""
+    """Slows down who guesses. ``address`` is the client's; ``account`` is what it wants to be.
+
+    Of a secret that the registry gave out, ``account`` names the secret too.
+    """
 
     async def admit(self, address: str, account: str) -> None:
         """Raise ``TooManyAttempts`` if the next attempt has to wait."""
@@ -100,7 +109,7 @@ class Chain:
 
         ``InvalidCredentials``, ``AuthenticatorUnavailable``, ``TooManyAttempts``.
         """
-        account = credentials.username if isinstance(credentials, Basic) else ""
+        account = _account(credentials)
         await self._attempts.admit(address, account)
         try:
             identity = await self._ask(credentials, address)
@@ -128,6 +137,18 @@ class Chain:
             if identity is not None:
                 return identity
         raise unavailable or InvalidCredentials
+
+
+def _account(credentials: Credentials) -> str:
+    """What has to wait after failures: an account, or one of the secrets that it was given.
+
+    A node goes on for a while to show a pull secret that was replaced: that must not keep the new
+    one of the same robot waiting. Nobody guesses these (256 random bits).
+    """
+    if not isinstance(credentials, Basic):
+        return ""
+    issued = issued_id(credentials.password)
+    return f"{credentials.username}\t{issued[1]}" if issued else credentials.username
 
 
 def _guessable(credentials: Credentials) -> bool:

@@ -112,6 +112,21 @@ def test_failed_logins_have_to_wait_longer_and_longer():
             caller.get("/v2/").expect(200)
 
 
+def test_a_secret_that_was_replaced_does_not_keep_the_new_one_waiting():
+    with limited(logins=True) as registry:
+        registry.user("ann")
+        old, new = registry.access_token("ann"), registry.access_token("ann")
+        stale = basic("ann", old[:-1] + ("A" if old[-1] != "A" else "B"))
+        answers = []
+        for _ in range(FREE + 2):
+            with registry.caller(stale) as caller:
+                answers.append(caller.get("/token?service=moorage").status)
+        assert answers == [401] * (FREE + 1) + [429]
+        for good in (new, PASSWORD):
+            with registry.caller(basic("ann", good)) as caller:
+                caller.get("/token?service=moorage").expect(200)
+
+
 def test_guesses_at_a_password_or_the_bootstrap_secret_have_to_wait_too():
     with limited(logins=True) as registry:
         registry.user("ann")

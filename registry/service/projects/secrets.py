@@ -6,7 +6,6 @@ SHA-256; only what people choose needs a slow hash (decision 13).
 """
 
 import hmac
-import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -14,11 +13,9 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Final
 
+from auth.credentials import issued_id
 from registry.service.projects.records import SecretRecord
 
-_TEXT: Final = re.compile(
-    r"mrg_(?P<kind>pat|bot|off)_(?P<id>[0-9a-f]{16})_(?P<random>[A-Za-z0-9]{43})", re.ASCII
-)
 _ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -57,8 +54,8 @@ def mint(kind: SecretKind, *, expires: float | None = None) -> tuple[str, Secret
 
 def presented(text: str) -> Presented | None:
     """Read what a client showed; ``None`` if it is no such secret."""
-    found = _TEXT.fullmatch(text)
-    return Presented(SecretKind(found["kind"]), found["id"], text) if found else None
+    found = issued_id(text)
+    return Presented(SecretKind(found[0]), found[1], text) if found else None
 
 
 def _hash(text: str) -> str:
