@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
 import resource
 import signal
 import socket
@@ -12,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -34,21 +33,13 @@ from registry.http.health import Health
 from registry.http.limits import Limits
 from registry.http.listener import Listener
 from registry.http.metrics import Metrics
-from registry.http.observe import RequestRecord
 from registry.http.scrape import MetricsServer
-from registry.http.send import SENDING
 from registry.http.tls import Certificate, TLSError
 from registry.logs import LineHandler, Sink, Writer, configure, text_wanted
 from registry.pulling import pulling
 from registry.rates import limiting
 from registry.retaining import retaining
 from registry.scrubbing import scrubbing
-from registry.service.audit.journal import Journal
-from registry.service.composed import Composed
-from registry.service.intake import HASHING
-from registry.service.pools import Pool
-from registry.service.projects.tenancy import Tenancy
-from registry.service.remembered import Kept, Remembered
 from registry.service.services import Services
 from registry.service.uploads import Uploads
 from registry.shares import Shares
@@ -58,6 +49,13 @@ from registry.telling import telling
 from registry.tenants import admitted
 from registry.tracing import traced
 from registry.version import __version__
+from registry.watching import (
+    RequestObserver,
+    audit_counts,
+    watch_caches,
+    watch_pools,
+    watch_tenancy,
+)
 from storage.coordination import CoordinationUnavailable
 from storage.ports import StorageError
 
@@ -95,24 +93,6 @@ class Process:
     metrics_directory: Path | None = None
     tokens_only: bool = False
     ready: Callable[[], None] = lambda: None
-
-
-class RequestObserver:
-    """Tells the metrics and the access log of each request."""
-
-    def __init__(self, metrics: Metrics, access: AccessLog | None) -> None:
-        self.metrics = metrics
-        self.started = metrics.started
-        self.connection_closed = metrics.connection_closed
-        self.watch_connections = metrics.watch_connections
-        self._count = metrics.finished
-        self._log = access.put if access is not None else None
-
-    def finished(self, record: RequestRecord) -> None:
-        """Count it and log it. Probes that found all well are counted only."""
-        self._count(record)
-        if self._log is not None and (record.action or record.status != 200):
-            self._log(record)
 
 
 def main(config: Config, process: Process) -> int:
@@ -191,7 +171,7 @@ async def _serve(
         ):
             if tracing is not None:
                 lines.during = tracing.current
-            _watch_pools(metrics, tracing)
+            watch_pools(metrics, tracing)
             await _run(
                 config,
                 process,
@@ -284,7 +264,7 @@ async def _run(
         projects=config.auth.mode != "open",
         history=history_of(config),
     )
-    _watch_caches(observer.metrics, services)
+    watch_caches(observer.metrics, services)
     observer.metrics.quota.watch(services.quotas)
     health = Health(backend.store)
     first = process.number == 0 and not process.tokens_only
@@ -301,12 +281,12 @@ async def _run(
         pulling(config, backend, services, first=first),
     ):
         if journal is not None:
-            observer.metrics.watch_audit(partial(_audit_counts, journal))
+            observer.metrics.watch_audit(partial(audit_counts, journal))
         throttle = limited.throttle
         if throttle is not None:
             observer.metrics.watch_refused(throttle.refused)
         if admission.tenancy is not None:
-            _watch_tenancy(observer.metrics, admission.tenancy)
+            watch_tenancy(observer.metrics, admission.tenancy)
         slowing = [throttle] if throttle is not None else []
         rooms: list[Room] = [health, *slowing]
         if not process.tokens_only:
@@ -347,6 +327,9 @@ async def _listen(
     scrapes = MetricsServer(observer.metrics, process.metrics_directory)
     watching = asyncio.create_task(certificate.watch()) if certificate is not None else None
     await scrapes.start(process.metrics)
+    if not process.supervised:  # else they have listened since before the workers were started
+        for sock in process.sockets:
+            sock.listen(config.server.backlog)
     listener.start(process.sockets)
     # What was imported and built stays: the collector need not look at it again.
     gc.collect()
@@ -366,48 +349,6 @@ async def _expire_uploads(uploads: Uploads) -> None:
     dropped = await uploads.expire()
     if dropped:
         _log.info("dropped %d uploads that were over", dropped)
-
-
-def _watch_pools(metrics: Metrics, tracing: "Tracing | None") -> None:
-    """Have all pools of threads counted and traced; those of asyncio as one of ours."""
-    common = Pool(min(32, (os.cpu_count() or 1) + 4), "common")
-    asyncio.get_running_loop().set_default_executor(common)
-    for pool in (common, HASHING, SENDING):
-        metrics.watch_pool(pool.name, pool.threads, partial(getattr, pool, "outstanding"))
-        if tracing is not None:
-            pool.watch = tracing.threads
-
-
-def _watch_caches(metrics: Metrics, services: Services) -> None:
-    caches: dict[str, Kept[Any] | Remembered[Any]] = {
-        "blob-members": services.blobs.members,
-        "blob-contents": services.blobs.contents,
-        "manifests": services.manifests.contents,
-        "repositories": services.catalog.known,
-        "tags": services.tags.records,
-        "tag-rules": services.guards.known,
-        "tag-lists": services.tags.lists,
-    }
-    for name, cache in caches.items():
-        metrics.watch_cache(name, partial(_hits_misses, cache))
-
-
-def _watch_tenancy(metrics: Metrics, tenancy: Tenancy) -> None:
-    caches: dict[str, Remembered[Any] | Composed[Any]] = {
-        "access": tenancy.directory.known,
-        "standings": tenancy.directory.standings,
-        "credentials": tenancy.credentials.known,
-    }
-    for name, cache in caches.items():
-        metrics.watch_cache(name, partial(_hits_misses, cache))
-
-
-def _audit_counts(journal: Journal) -> tuple[int, int, int, int]:
-    return journal.stored, journal.dropped, journal.refused, journal.waiting
-
-
-def _hits_misses(cache: Kept[Any] | Remembered[Any] | Composed[Any]) -> tuple[int, int]:
-    return cache.hits, cache.misses
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:

@@ -365,7 +365,7 @@ class Listener:
         observer.watch_connections(lambda: len(self._web.connections))
 
     def start(self, sockets: list[socket.socket]) -> None:
-        """Accept connections on ``sockets``."""
+        """Accept connections on ``sockets``, which listen."""
         web = self._web
         options: dict[str, Any] = {}
         if self._certificate is not None:
@@ -376,7 +376,6 @@ class Listener:
             }
         ahead = web.part.ahead if web.part is not None else None
         for sock in sockets:
-            sock.listen(web.config.backlog)
             self._acceptors.append(Acceptor(sock, web, ahead, options))
 
     async def drain(self, seconds: float, hurry: asyncio.Event) -> None:

@@ -11,12 +11,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from conformance.server import free_port
-from registry.app import RequestObserver
 from registry.http.accesslog import AccessLog
 from registry.http.metrics import Metrics
 from registry.http.observe import RequestRecord
 from registry.http.scrape import Merged, MetricsServer, snapshot, write_file
 from registry.logs import Sink
+from registry.watching import RequestObserver
 from tests.ops.wire import begin_patch, eventually, get, push_blob, start_upload
 
 
