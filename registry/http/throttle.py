@@ -20,6 +20,7 @@ from registry.http.answer import Answer
 from registry.http.management.problems import refusal
 from registry.http.observe import RequestRecord
 from registry.spec.errors import TooManyRequests
+from registry.spec.requests import names_manifest, names_session
 from storage.rates import Rate, RateLimits
 
 PATIENCE: Final = 2.0
@@ -96,7 +97,7 @@ class Throttle:
             await self._take("management", f"management/{name}", rate, record)
 
     async def _take(self, limit: str, name: str, rate: Rate, record: RequestRecord) -> None:
-        mild = record.method in ("GET", "HEAD") and "/manifests/" in record.path
+        mild = record.method in ("GET", "HEAD") and names_manifest(record.path)
         wait = self._rates.take(name, rate, MILD if mild else 1.0)
         if wait and mild and wait <= PATIENCE:
             await asyncio.sleep(wait)
@@ -108,4 +109,4 @@ class Throttle:
 
 def _in_an_upload(record: RequestRecord) -> bool:
     """Whether it is about an upload that was begun: POST begins one, and is limited."""
-    return record.method != "POST" and "/blobs/uploads/" in record.path
+    return record.method != "POST" and names_session(record.path)

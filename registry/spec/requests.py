@@ -67,6 +67,8 @@ __all__ = [
     "PutManifest",
     "Request",
     "StartUpload",
+    "names_manifest",
+    "names_session",
     "parse",
     "url_for",
 ]
@@ -109,6 +111,21 @@ def parse(method: str, raw_path: str, raw_query: str) -> Request:
     if not name:
         return _root(method, raw_path, raw_query)
     return _other(method, raw_query, name, kind, last)
+
+
+def names_session(raw_path: str) -> bool:
+    """Tell whether a path is that of an upload session to `parse()`, whatever its parts are."""
+    return _ends_in(raw_path, "blobs/uploads")
+
+
+def names_manifest(raw_path: str) -> bool:
+    """Tell whether a path is that of a manifest to `parse()`, whatever its parts are."""
+    return _ends_in(raw_path, "manifests")
+
+
+def _ends_in(raw_path: str, kind: str) -> bool:
+    head, _, last = raw_path[4:].rpartition("/")
+    return raw_path[:4] == "/v2/" and bool(last) and head.endswith(f"/{kind}")
 
 
 def _root(method: str, path: str, query: str) -> Request:

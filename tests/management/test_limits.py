@@ -79,6 +79,17 @@ def test_an_upload_that_was_begun_is_never_limited():
             caller.put(f"{sent['Location']}?digest={digest_of(data)}").expect(201)
 
 
+@pytest.mark.parametrize("name", ["x/blobs/uploads/y", "blobs/uploads/y", "x/manifests/y"])
+def test_what_a_repository_is_called_spares_nobody_a_limit(name):
+    """A name may hold what the paths of uploads and manifests hold."""
+    with (
+        limited(address_per_second=SLOW, address_burst=1) as registry,
+        registry.caller(None) as caller,
+    ):
+        caller.get(f"/v2/{name}/tags/list").expect(401)
+        caller.get(f"/v2/{name}/tags/list").refused(429, "TOOMANYREQUESTS")
+
+
 def test_manifests_are_cheap_and_wait_rather_than_fail():
     with limited(principal_per_second=20, principal_burst=12) as registry:
         registry.project("demo", ann="owner")

@@ -300,6 +300,15 @@ def test_url_for_is_the_inverse_of_parse(request_):
 
 
 @given(requests)
+def test_a_path_is_a_sessions_or_a_manifests_where_it_is_read_as_one(request_):
+    path, _, _ = r.url_for(request_).partition("?")
+    sessions = r.GetUpload | r.AppendUpload | r.FinishUpload | r.CancelUpload
+    manifests = r.GetManifest | r.PutManifest | r.DeleteManifest
+    assert r.names_session(path) == isinstance(request_, sessions)
+    assert r.names_manifest(path) == isinstance(request_, manifests)
+
+
+@given(requests)
 def test_urls_hold_only_characters_that_a_header_may_hold(request_):
     assert all("!" <= character <= "~" for character in r.url_for(request_))
 
