@@ -22,6 +22,7 @@ class Health:
         """Ask ``store``, and give it so many ``seconds`` to answer."""
         self._store = store
         self._seconds = seconds
+        self._looking: asyncio.Task[str] | None = None
         self.draining = False
 
     async def answer(self, http: BaseRequest, record: RequestRecord) -> Answer | None:
@@ -36,6 +37,12 @@ class Health:
     async def _not_ready(self) -> str:
         if self.draining:
             return "shutting down"
+        # Anybody may ask: however many do at once, the store is asked once.
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        return await asyncio.shield(self._looking)
+
+    async def _look(self) -> str:
         try:
             async with asyncio.timeout(self._seconds):
                 await self._store.stat(f"{keys.UPLOADS}readiness")
