@@ -32,7 +32,7 @@ async def accounting(config: Config, services: Services, *, first: bool) -> Asyn
     work = [quotas.run()]
     if first:
         interval = config.quota.interval_seconds
-        count, failed = quotas.count_due, "what is due was not counted"
+        count, failed = quotas.counting.count_due, "what is due was not counted"
         work.append(repeated("quota.count", count, interval, _log, failed))
     try:
         async with beside(*work):

@@ -44,15 +44,18 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
     # Not at the top: the other commands need none of it.
     from registry.service.quotas.quotas import Quotas  # noqa: PLC0415
 
-    again = 0
+    left = 0
+
+    def failed(tenant: str, error: Exception) -> None:
+        print(f"project {tenant} could not be counted: {error}", file=sys.stderr)
+
     alone = "only the one process that serves it may count"
     async with opened(config, "quota.count", alone=alone) as backend:
-        quotas = Quotas(backend.store, backend.coordinator)
-        for tenant in [options.project] if options.project else await quotas.tenants():
-            counted = await quotas.count(tenant)
-            if counted is None:
-                again += 1
-                continue
+        counting = Quotas(backend.store, backend.coordinator).counting
+        tenants = [options.project] if options.project else await counting.tenants()
+        left = len(tenants)
+        async for tenant, counted in counting.all_of(tenants, failed):
+            left -= 1
             account = counted.account
             found = {
                 "project": tenant,
@@ -66,7 +69,10 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
                 print(json.dumps(found))
             else:
                 print(" ".join(f"{key}={value}" for key, value in found.items()))
-    if again:
-        print(f"{again} were not counted: they have no quota, or others count", file=sys.stderr)
+    if left:
+        print(
+            f"{left} were not counted: they have no quota, others count, or it failed",
+            file=sys.stderr,
+        )
         return 1
     return 0

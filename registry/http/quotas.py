@@ -38,18 +38,18 @@ class QuotaMetrics:
         for outcome in ("ok", "lost", "failed"):
             changes.add_metric([outcome], quotas.swaps[outcome] if quotas else 0)
         for outcome in ("ok", "again", "failed"):
-            counts.add_metric([outcome], quotas.counts[outcome] if quotas else 0)
+            counts.add_metric([outcome], quotas.counting.counts[outcome] if quotas else 0)
         yield from (refused, changes, counts)
         fill = GaugeMetricFamily(
             "moorage_quota_projects",
             "Projects with limits, by the percent of one that is used.",
             labels=["used"],
         )
-        for used, number in (quotas.fill if quotas else {}).items():
+        for used, number in (quotas.counting.fill if quotas else {}).items():
             fill.add_metric([used], number)
         yield fill
         yield CounterMetricFamily(
             "moorage_quota_drift_bytes",
             "Bytes by which counts found accounts wrong, whichever way.",
-            quotas.drift if quotas else 0,
+            quotas.counting.drift if quotas else 0,
         )

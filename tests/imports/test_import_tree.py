@@ -283,7 +283,7 @@ async def test_what_came_is_counted_in_quotas_also_where_it_breaks_off(tmp_path)
     filled(tmp_path)
     with importing(tmp_path, MemoryStore()) as (registry, importer):
         await registry.services.quotas.limit("base", Limits(bytes=10_000_000), None)
-        await registry.services.quotas.count("base")
+        await registry.services.quotas.counting.of("base")
         repositories = importer._source.repositories
 
         async def broken(after):

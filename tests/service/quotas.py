@@ -87,7 +87,7 @@ async def settled(*processes: Services) -> Amounts:
 async def stored(store) -> Amounts:
     """What a count finds."""
     services = process(store)
-    counted = await services.quotas.count(PROJECT)
+    counted = await services.quotas.counting.of(PROJECT)
     assert counted is not None
     return counted.account.used
 

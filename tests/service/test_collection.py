@@ -526,6 +526,6 @@ async def test_what_is_collected_is_given_back_to_the_quota(clock):
     after = await quotas.find("project")
     assert after is not None
     assert after.used == Amounts(repositories=1)
-    counted = await quotas.count("project")
+    counted = await quotas.counting.of("project")
     assert counted is not None
     assert counted.account.used == after.used

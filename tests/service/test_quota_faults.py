@@ -43,6 +43,8 @@ from tests.service.quotas import (
 LAYER, CONFIG, THIRD = b"layer" * 30_000, b"{}", b"third" * 20_000
 FIRST, SECOND = image(LAYER, config=CONFIG), image(LAYER, THIRD, config=CONFIG)
 V1, V2 = Tag("v1"), Tag("v2")
+ELSEWHERE = "elsewhere"
+"""A project that is counted beside, and before, the one that the tests look at."""
 
 
 async def life(services) -> None:
@@ -79,7 +81,7 @@ async def count_all(store) -> None:
     late = process(store, terms=replace(QUICK, clock=lambda: QUICK.clock() + ahead))
     await late.uploads.drop_of(PROJECT)
     await late.quotas.settle(close=True)
-    counted = await late.quotas.count(PROJECT)
+    counted = await late.quotas.counting.of(PROJECT)
     assert counted is not None
     assert not any(share.held for share in counted.account.shares.values())
     assert counted.account.total == truth(store) == paid(store)
@@ -200,6 +202,7 @@ async def test_whatever_many_do_at_once_no_more_is_stored_than_fits(seed):
     inner, coordinator = MemoryStore(), InProcessCoordinator()
     limits = Limits(bytes=400_000, repositories=2, tags=4)
     await limited(inner, bytes=400_000, repositories=2, tags=4)
+    await process(inner).quotas.begin(ELSEWHERE, limits)
     stores = [Jittery(inner, chance, limits) for _ in range(3)]
     for each in stores:
         each.broken = 0.02 if seed % 2 else 0.0
@@ -207,11 +210,15 @@ async def test_whatever_many_do_at_once_no_more_is_stored_than_fits(seed):
     running = [asyncio.create_task(each.quotas.run()) for each in processes]
     clients = [Client(each, chance) for each in processes for _ in range(3)]
 
+    def fails(_project: str, error: Exception) -> None:
+        raise error
+
     async def recount() -> None:
         while True:
             await asyncio.sleep(0.05)
             with suppress(StorageError):
-                await processes[0].quotas.count(PROJECT)
+                async for _ in processes[0].quotas.counting.all_of([PROJECT, ELSEWHERE], fails):
+                    pass
 
     running.append(asyncio.create_task(recount()))
     async with asyncio.timeout(60):
@@ -348,7 +355,7 @@ async def test_what_is_pushed_behind_the_back_of_a_count_counts():
     await pusher.quotas.settle(close=True)
     # The lists of uploads, of the root repository, of those below it; then of the catalog.
     gate = store.gate(4, "list")
-    counting = asyncio.create_task(counter.quotas.count(PROJECT))
+    counting = asyncio.create_task(counter.quotas.counting.of(PROJECT))
     await gate.reached.wait()
     await push_blob(pusher, LAYER)
     await pusher.quotas.settle(close=True)
@@ -369,7 +376,7 @@ async def test_what_is_removed_while_it_is_counted_is_given_back_by_the_next_cou
     await other.quotas.settle(close=True)
     whole = truth(inner)
     gate = store.gate(4, "list")
-    counting = asyncio.create_task(counter.quotas.count(PROJECT))
+    counting = asyncio.create_task(counter.quotas.counting.of(PROJECT))
     await gate.reached.wait()
     await other.manifests.delete(REPOSITORY, V1, Conditions())
     await other.quotas.settle(close=True)

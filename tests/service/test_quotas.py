@@ -1,15 +1,20 @@
 """Quotas: what is stored is counted once, what does not fit is refused before it is stored."""
 
+import asyncio
+
 import pytest
 
-from registry.service.quotas.quotas import fill_of
+from registry.service.quotas.counting import TOGETHER, fill_of
 from registry.spec.conditions import Conditions
 from registry.spec.digest import Digest
 from registry.spec.errors import DigestMismatch, QuotaExceeded, UploadUnknown
-from registry.spec.names import Tag
+from registry.spec.names import Place, Tag
 from registry.spec.quota import Account, Amounts, Limits
 from storage import keys
+from storage.coordination import LeaseHeld
+from storage.inprocess import InProcessCoordinator
 from storage.memory import MemoryStore
+from storage.ports import Unavailable
 from storage.testing import FaultyStore
 from tests.service.content import chunk, image, push
 from tests.service.quotas import (
@@ -340,6 +345,60 @@ async def test_where_little_is_left_a_push_is_warned(store):
     await push_blob(services, b"y" * 150)
     told = services.quotas.warning(PROJECT)
     assert told.startswith("85% of the project's quota of 1000 B are used: 1")
+
+
+async def hold_something(services, *projects: str) -> None:
+    """Give each project limits, an open upload and a blob, of sizes that differ."""
+    for number, project in enumerate(projects, 1):
+        await services.quotas.begin(project, Limits(bytes=1_000_000), empty=False)
+        place, uploads = Place(f"{project}/env"), services.uploads
+        session = (await uploads.start(place, "me")).session
+        await uploads.append(place, session, "me", chunk(bytes(number)))
+        await push_blob(services, b"%d" % number * 1000, place)
+    await services.quotas.settle(close=True)
+
+
+async def test_what_is_due_is_counted_with_one_look_at_the_uploads_of_many_projects(store):
+    faulty = FaultyStore(store)
+    services = process(faulty)
+    projects = [f"p{number}" for number in range(TOGETHER + 1)]
+    await hold_something(services, *projects)
+    faulty.log.clear()
+    assert await services.quotas.counting.count_due() == len(projects)
+    looked = [key for method, key in faulty.log if method == "get" and key.startswith(keys.UPLOADS)]
+    assert len(looked) == 2 * len(projects)
+    for number, project in enumerate(projects, 1):
+        found = await services.quotas.find(project)
+        assert found.used == Amounts(number + len(b"%d" % number * 1000))
+    assert await services.quotas.counting.count_due() == 0
+
+
+async def test_a_project_that_cannot_be_counted_keeps_no_other_from_it(store):
+    faulty = FaultyStore(store)
+    services = process(faulty)
+    await hold_something(services, "p1", "p2", "p3")
+    await store.put(keys.quota("p2"), b"of a newer release")
+    faulty.fail(1, "stat", raises=lambda key: Unavailable(key, "a fault that the test asked for"))
+    counting = services.quotas.counting
+    assert await counting.count_due() == 1
+    assert counting.counts["failed"] == 2
+    assert (await services.quotas.find("p1")).counted is None
+    assert (await services.quotas.find("p3")).counted is not None
+
+
+async def test_what_another_process_counts_is_left_to_it(store):
+    coordinator = InProcessCoordinator()
+    faulty = FaultyStore(store)
+    one, two = process(faulty, coordinator), process(store, coordinator)
+    await hold_something(one, "p1")
+    # The account is read once to see whether it is due, and once more when nobody else counts.
+    gate = faulty.gate(2, "get")
+    first = asyncio.create_task(one.quotas.counting.count_due())
+    await gate.reached.wait()
+    with pytest.raises(LeaseHeld):
+        await two.quotas.counting.count_due()
+    gate.open()
+    assert await first == 1
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ class Restore:
         if project.made:
             await self._make(project, ids)
         elif await self._services.quotas.find(project.tenant) is not None:
-            await self._services.quotas.count(project.tenant)
+            await self._services.quotas.counting.of(project.tenant)
         self.done.projects += 1
         self._told(self.done)
 

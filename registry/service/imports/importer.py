@@ -138,7 +138,7 @@ class Importer:
         quotas = self._services.quotas
         for tenant in sorted(self._tenants):
             if await quotas.find(tenant) is not None:
-                await quotas.count(tenant)
+                await quotas.counting.of(tenant)
 
     async def _again(self, name: str, journal: Journal) -> Journal:
         """Look at a repository that was passed over: what is new in it counts, itself it did."""

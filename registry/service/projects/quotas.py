@@ -39,7 +39,7 @@ class ProjectQuotas:
         if account is not None and account.counted is None:
             with suppress(TimeoutError, *FAILURES):
                 async with asyncio.timeout(_PATIENCE):
-                    counted = await self._quotas.count(tenant.id)
+                    counted = await self._quotas.counting.of(tenant.id)
                     account = counted.account if counted is not None else account
         await self._events(
             event(

@@ -1,23 +1,18 @@
-"""Quotas: the limits of projects, set, kept and counted."""
+"""Quotas: the limits of projects, set and kept."""
 
 import asyncio
 import logging
-import secrets
-from bisect import bisect
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from registry.service.failures import FAILURES
-from registry.service.listing import every_key
 from registry.service.presence import exists
 from registry.service.quotas.accounts import Accounts
 from registry.service.quotas.charges import NO_CHARGE, Charge, ProjectCharge
+from registry.service.quotas.counting import Counting
 from registry.service.quotas.ledger import Ledger
-from registry.service.quotas.tally import Tally
 from registry.service.quotas.terms import QUOTA_TERMS, QuotaTerms
 from registry.service.remembered import Remembered
 from registry.spec import quota
@@ -25,24 +20,12 @@ from registry.spec.errors import QuotaExceeded, shown_amount
 from registry.spec.problems import Changed
 from registry.spec.quota import Account, Limits
 from storage import keys
-from storage.coordination import Coordinator, LeaseHeld
+from storage.coordination import Coordinator
 from storage.ports import AlreadyExists, ObjectStore
 
 _log = logging.getLogger("moorage.quotas")
 
-_POLL: Final = 0.1
 _MEMORY: Final = 4 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """What a count has found: the account after it, and how much it differed from before.
-
-    ``drift`` is in bytes: less than 0 where less was there than was counted.
-    """
-
-    account: Account
-    drift: int
 
 
 class Quotas:
@@ -68,12 +51,7 @@ class Quotas:
         """Changes of accounts by what came of them: ``ok``, ``lost`` to another, ``failed``."""
         self.refused: Counter[str] = Counter()
         """Requests that were refused, by the kind of which too little was left."""
-        self.counts: Counter[str] = Counter()
-        """Counts by what came of them: ``ok``, ``again`` (another began), ``failed``."""
-        self.drift = 0
-        """Bytes by which counts have found accounts wrong, whichever way."""
-        self.fill: Mapping[str, int] = {}
-        """Projects with limits by how much of one is used, as ``count_due`` last saw them."""
+        self.counting = Counting(store, coordinator, self._accounts, self._settle_of, terms)
 
     @asynccontextmanager
     async def charging(self, tenant: str) -> AsyncIterator[Charge]:
@@ -104,8 +82,7 @@ class Quotas:
 
     async def find(self, tenant: str) -> Account | None:
         """The project's account as it is now; ``None`` for one without limits."""
-        if tenant in self._ledgers:
-            await self._ledgers[tenant].settle()
+        await self._settle_of(tenant)
         found = await self._accounts.read(tenant)
         return found[0] if found is not None else None
 
@@ -155,75 +132,6 @@ class Quotas:
         async with self._coordinator.change(_name(tenant)):
             await self._accounts.remove(tenant)
 
-    async def count(self, tenant: str) -> Counted | None:
-        """Count what the project holds, and make that what is used, while others push.
-
-        ``None`` where it has no limits, or where another count began meanwhile. A crash leaves
-        the account as it was, but nothing is given back until the next count.
-        """
-        nonce, terms = secrets.token_hex(8), self._terms
-        begun = await self._accounts.change(
-            tenant, lambda account: quota.begin_count(account, nonce, terms.clock())
-        )
-        until = terms.pace() + terms.patience
-        while begun is not None and quota.unsettled(begun, terms.clock()):
-            if tenant in self._ledgers:
-                await self._ledgers[tenant].settle()
-            if terms.pace() > until:
-                break
-            await asyncio.sleep(_POLL)
-            found = await self._accounts.read(tenant)
-            begun = found[0] if found else None
-        listing = await self._accounts.change(
-            tenant, lambda account: quota.begin_list(account, nonce, terms.clock(), terms.margin)
-        )
-        if listing is None:
-            self.counts["again"] += 1
-            return None
-        tallied = await Tally(self._store).of(tenant)
-        before = 0
-
-        def end(account: Account) -> Account | None:
-            nonlocal before
-            before = account.total.bytes
-            return quota.end_count(account, nonce, tallied.amounts, tallied.physical, terms.clock())
-
-        ended = await self._accounts.change(tenant, end)
-        if ended is None:
-            self.counts["again"] += 1
-            return None
-        drift = ended.total.bytes - before if listing.counted is not None else 0
-        self.counts["ok"] += 1
-        self.drift += abs(drift)
-        return Counted(ended, drift)
-
-    async def tenants(self) -> list[str]:
-        """The ids of all projects that have limits."""
-        return [keys.last_segment(key) async for key in every_key(self._store, keys.QUOTAS)]
-
-    async def count_due(self) -> int:
-        """Count every project that is due; return how many. Of several processes, one does."""
-        done, fill = 0, Counter(dict.fromkeys(FILLS, 0))
-        async for key in every_key(self._store, keys.QUOTAS):
-            tenant = keys.last_segment(key)
-            try:
-                found = await self._accounts.read(tenant)
-                if found is not None:
-                    fill[fill_of(found[0])] += 1
-                if found is None or not self._is_due(found[0]):
-                    continue
-                async with self._coordinator.hold(f"quota-count/{tenant}"):
-                    found = await self._accounts.read(tenant)
-                    if found is not None and self._is_due(found[0]):
-                        done += await self.count(tenant) is not None
-            except LeaseHeld:
-                continue
-            except FAILURES as error:
-                self.counts["failed"] += 1
-                _log.warning("project %s could not be counted, it will be: %s", tenant, error)
-        self.fill = fill
-        return done
-
     async def run(self) -> None:
         """Settle what is stored, and renew shares, for ever. What fails is done again."""
         while True:
@@ -242,6 +150,10 @@ class Quotas:
             elif ledger.idle:
                 self._ledgers.pop(tenant, None)
 
+    async def _settle_of(self, tenant: str) -> None:
+        if tenant in self._ledgers:
+            await self._ledgers[tenant].settle()
+
     def _ledger(self, tenant: str) -> Ledger:
         ledger = self._ledgers.get(tenant)
         if ledger is None:
@@ -256,35 +168,9 @@ class Quotas:
         look = partial(exists, self._store, keys.quota(tenant))
         return await self._limited.get(_name(tenant), look)
 
-    def _is_due(self, account: Account) -> bool:
-        terms, now = self._terms, self._terms.clock()
-        if account.count is not None and now - account.count.began < terms.again:
-            return False
-        if account.counted is None:
-            return True
-        over = any(
-            share.held and share.until + terms.margin < now for share in account.shares.values()
-        )
-        since = now - account.counted
-        return over or since > terms.every or (account.due and since > terms.again)
-
 
 async def _unlimited() -> bool:
     return False
-
-
-FILLS: Final = ("0-50", "50-80", "80-95", "95-100")
-"""Percent of the limit of which most is used."""
-
-
-def fill_of(account: Account) -> str:
-    """Which of ``FILLS`` the account is in."""
-    total, most = account.total, 0
-    for kind in quota.KINDS:
-        limit = getattr(account.limits, kind)
-        if limit is not None:
-            most = max(most, int(getattr(total, kind)) * 100 // max(1, limit))
-    return FILLS[bisect((50, 80, 95), most)]
 
 
 def warning_of(account: Account) -> str:

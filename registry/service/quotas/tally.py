@@ -1,9 +1,11 @@
 """Counting what a project holds, by listing its own keys."""
 
-import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from registry.service.bounded import each
 from registry.service.entries import value
 from registry.service.listing import every_key
 from registry.service.presence import exists
@@ -16,6 +18,8 @@ from storage import keys
 from storage.ports import NotFound, ObjectStore
 
 _AT_ONCE: Final = 32
+_SESSIONS_AT_ONCE: Final = 8
+"""Each record may hold 512 KiB of its session's bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class _Sum:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._sizes: dict[Digest, int] = {}
-        self.bytes = self.physical = self.repositories = self.tags = 0
+        self.bytes = self.physical = self.tags = 0
         self._manifests: set[str] = set()
 
     async def add(self, key: str) -> None:
@@ -64,40 +68,47 @@ class _Sum:
 
 
 class Tally:
-    """Counts. It costs a listing of the project's keys and a read for each blob and manifest."""
+    """Counts: upload sessions of many projects at once, and then what each of these holds."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
-    async def of(self, tenant: str) -> Tallied:
-        """Count what the project with this id holds.
+    async def sessions(self, tenants: Collection[str]) -> Mapping[str, int]:
+        """The bytes of open upload sessions that count in these projects; 0 for one without any.
 
-        Upload sessions first: of one that becomes a blob meanwhile, one of the two is seen. What
-        comes or goes meanwhile may be counted or not; a session whose record can't be read is not.
-        Memory: some 100 bytes for each blob.
+        Costs a read for each session of the registry. One whose record can't be read does not
+        count, and is told.
         """
-        found = _Sum(self._store)
-        async for key in every_key(self._store, keys.UPLOADS):
+        found: defaultdict[str, int] = defaultdict(int)
+
+        async def add(key: str) -> None:
             record = await value(self._store, key)
             if record is None:
-                continue
+                return
             try:
                 upload = UploadRecord.decode(record.data)
             except Corrupt as error:
                 tell_unreadable(key, error)
-                continue
-            if upload.tenant == tenant:
-                found.bytes += upload.charged
+                return
+            if upload.tenant in tenants:
+                found[upload.tenant] += upload.charged
+
+        if tenants:
+            await each(every_key(self._store, keys.UPLOADS), add, at_once=_SESSIONS_AT_ONCE)
+        return found
+
+    async def of(self, tenant: str, sessions: int) -> Tallied:
+        """Count what the project with this id holds, beside the bytes of its ``sessions``.
+
+        What comes or goes meanwhile may be counted or not. Costs a listing of the project's keys,
+        and a read for each blob and manifest. Memory: some 100 bytes for each blob.
+        """
+        found = _Sum(self._store)
         root = Place(tenant)
         for prefix in (keys.repositories(root), keys.repositories_below(tenant)):
-            batch: list[str] = []
-            async for key in every_key(self._store, prefix):
-                batch.append(key)
-                if len(batch) == _AT_ONCE:
-                    await asyncio.gather(*map(found.add, batch))
-                    batch = []
-            await asyncio.gather(*map(found.add, batch))
-        found.repositories += await exists(self._store, keys.catalog(root))
+            await each(every_key(self._store, prefix), found.add, at_once=_AT_ONCE)
+        repositories = int(await exists(self._store, keys.catalog(root)))
         async for _ in every_key(self._store, keys.cataloged(tenant)):
-            found.repositories += 1
-        return Tallied(Amounts(found.bytes, found.repositories, found.tags), found.physical)
+            repositories += 1
+        amounts = Amounts(sessions + found.bytes, repositories, found.tags)
+        return Tallied(amounts, found.physical)
