@@ -5,6 +5,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 async def each(
@@ -29,6 +30,12 @@ async def each(
                 group.create_task(one(item))
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
+
+
+async def both(one: Awaitable[T], other: Awaitable[U]) -> tuple[T, U]:
+    """Do two things at once. Both have ended when this raises, what the first of them failed of."""
+    ended = await asyncio.gather(one, other, return_exceptions=True)
+    return good(ended[0]), good(ended[1])
 
 
 async def _iterated(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterable[T]:

@@ -1,9 +1,8 @@
 """Publishing: verified bytes get their name, and a repository holds them."""
 
-import asyncio
 from functools import partial
 
-from registry.service.bounded import good
+from registry.service.bounded import both
 from registry.service.collection.candidates import Candidates
 from registry.service.entries import Entries
 from registry.service.memberships import Memberships
@@ -100,7 +99,7 @@ class Publishing:
                         return pointer
                     standing = pointer
                 except AlreadyExists:
-                    found, _ = await asyncio.gather(self._pointers.read(digest), join())
+                    found, _ = await both(self._pointers.read(digest), join())
                     if found is not None and found[0].state is Life.LIVE:
                         return found[0]
                     standing = await self._pointers.take(digest, pointer, content)
@@ -114,17 +113,8 @@ class Publishing:
                 raise ContentGone
 
     async def _create(self, key: str, packed: bytes, references: Items) -> None:
-        """As ``create(key, packed, beside=references)``, where entries can't be put beside.
-
-        Both have ended when this raises.
-        """
-        ended = await asyncio.gather(
-            self._entries.put(references),
-            self._store.create(key, packed),
-            return_exceptions=True,
-        )
-        for each in ended:
-            good(each)
+        """As ``create(key, packed, beside=references)``, where entries can't be put beside."""
+        await both(self._entries.put(references), self._store.create(key, packed))
 
     async def _join(
         self, repository: Place, digest: Digest, size: int, charge: Charge, members: Items

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from registry.service.bounded import each
 from registry.service.entries import value
 from registry.service.history import PastRecord
 from registry.service.listing import every_key
@@ -127,7 +128,7 @@ class Retainer:
                     done.tags.append(tag)
             except Denied:  # it has a rule by now
                 continue
-        await _each(await self._keys(keys.histories(place)), self._prune)
+        await each(await self._keys(keys.histories(place)), self._prune, at_once=_AT_ONCE)
         going = [Digest(each.digest) for each in survey.plan.manifests if each.goes]
         room = limit - len(done.tags)
         done.more = len(going) > room
@@ -149,7 +150,7 @@ class Retainer:
             if found is not None:
                 records[key[len(prefix) :]] = TagRecord.decode(found.data)
 
-        await _each(await self._keys(prefix), read)
+        await each(await self._keys(prefix), read, at_once=_AT_ONCE)
         now = self._terms.clock()
         pulled: dict[str, float | None] = {}
 
@@ -158,7 +159,7 @@ class Retainer:
             pulled[tag] = await self._pulled(place, records[tag], Tag(tag), now)
 
         if any(rule.pulled_within_days is not None for rule in retention.rules):
-            await _each(records, read_pulls)
+            await each(records, read_pulls, at_once=_AT_ONCE)
         facts = [
             TagFacts(tag, record.digest, record.at, pulled.get(tag), guard.reason(Tag(tag)))
             for tag, record in sorted(records.items())
@@ -169,7 +170,7 @@ class Retainer:
             left = await self._left(place, records.values(), pace)
             tagged = {record.digest for record in records.values()}
             read_one = partial(self._facts, left, tagged, manifests, pace)
-            await _each(await self._keys(keys.manifests(place)), read_one)
+            await each(await self._keys(keys.manifests(place)), read_one, at_once=_AT_ONCE)
         return Survey(
             plan_manifests(retention, facts, verdicts, manifests, now), records, manifests
         )
@@ -216,7 +217,7 @@ class Retainer:
             if found is not None:
                 note(PastRecord.decode(found.data).states)
 
-        await _each(await self._keys(keys.histories(place)), read)
+        await each(await self._keys(keys.histories(place)), read, at_once=_AT_ONCE)
         return left
 
     async def _facts(
@@ -261,7 +262,7 @@ class Retainer:
             for key in await self._keys(keys.manifests(place))
             if keys.last_segment(key) not in known
         ]
-        await _each(pushed, partial(self._facts, {}, set(), fresh, no_pace))
+        await each(pushed, partial(self._facts, {}, set(), fresh, no_pace), at_once=_AT_ONCE)
         return fresh
 
     async def _restore(
@@ -282,19 +283,3 @@ class Retainer:
             done.restored.append(digest)
             if digest in done.manifests:
                 done.manifests.remove(digest)
-
-
-async def _each(found: Iterable[str], do: Callable[[str], Awaitable[None]]) -> None:
-    """Do it for each key, some at once. What fails first ends it."""
-    waiting = iter(found)
-
-    async def work() -> None:
-        for key in waiting:
-            await do(key)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_AT_ONCE):
-                group.create_task(work())
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None

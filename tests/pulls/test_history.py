@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -134,10 +135,8 @@ def test_whatever_fails_each_pull_counts_once(steps):
                 store.failures = iter(given_[0])
             else:
                 work = compactor.compact if what == "compact" else processes[given_[0]].flush
-                try:
+                with suppress(Unavailable):
                     await work()
-                except* Unavailable:
-                    pass
         store.failures = iter(())
         for each in processes:
             while await each.flush():

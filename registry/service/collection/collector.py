@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
 
+from registry.service.bounded import each
 from registry.service.collection.candidates import Candidate, Candidates
 from registry.service.collection.findings import Report, nobody
 from registry.service.collection.judge import Judge, Needed, Outcome
@@ -110,18 +111,13 @@ class Collector:
             if due and not after:
                 done.lag = max(0.0, now - keys.candidate_due(due[0]) / 1000)
             needs = Needs(self._store, self._entries, self._candidates, self._terms, look=look)
-            for start in range(0, len(due), _AT_ONCE):
-                await asyncio.gather(
-                    *(
-                        self._see_to(key, needs, done, look=look)
-                        for key in due[start : start + _AT_ONCE]
-                    )
-                )
+            see_to = partial(self._see_to, needs, done, look=look)
+            await each(due, see_to, at_once=_AT_ONCE)
             if len(due) < _PAGE:
                 return done
             after = due[-1]
 
-    async def _see_to(self, key: str, needs: Needs, done: Pass, *, look: bool) -> None:
+    async def _see_to(self, needs: Needs, done: Pass, key: str, *, look: bool) -> None:
         """See to one candidate. What fails stays in the queue, and does not keep others waiting."""
         try:
             found = await value(self._store, key)

@@ -1,11 +1,11 @@
 """Merges the batches that processes wrote into one record for each tag and digest."""
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from registry.service.bounded import each
 from registry.service.listing import every_key
 from registry.service.projects.kept import Records
 from registry.service.pulls.history import Pull, PullBatch, PulledRecord
@@ -44,7 +44,6 @@ class Compactor:
         self._store = store
         self._coordinator = coordinator
         self._records = Records(store, PulledRecord)
-        self._gate = asyncio.Semaphore(_AT_ONCE)
 
     async def compact(self) -> Merged:
         """Merge all batches that there are. ``LeaseHeld`` where another process is at it.
@@ -87,14 +86,12 @@ class Compactor:
                 record = keys.pulled_by_text(pull.place, pull.reference)
                 found.setdefault(record, {})[keys.last_segment(key)] = pull
 
-        async def one(key: str, parts: Mapping[str, Pull]) -> None:
-            async with self._gate:
-                done.records += await self._add(key, parts)
+        async def one(key: str) -> None:
+            written = await self._add(key, found[key])
+            done.records += written
 
-        async with asyncio.TaskGroup() as group:
-            for key, parts in found.items():
-                group.create_task(one(key, parts))
-        await asyncio.gather(*map(self._store.delete, batches))
+        await each(found, one, at_once=_AT_ONCE)
+        await each(batches, self._store.delete, at_once=_AT_ONCE)
         done.batches += len(batches)
 
     async def _add(self, key: str, parts: Mapping[str, Pull]) -> bool:
