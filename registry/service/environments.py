@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from registry.service.blobs import Blobs
+from registry.service.hashing import beside
 from registry.service.manifests import Manifests
 from registry.service.pulls.history import Pulled, PullHistory
 from registry.service.referrers import Descriptor
@@ -246,7 +247,7 @@ class Environments:
             if blob.size > MAX_DOCUMENT:
                 raise PackagesInvalid(f"it has more than {MAX_DOCUMENT:,} bytes")
             document = await self._blobs.whole(blob)
-            found = await asyncio.to_thread(packages.read, kind, document)
+            found = await beside(len(document), lambda: packages.read(kind, document))
         self._listed.keep(referrer, found)
         return found
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import Final, TypeVar
 
-from registry.spec.digest import Hasher
+from registry.spec.digest import Digest, Hasher
 
 T = TypeVar("T")
 
@@ -17,6 +17,11 @@ async def hashed(pieces: AsyncIterable[bytes], hasher: Hasher) -> AsyncIterator[
     async for piece in pieces:
         await asyncio.to_thread(hasher.update, piece)
         yield piece
+
+
+async def digest_of(data: bytes, algorithm: str = "sha256") -> Digest:
+    """The digest of bytes that are in memory."""
+    return await beside(len(data), lambda: Digest.of(data, algorithm))
 
 
 async def beside(size: int, work: Callable[[], T]) -> T:

@@ -4,6 +4,7 @@ import asyncio
 from typing import Final
 
 from registry.service.blobs import Blobs
+from registry.service.hashing import beside
 from registry.service.manifests import Manifests
 from registry.service.remembered import Kept
 from registry.spec import image_config
@@ -66,4 +67,4 @@ class ImageConfigs:
             data = await self._blobs.whole(blob)
         except BlobUnknown:
             return None
-        return await asyncio.to_thread(image_config.read, data)
+        return await beside(len(data), lambda: image_config.read(data))

@@ -512,7 +512,7 @@ class Manifests:
             stored = await self.get(repository, fallback_tag(subject))
         except ManifestUnknown:
             return {}
-        index = grammar.parse(stored.data, stored.media_type)
+        index = await stored.parsed()
         gate = asyncio.Semaphore(CHECKS)
 
         async def present(digest: Digest) -> bool:
@@ -520,8 +520,7 @@ class Manifests:
                 return await exists(self._store, keys.manifest(repository, digest))
 
         found = await asyncio.gather(*(present(child.digest) for child in index.manifests))
-        return {
-            child.digest: msgspec.to_builtins(child, enc_hook=str)
-            for child, here in zip(index.manifests, found, strict=True)
-            if here
-        }
+        children = [child for child, here in zip(index.manifests, found, strict=True) if here]
+        return await stored.beside(
+            lambda: {child.digest: msgspec.to_builtins(child, enc_hook=str) for child in children}
+        )

@@ -3,21 +3,26 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from registry.service.entries import value
+from registry.service.hashing import beside
 from registry.spec.digest import Digest
 from registry.spec.names import Place, Tag
 from registry.spec.pagination import Page
 from storage import keys
-from storage.ports import NotFound, ObjectStore
+from storage.ports import ObjectStore, Value
 
 PAGE = 100
 """Referrers in one answer where the client names no number; also the most it may name."""
 
 PAGE_BYTES = 4 * 1024 * 1024
 """An answer stops growing at this size: clients refuse larger manifests."""
+
+_AT_ONCE: Final = 8
+"""Descriptors that are read at the same time: each may be as large as a manifest."""
 
 Descriptor = Mapping[str, Any]
 
@@ -71,44 +76,44 @@ class Referrers:
         wanted = PAGE if page.n is None else min(page.n, PAGE)
         found: list[Descriptor] = []
         size = 0
+        prefix = keys.referrers(repository, subject)
         last = page.last or ""
         while True:
-            batch = await self._batch(repository, subject, last, fallback)
-            for digest, descriptor in batch:
-                if _matches(descriptor, artifact_types):
-                    size += len(msgspec.json.encode(descriptor, enc_hook=str))
-                    if len(found) == wanted or (found and size > PAGE_BYTES):
-                        return ReferrerPage(found, last)
-                    found.append(descriptor)
-                last = digest
-            if len(batch) < PAGE:
+            names = await self._names(prefix, last, fallback)
+            for start in range(0, len(names), _AT_ONCE):
+                chosen = names[start : start + _AT_ONCE]
+                read = await asyncio.gather(*(value(self._store, prefix + name) for name in chosen))
+                for name, stored in zip(chosen, read, strict=True):
+                    descriptor, length = await _listed(name, stored, fallback)
+                    if _matches(descriptor, artifact_types):
+                        size += length
+                        if len(found) == wanted or (found and size > PAGE_BYTES):
+                            return ReferrerPage(found, last)
+                        found.append(descriptor)
+                    last = name
+            if len(names) < PAGE:
                 return ReferrerPage(found, None)
 
-    async def _batch(
-        self,
-        repository: Place,
-        subject: Digest,
-        last: str,
-        fallback: Mapping[Digest, Descriptor],
-    ) -> list[tuple[str, Descriptor]]:
-        """The next referrers after ``last``; one that was deleted meanwhile comes as empty."""
-        prefix = keys.referrers(repository, subject)
+    async def _names(
+        self, prefix: str, last: str, fallback: Mapping[Digest, Descriptor]
+    ) -> Sequence[str]:
+        """The digests of the next referrers after ``last``."""
         stored = await self._store.list(prefix, after=prefix + last if last else "", limit=PAGE)
         names = {key[len(prefix) :] for key in stored}
         names.update(digest for digest in fallback if digest > last)
-        chosen = sorted(names)[:PAGE]
-        read = await asyncio.gather(*(self._read(prefix + name) for name in chosen))
-        return [
-            (name, descriptor or fallback.get(Digest(name), {}))
-            for name, descriptor in zip(chosen, read, strict=True)
-        ]
+        return sorted(names)[:PAGE]
 
-    async def _read(self, key: str) -> Descriptor | None:
-        try:
-            value = await self._store.get(key)
-        except NotFound:
-            return None
-        return msgspec.json.decode(value.data, type=dict[str, Any])
+
+async def _listed(
+    name: str, stored: Value | None, fallback: Mapping[Digest, Descriptor]
+) -> tuple[Descriptor, int]:
+    """A referrer's descriptor, and its size in bytes; one that was deleted meanwhile is empty."""
+    if stored is None:
+        descriptor = fallback.get(Digest(name), {})
+        return descriptor, len(msgspec.json.encode(descriptor, enc_hook=str))
+    data = stored.data
+    decoded = await beside(len(data), lambda: msgspec.json.decode(data, type=dict[str, Any]))
+    return decoded, len(data)
 
 
 def _matches(descriptor: Descriptor, artifact_types: Sequence[str]) -> bool:

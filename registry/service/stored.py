@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-from registry.service.hashing import beside
+from registry.service.hashing import beside, digest_of
 from registry.service.records import Corrupt
 from registry.spec import manifest as grammar
 from registry.spec.digest import Digest
-from registry.spec.errors import RegistryError
+from registry.spec.errors import DigestMismatch, RegistryError
 from registry.spec.manifest import Manifest
 
 T = TypeVar("T")
@@ -36,6 +36,13 @@ class StoredManifest:
         """What it says; ``ManifestInvalid``. A large one is read in a thread."""
         return await self.beside(lambda: grammar.parse(self.data, self.media_type))
 
+    async def verified(self) -> Manifest:
+        """As ``parsed``, of bytes that come from elsewhere: ``DigestMismatch`` for others."""
+        found = await digest_of(self.data, self.digest.algorithm)
+        if found != self.digest:
+            raise DigestMismatch(self.digest, found)
+        return await self.parsed()
+
     async def beside(self, work: Callable[[], T]) -> T:
         """Do work that takes as long as the manifest is large: for a large one in a thread.
 
@@ -44,10 +51,10 @@ class StoredManifest:
         """
         return await beside(len(self.data), work)
 
-    def blobs(self) -> set[Digest]:
+    async def blobs(self) -> set[Digest]:
         """The blobs that it needs. ``Corrupt`` where it can't be read: they must not be guessed."""
         try:
-            manifest = grammar.parse(self.data, self.media_type)
+            manifest = await self.parsed()
         except RegistryError as error:
             raise Corrupt(f"manifest {self.digest}: {error}") from error
         return {each.digest for each in manifest.blobs}

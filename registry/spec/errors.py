@@ -233,6 +233,7 @@ class DigestMismatch(RegistryError):
             "short on the way; send it again",
             detail={"expected": str(expected), "actual": str(actual)},
         )
+        self.actual = actual
 
 
 class DigestUnsupported(RegistryError):

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from registry.service.backup import layout
-from registry.service.hashing import beside, hashed
+from registry.service.hashing import beside, digest_of, hashed
 from registry.service.records import Corrupt
 from registry.spec.digest import Digest, Hasher
 from storage.ports import ContentReader, ContentStore, NotFound, StorageError, Unavailable
@@ -70,7 +70,7 @@ class Pool:
         ``Damaged`` for one that is too large for ``read``.
         """
         data = document.encode()
-        digest = Digest.of(data)
+        digest = await digest_of(data)
         if len(data) > MAX_DOCUMENT:
             raise Damaged(digest, f"an index of {len(data)} bytes is too large for a backup")
         await self.keep_bytes(digest, data)
@@ -92,14 +92,15 @@ class Pool:
         except self.unreadable as error:
             raise Damaged(digest, unread(error)) from None
         data = b"".join(pieces)
-        found = await beside(len(data), lambda: Digest.of(data, digest.algorithm))
+        found = await digest_of(data, digest.algorithm)
         if found != digest:
             raise Damaged(digest, f"its bytes are those of {found}")
         return data
 
     async def index(self, digest: Digest) -> layout.Index:
         """Return an index. ``Corrupt``."""
-        return layout.Index.decode(await self.read(digest))
+        data = await self.read(digest)
+        return await beside(len(data), lambda: layout.Index.decode(data))
 
     def open(self, digest: Digest) -> AbstractAsyncContextManager[ContentReader]:
         """Read a blob; who reads it compares it. ``NotFound``."""

@@ -19,9 +19,8 @@ from registry.service.projects.records import ProjectRecord
 from registry.service.records import Corrupt, TagRecord
 from registry.service.stored import StoredManifest
 from registry.service.terms import Terms
-from registry.spec import manifest as grammar
 from registry.spec.digest import Digest
-from registry.spec.errors import RegistryError
+from registry.spec.errors import DigestMismatch, RegistryError
 from registry.spec.manifest import Manifest
 from registry.spec.names import Place, Tag
 from storage import keys
@@ -154,7 +153,7 @@ class Survey:
                 stored = await kept(self._store, reading.place, digest, self._terms.clock())
                 if stored is None:
                     return None
-                manifest = await asyncio.to_thread(_parsed, stored)
+                manifest = await _parsed(stored)
             except self._held.unreadable as error:
                 reading.damaged.add(digest)
                 self._held.lacks(digest, str(error))
@@ -166,9 +165,9 @@ class Survey:
         await self._pool.keep_bytes(digest, stored.data)
         reading.children.update(child.digest for child in manifest.manifests)
         lacking = [blob for blob, there in zip(blobs, held, strict=True) if not there]
-        for blob in lacking:
-            if any(blob == layer.digest for layer in manifest.blobs):
-                self._held.lacks(blob, f"{reading.place} holds no good bytes of it")
+        needed = {layer.digest for layer in manifest.blobs}
+        for blob in filter(needed.__contains__, lacking):
+            self._held.lacks(blob, f"{reading.place} holds no good bytes of it")
         return layout.Descriptor(
             media_type=stored.media_type,
             digest=digest,
@@ -177,13 +176,12 @@ class Survey:
         )
 
 
-def _parsed(stored: StoredManifest) -> Manifest:
+async def _parsed(stored: StoredManifest) -> Manifest:
     """Compare a manifest with its digest and parse it. ``Corrupt``."""
-    found = Digest.of(stored.data, stored.digest.algorithm)
-    if found != stored.digest:
-        raise Corrupt(f"its bytes are those of {found}")
     try:
-        return grammar.parse(stored.data, stored.media_type)
+        return await stored.verified()
+    except DigestMismatch as error:
+        raise Corrupt(f"its bytes are those of {error.actual}") from error
     except RegistryError as error:
         raise Corrupt(error.message) from error
 

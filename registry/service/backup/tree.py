@@ -1,13 +1,12 @@
 """Walking the tree of indexes that a backup is."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from registry.service.backup import layout
 from registry.service.backup.layout import Descriptor
 from registry.service.backup.pool import Damaged, Pool
 from registry.service.records import Corrupt
-from registry.spec import manifest as grammar
+from registry.service.stored import StoredManifest
 from registry.spec.digest import Digest
 from registry.spec.errors import RegistryError
 from registry.spec.manifest import Manifest
@@ -32,7 +31,7 @@ class Tree:
         """Return an image's manifest and its exact bytes. ``Corrupt``."""
         data = await self._pool.read(image.digest)
         try:
-            return await asyncio.to_thread(grammar.parse, data, image.media_type), data
+            return await StoredManifest(image.digest, image.media_type, data).parsed(), data
         except RegistryError as error:
             raise Corrupt(f"{image.digest}: {error.message}") from error
 

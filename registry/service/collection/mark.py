@@ -170,7 +170,7 @@ class Marker:
         async for found in self._each(keys.manifests(place)):
             digest = Digest(keys.last_segment(found[0]))
             manifests.add(digest)
-            blobs = await asyncio.to_thread(StoredManifest.unpack(digest, found[1]).blobs)
+            blobs = await StoredManifest.unpack(digest, found[1]).blobs()
             needed |= blobs
             missing = [each for each in blobs if (each, digest) not in entered]
             marked.linked += len(missing)

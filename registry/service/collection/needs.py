@@ -12,6 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Final
 
+from registry.service.bounded import each
 from registry.service.collection.candidates import Candidates
 from registry.service.deleted import kept
 from registry.service.entries import Entries, mark, remove, value
@@ -80,16 +81,10 @@ class Needs:
         unread: set[Digest] = set()
         left: set[Digest] = set()
 
-        async def enter(batch: list[str]) -> None:
-            await asyncio.gather(*(self._enter(place, key, unread, left) for key in batch))
+        async def enter(key: str) -> None:
+            await self._enter(place, key, unread, left)
 
-        batch: list[str] = []
-        async for key in every_key(self._store, keys.all_pushed(place)):
-            batch.append(key)
-            if len(batch) == _AT_ONCE:
-                await enter(batch)
-                batch.clear()
-        await enter(batch)
+        await each(every_key(self._store, keys.all_pushed(place)), enter, at_once=_AT_ONCE)
         return Known(as_of, frozenset(unread), frozenset(left))
 
     async def _enter(self, place: Place, key: str, unread: set[Digest], left: set[Digest]) -> None:
@@ -114,7 +109,7 @@ class Needs:
             elif not self._look:
                 await self._move(place, key, seen)
             return
-        blobs = await asyncio.to_thread(stored.blobs)
+        blobs = await stored.blobs()
         if self._look:
             unread |= blobs
             return

@@ -14,9 +14,8 @@ from registry.service.presence import exists
 from registry.service.records import Corrupt
 from registry.service.services import Services
 from registry.service.stored import StoredManifest
-from registry.spec import manifest as grammar
 from registry.spec.digest import Digest
-from registry.spec.errors import DigestMismatch, RegistryError
+from registry.spec.errors import RegistryError
 from registry.spec.manifest import Manifest
 from registry.spec.names import Place, RepositoryName, Tag
 from storage import keys
@@ -133,10 +132,7 @@ class RepositoryImport:
     async def _fetch(self, digest: Digest) -> None:
         """Fetch a manifest; what it needs comes before it."""
         stored = await self._source.manifest(self._name, digest)
-        found = await asyncio.to_thread(Digest.of, stored.data, digest.algorithm)
-        if found != digest:
-            raise DigestMismatch(digest, found)
-        manifest = await asyncio.to_thread(grammar.parse, stored.data, stored.media_type or None)
+        manifest = await stored.verified()
         for child in manifest.manifests:
             await self._manifest(child.digest)
         await self._blobs(manifest)

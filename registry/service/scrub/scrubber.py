@@ -17,6 +17,7 @@ import msgspec
 
 from registry.service.collection.findings import NOWHERE
 from registry.service.entries import value
+from registry.service.hashing import digest_of
 from registry.service.images import manifest_name
 from registry.service.listing import every_key
 from registry.service.memberships import member_name
@@ -264,14 +265,14 @@ class Scrubber:
         if found is None:
             return 0, False
         await self._throttle.wait(len(found.data))
-        wrong = _wrong(digest, found.data)
+        wrong = await _wrong(digest, found.data)
         if not wrong:
             return len(found.data), False
         if self._look:
             self._tell(Damage(digest, Found.QUARANTINED, wrong, place))
             return len(found.data), True
         good = await self._second.value(key) if self._second is not None else None
-        repaired = good is not None and not _wrong(digest, good)
+        repaired = good is not None and not await _wrong(digest, good)
         try:
             async with self._coordinator.change(manifest_name(place, digest)):
                 if repaired and good is not None:
@@ -296,10 +297,10 @@ class Scrubber:
         self._told(what)
 
 
-def _wrong(digest: Digest, stored: bytes) -> str:
+async def _wrong(digest: Digest, stored: bytes) -> str:
     try:
         manifest = StoredManifest.unpack(digest, stored)
     except ValueError:
         return "it is no manifest"
-    found = Digest.of(manifest.data, digest.algorithm)
+    found = await digest_of(manifest.data, digest.algorithm)
     return "" if found == digest else f"its bytes are those of {found}"
