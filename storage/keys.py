@@ -123,7 +123,6 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._:-]")
 _BATCH = re.compile(r"audit/events/([^/]+)/[0-9]{13}\.([0-9a-f]{16})\.([0-9]{8,})").fullmatch
 _REFERENCE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:-]{0,199}").fullmatch
 _EVENT = re.compile(r"[0-9]{13}\.[0-9a-f]{16}", re.ASCII).fullmatch
-_ESCAPED = re.compile(r"(?:=[0-9A-F]{2})+")
 SIGNING_KEYS = "secrets/tokens/"
 INSTALLATION = "coordination/installation"
 NOTICES = "coordination/"
@@ -159,12 +158,12 @@ def pointer(digest: Digest) -> str:
 
 def reference(digest: Digest, repository: Place) -> str:
     """Reverse membership: this repository holds that blob."""
-    return f"refs/{digest}/{repository}!"
+    return f"{REFERENCES}{digest}/{repository}!"
 
 
 def references(digest: Digest, tenant: str) -> str:
     """The prefix of the reverse memberships of a project's repositories, but for its root's."""
-    return f"refs/{digest}/{tenant}/"
+    return f"{REFERENCES}{digest}/{tenant}/"
 
 
 def reference_place(key: str) -> Place:
@@ -199,7 +198,7 @@ def candidate_due(key: str) -> int:
 
 def holders(digest: Digest) -> str:
     """The prefix of all reverse memberships of a blob."""
-    return f"refs/{digest}/"
+    return f"{REFERENCES}{digest}/"
 
 
 def pointer_digest(key: str) -> Digest:

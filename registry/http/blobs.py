@@ -11,11 +11,10 @@ from registry.http.send import send_file, send_pieces, send_relayed
 from registry.service.blobs import Blob
 from registry.spec.conditions import etag
 from registry.spec.errors import PreconditionFailed
+from registry.spec.mediatype import OCTET_STREAM
 from registry.spec.ranges import ByteRange, content_range, parse_range
 from registry.spec.requests import DeleteBlob, GetBlob
 from storage.ports import RelayedReader
-
-_TYPE = "application/octet-stream"
 
 REDIRECT = "Moorage-Redirect"
 """With ``never`` in this header of a request, the bytes come from the registry itself."""
@@ -26,7 +25,7 @@ async def get_blob(call: Call[GetBlob]) -> Answer:
     blobs = call.server.services.blobs
     blob = await blobs.find(call.place, call.request.digest)
     common = (
-        ("Content-Type", _TYPE),
+        ("Content-Type", OCTET_STREAM),
         ("Docker-Content-Digest", blob.digest),
         ("ETag", etag(blob.digest)),
         ("Accept-Ranges", "bytes"),

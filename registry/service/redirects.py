@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Final
 
 from registry.service.blobs import Blob
+from registry.spec.mediatype import OCTET_STREAM
 from registry.spec.names import Place
 from storage.ports import PresignedStore
 
-_HEADERS: Final = {"Content-Type": "application/octet-stream"}
+_HEADERS: Final = {"Content-Type": OCTET_STREAM}
 
 
 class Redirects:

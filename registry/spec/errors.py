@@ -252,16 +252,6 @@ class DigestUnsupported(RegistryError):
         )
 
 
-class SizeInvalid(RegistryError):
-    """A body whose length is not the one announced (code-10)."""
-
-    code = ErrorCode.SIZE_INVALID
-    status = 400
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-
-
 class ManifestUnknown(RegistryError):
     """The repository has no such manifest or tag (end-3, end-9)."""
 

@@ -35,7 +35,6 @@ EVERY = [
     (errors.DigestInvalid("x", "why"), "DIGEST_INVALID", 400, {}),
     (errors.DigestMismatch(D, E), "DIGEST_INVALID", 400, {}),
     (errors.DigestUnsupported("md5"), "DIGEST_INVALID", 400, {}),
-    (errors.SizeInvalid("no"), "SIZE_INVALID", 400, {}),
     (errors.ManifestUnknown("x"), "MANIFEST_UNKNOWN", 404, {}),
     (errors.ManifestInvalid("no", {"at": 1}), "MANIFEST_INVALID", 400, {}),
     (errors.ManifestTooLarge(4), "SIZE_INVALID", 413, {}),

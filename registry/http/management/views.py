@@ -1,7 +1,7 @@
 """What answers and bodies look like: one frozen Struct each, described for the OpenAPI document."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -9,8 +9,6 @@ from msgspec import Meta
 from auth.roles import Role, Visibility
 from registry.service.audit.events import Result
 from registry.service.projects.removals import Progress
-
-MAX_SECRET_TEXT: Final = 4096
 
 Time = Annotated[datetime, Meta(tz=True)]
 """A moment, as RFC 3339 writes it, with its offset from UTC."""
@@ -485,12 +483,3 @@ class AuditPage(Page, frozen=True, kw_only=True):
     """A page of events, the oldest first. It may have fewer items than were asked for."""
 
     items: tuple[AuditEventView, ...]
-
-
-def schema_types() -> tuple[type[Any], ...]:
-    """Return every type of this module that an answer or a body can be."""
-    return tuple(
-        each
-        for each in globals().values()
-        if isinstance(each, type) and issubclass(each, View | Terms)
-    )

@@ -18,8 +18,8 @@ from storage import keys
 from storage.coordination import Coordinator
 from storage.ports import ObjectStore
 
-MAX_OFFLINE: Final = 50
-"""Most offline tokens of one account."""
+MAX_OFFLINE: Final = MAX_TOKENS // 2
+"""Most offline tokens of one account: the rest of its tokens are for those that it makes."""
 
 _DAY: Final = 86_400.0
 _LONGEST: Final = 400
@@ -127,7 +127,7 @@ class StoredOfflineTokens:
     async def _make_room(self, principal: str) -> None:
         page = await self._tokens.page(keys.access_tokens(principal), "", MAX_TOKENS)
         offline = [each for each in page.items if each.record.password_id]
-        if len(page.items) >= MAX_TOKENS // 2 and offline:
+        if len(page.items) >= MAX_OFFLINE and offline:
             await self._tokens.remove(
                 min(offline, key=lambda each: each.record.secret.expires or 0)
             )
