@@ -16,11 +16,11 @@ from registry.spec.names import Tag
 from registry.spec.pagination import Page
 from storage.memory import MemoryStore
 from storage.testing import FaultyStore
-from tests.backup.keeper import A, B, backups_in
 from tests.backup.keeper import Registry as Kept
+from tests.backup.keeper import backups_in
 from tests.imports.old import Tree
 from tests.imports.test_import_tree import importing
-from tests.service.collection import CONFIG, LAYER, Clock, Registry
+from tests.service.collection import CONFIG, LAYER, A, B, Clock, Registry
 from tests.service.content import descriptor, encode, image, push
 
 V1 = Tag("v1")
@@ -125,8 +125,8 @@ async def test_a_list_of_referrers(threads, registry, old):
 
 
 async def test_a_collection_and_a_full_mark(threads, registry):
-    await registry.push(body=IMAGE, blobs=())
     assert await registry.marker().begin()
+    await registry.push(body=IMAGE, blobs=())
     await registry.marker().mark()
     await registry.push(body=IMAGE, tag=Tag("v2"), blobs=())
     await registry.upload(b"not needed")
