@@ -1,347 +1,20 @@
-"""The listener: aiohttp's low-level server with bounds on what a client may hold of it.
+"""The listener: accepts connections, with certificates that change without a restart.
 
-aiohttp parses and writes HTTP. What is added here: a request head must come whole within a time
-and a size, connections are counted, what can't be parsed is answered in the API's JSON and never
-repeated in a log, certificates change without a restart, and a drain that loses no request.
+It is closed with a drain that loses no request.
 """
 
 import asyncio
 import logging
 import socket
-import time
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, Protocol, cast
-
-from aiohttp import StreamReader, hdrs
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.helpers import reify
-from aiohttp.http_exceptions import HttpProcessingError, LineTooLong, TransferEncodingError
-from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
-from aiohttp.web import (
-    BaseRequest,
-    RequestHandler,
-    RequestPayloadError,
-    Server,
-    StreamResponse,
-)
+from typing import Any
 
 from registry.config import ServerConfig, TLSConfig
 from registry.http.accept import Acceptor
-from registry.http.answer import Answer
-from registry.http.forwarded import Proxies
-from registry.http.observe import Observer, RequestRecord
+from registry.http.connection import Connection, ConnectionObserver, Connections, Handler
 from registry.http.tls import Certificate
 from registry.shares import Part
-from registry.spec.errors import (
-    HeaderTooLarge,
-    Internal,
-    RegistryError,
-    RequestTimeout,
-    Unavailable,
-    Unsupported,
-    encode,
-)
 
 _log = logging.getLogger("moorage.listener")
-
-REQUEST_LINE_BYTES: Final = 16_384
-"""Longest request line: room for a PUT that sets a hundred tags."""
-
-Handler = Callable[[BaseRequest], Awaitable[StreamResponse]]
-
-
-class ConnectionObserver(Observer, Protocol):
-    """Hears of requests, and of connections that were closed on a client."""
-
-    def connection_closed(self, reason: str) -> None:
-        """The reason is limit, head_timeout or malformed."""
-        ...
-
-    def watch_connections(self, count: Callable[[], int]) -> None:
-        """``count`` gives the number of open connections."""
-        ...
-
-
-def _raw(error: RegistryError) -> bytes:
-    """Build an answer for a connection that no request handler has."""
-    body = encode(error)
-    lines = [
-        f"HTTP/1.1 {error.status} Error",
-        "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
-        "Connection: close",
-        *(f"{name}: {value}" for name, value in error.lines()),
-    ]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-class _Request(BaseRequest):
-    """A request whose answer is the connection's last once the listener drains."""
-
-    def __init__(self, *parts: Any, web: "_Web") -> None:
-        super().__init__(*parts)
-        self._web = web
-
-    @reify
-    def remote(self) -> str:
-        """The address of the client: of the connection, or what a proxy says that is believed."""
-        address = super().remote or ""
-        proxies = self._web.proxies
-        if proxies and hdrs.X_FORWARDED_FOR in self.headers:
-            return proxies.client(address, self.headers.getall(hdrs.X_FORWARDED_FOR))
-        return address
-
-    @reify
-    def scheme(self) -> str:
-        """``https`` where the client speaks TLS: to this process, or to a proxy as for ``remote``.
-
-        What clients are told goes by ``registry.http.login.is_secure``, not by this.
-        """
-        proxies, transport = self._web.proxies, self.transport
-        if proxies and transport is not None and hdrs.X_FORWARDED_PROTO in self.headers:
-            peer = (transport.get_extra_info("peername") or ("",))[0]
-            if proxies.secure(peer, self.headers.getall(hdrs.X_FORWARDED_PROTO)):
-                return "https"
-        return super().scheme
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether another request may follow."""
-        connection = self.protocol
-        assert isinstance(connection, _Connection)  # noqa: S101  made by ``_Web``
-        return not (self._web.draining or connection.last) and super().keep_alive
-
-
-class _Web(Server):
-    """The connections of one listener."""
-
-    def __init__(
-        self,
-        handler: Handler,
-        config: ServerConfig,
-        observer: ConnectionObserver,
-        part: Part | None,
-    ) -> None:
-        super().__init__(handler)
-        self.part = part
-        self.config = config
-        self.observer = observer
-        self.proxies = Proxies(config.trusted_proxies)
-        self.draining = False
-
-    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """Count it."""
-        super().connection_made(handler, transport)
-        self._note()
-
-    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """Count it no more."""
-        super().connection_lost(handler, exc)
-        self._note()
-
-    def _note(self) -> None:
-        if self.part is not None:
-            self.part.note(len(self._connections))
-
-    def _make_request(
-        self,
-        message: Any,
-        payload: StreamReader,
-        protocol: RequestHandler,
-        writer: AbstractStreamWriter,
-        task: "asyncio.Task[None]",
-    ) -> BaseRequest:
-        return _Request(message, payload, protocol, writer, task, self._loop, web=self)
-
-    def __call__(self) -> "_Connection":
-        config = self.config
-        return _Connection(
-            self,
-            loop=self._loop,
-            access_log=None,
-            logger=_log,
-            auto_decompress=False,  # a blob's digest is that of the bytes as they were sent
-            keepalive_timeout=config.idle_seconds,
-            max_line_size=REQUEST_LINE_BYTES,
-            max_field_size=config.header_bytes,
-            read_bufsize=_READ_BUFFER,
-        )
-
-
-_READ_BUFFER: Final = 256 * 1024
-
-
-class _Connection(RequestHandler):
-    """One connection.
-
-    It reads three attributes of its base that aiohttp does not promise (``_waiter``, which is
-    pending exactly while the connection waits for a request head, ``_request_count`` and
-    ``_request_in_progress``); a test of each behaviour guards them against a new aiohttp.
-    """
-
-    __slots__ = ("_answered", "_head_bytes", "_head_timer", "_web", "last")
-
-    def __init__(self, web: _Web, **options: Any) -> None:
-        super().__init__(web, **options)
-        self._web = web
-        self._head_bytes = 0
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._answered: StreamReader | None = None
-        self.last = False  # whether no request may follow the running one
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Serve it, unless there are too many; its first head must come in time."""
-        web = self._web
-        if len(web._connections) >= web.config.max_connections:  # noqa: SLF001
-            web.observer.connection_closed("limit")
-            self._manager = None  # the base must not take it for one of its own
-            self._force_close = True
-            cast("asyncio.Transport", transport).write(_raw(Unavailable(1)))
-            transport.close()
-            return
-        super().connection_made(transport)
-        self._await_head()
-
-    def _await_head(self) -> None:
-        self._head_timer = self._loop.call_later(self._web.config.head_seconds, self._head_late)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether it waits for a request head."""
-        return self._waiter is not None and not self._waiter.done()
-
-    def data_received(self, data: bytes) -> None:
-        """Parse; start the clock when a head comes in part, stop it when it is whole."""
-        super().data_received(data)
-        if self._request_in_progress and self._messages:
-            self._tell_of_broken_body()
-        # The first bytes may come before the connection's task begins to wait (on uvloop).
-        if not self.waiting and self._request_count:
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
-                self._head_bytes = 0
-        elif data:
-            self._head_bytes += len(data)
-            if self._head_timer is None:
-                self._await_head()
-            if self._head_bytes > self._web.config.header_bytes + REQUEST_LINE_BYTES:
-                self._refuse(HeaderTooLarge(), "malformed")
-
-    def receive(self, receiver: asyncio.BufferedProtocol) -> None:
-        """Let ``receiver`` have what the client sends from now on: the rest of a body."""
-        if self.transport is not None:
-            self.transport.set_protocol(receiver)
-
-    def received(self, content: StreamReader) -> None:
-        """Have it again, with another parser: the one that there was still waits for the body."""
-        config = self._web.config
-        self._parser = HttpRequestParser(
-            self,
-            self._loop,
-            _READ_BUFFER,
-            max_line_size=REQUEST_LINE_BYTES,
-            max_field_size=config.header_bytes,
-            payload_exception=RequestPayloadError,
-            auto_decompress=False,
-            max_msg_queue_size=self._max_msg_queue_size,
-        )
-        if self.transport is not None:
-            self.transport.set_protocol(self)
-        content.feed_eof()
-
-    def _tell_of_broken_body(self) -> None:
-        """Let the running request fail at once where its body can't be parsed any further.
-
-        aiohttp only queues the error, for when the request that waits for the body has ended.
-        """
-        message, _ = self._messages[-1]
-        request = self._current_request
-        if isinstance(message, RawRequestMessage) or request is None or request.content.is_eof():
-            return
-        self._messages.pop()
-        self._end_after_answer()
-        request.content.set_exception(TransferEncodingError("the body is cut up wrongly"))
-
-    def _end_after_answer(self) -> None:
-        self.last = True
-        self._lingering_time = 0.0
-
-    def finish_response(
-        self, request: BaseRequest, resp: StreamResponse, start_time: float | None
-    ) -> Coroutine[Any, Any, tuple[StreamResponse, bool]]:
-        """Write the answer; don't wait for the rest of a body that was too slow in coming."""
-        if resp.status == RequestTimeout.status:
-            self._end_after_answer()
-        self._answered = request.content
-        return super().finish_response(request, resp, start_time)
-
-    def _head_late(self) -> None:
-        self._head_timer = None
-        if self.waiting:
-            self._refuse(RequestTimeout() if self._head_bytes else None, "head_timeout")
-
-    def _refuse(self, error: RegistryError | None, reason: str) -> None:
-        self._web.observer.connection_closed(reason)
-        if error is not None and self.transport is not None:
-            self.transport.write(_raw(error))
-        self.force_close()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget the clock."""
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-        if self._answered is not None:
-            # aiohttp waits for the rest of a body that was not read, though nobody sends it now.
-            self._answered.feed_eof()
-        super().connection_lost(exc)
-
-    def close_idle(self) -> None:
-        """Close it if it waits for a request.
-
-        The base's ``close`` is no help here: from then on it drops what still comes of a body.
-        """
-        if self.waiting and not self._messages:
-            self.force_close()
-
-    def handle_error(
-        self,
-        request: BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002  aiohttp's text: it repeats what the client sent
-    ) -> StreamResponse:
-        """Answer what never reached the endpoint, or what it let fall, in the API's JSON."""
-        if request.writer.output_size > 0 or isinstance(exc, ConnectionError):
-            raise ConnectionResetError("there is nobody, or no way, to tell") from exc
-        if isinstance(exc, LineTooLong):
-            error: RegistryError = HeaderTooLarge()
-        elif isinstance(exc, HttpProcessingError):
-            error = Unsupported(f"this is no HTTP request ({type(exc).__name__})")
-        else:
-            _log.error("a request failed outside the endpoint", exc_info=exc)
-            error = Internal("none")
-        if status < 500:
-            _log.debug("refused a malformed request: %s", type(exc).__name__)
-            self._web.observer.connection_closed("malformed")
-            self._account(request, error)
-        answer = Answer(
-            error.status,
-            (("Content-Type", "application/json"), *error.lines()),
-            encode(error),
-        )
-        answer.force_close()
-        self.close()
-        return answer
-
-    def _account(self, request: BaseRequest, error: RegistryError) -> None:
-        self._web.observer.started()
-        self._web.observer.finished(
-            RequestRecord(
-                time=time.time(), remote=request.remote or "", status=error.status, code=error.code
-            )
-        )
 
 
 class Listener:
@@ -360,7 +33,7 @@ class Listener:
         """Nothing is accepted until ``start``. ``part``: other workers accept, too."""
         self._tls = tls
         self._certificate = certificate
-        self._web = _Web(endpoint, config, observer, part)
+        self._web = Connections(endpoint, config, observer, part)
         self._acceptors: list[Acceptor] = []
         observer.watch_connections(lambda: len(self._web.connections))
 
@@ -391,7 +64,7 @@ class Listener:
         until = loop.time() + seconds
         while connections := self._web.connections:
             for connection in connections:
-                assert isinstance(connection, _Connection)  # noqa: S101  made by ``_Web``
+                assert isinstance(connection, Connection)  # noqa: S101  made by ``Connections``
                 connection.close_idle()
             if hurry.is_set() or loop.time() >= until:
                 _log.warning("%d requests did not finish in time: cancelled", len(connections))

@@ -146,7 +146,7 @@ ROWS = (
         "a compressed body is unpacked on the way in",
         (
             cut(
-                "registry/http/listener.py",
+                "registry/http/connection.py",
                 "            auto_decompress=False,  # a blob",
                 "            auto_decompress=True,  # a blob",
                 "tests/http/test_uploads_http.py::"
@@ -166,7 +166,7 @@ ROWS = (
                 f"{PROTECTIONS}a_body_that_trickles_is_given_up",
             ),
             cut(
-                "registry/http/listener.py",
+                "registry/http/connection.py",
                 "        if self.waiting:\n            self._refuse(RequestTimeout()",
                 "        if False:\n            self._refuse(RequestTimeout()",
                 "tests/http/test_bad_input.py::test_a_head_that_never_ends_is_given_408",
