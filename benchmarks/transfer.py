@@ -2,18 +2,24 @@
 
 import hashlib
 import http.client
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import BinaryIO
 
 from benchmarks.content import MEBIBYTE, Layer
 from benchmarks.wire import AnswerError, Endpoint, target_of
 
 TIMEOUT = 600.0
+CHUNK = 32 * 1024
 
 
-def push(endpoint: Endpoint, repository: str, layer: Layer) -> None:
-    """POST, one PATCH that streams all bytes, a closing PUT; every status is asserted."""
+def push(endpoint: Endpoint, repository: str, layer: Layer, *, chunked: bool = False) -> None:
+    """POST, one PATCH that streams all bytes, a closing PUT; every status is asserted.
+
+    With `chunked` the bytes come in chunks of 32 KiB and no length is told, as from docker.
+    """
     connection = _connect(endpoint)
     try:
         connection.request(
@@ -21,13 +27,18 @@ def push(endpoint: Endpoint, repository: str, layer: Layer) -> None:
         )
         location = _expect(connection, 202)["Location"]
         connection.putrequest("PATCH", target_of(location), skip_accept_encoding=True)
-        connection.putheader("Content-Length", str(layer.size))
+        if chunked:
+            connection.putheader("Transfer-Encoding", "chunked")
+        else:
+            connection.putheader("Content-Length", str(layer.size))
         connection.putheader("Content-Type", "application/octet-stream")
         connection.endheaders()
+        send = _send_chunks if chunked else socket.socket.sendfile
         for _ in range(layer.repeats):
             with layer.path.open("rb") as file:
-                connection.sock.sendfile(file, 0, layer.base_size)
-        connection.send(layer.suffix)
+                send(connection.sock, file, 0, layer.base_size)
+        last = b"%x\r\n%b\r\n0\r\n\r\n" % (len(layer.suffix), layer.suffix)
+        connection.send(last if chunked else layer.suffix)
         location = _expect(connection, 202)["Location"]
         target = target_of(location, f"digest={layer.digest}")
         connection.request("PUT", target, headers={"Content-Length": "0"})
@@ -97,6 +108,14 @@ def together(tasks: Sequence[Callable[[], None]]) -> float:
     if failures:
         raise failures[0]
     return seconds
+
+
+def _send_chunks(sock: socket.socket, file: BinaryIO, offset: int, count: int) -> None:
+    for start in range(offset, offset + count, CHUNK):
+        size = min(CHUNK, offset + count - start)
+        sock.sendall(b"%x\r\n" % size, socket.MSG_MORE)
+        sock.sendfile(file, start, size)
+        sock.sendall(b"\r\n", socket.MSG_MORE)
 
 
 def _connect(endpoint: Endpoint) -> http.client.HTTPConnection:

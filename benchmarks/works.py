@@ -64,12 +64,12 @@ class Work:
     needs_wrk: bool = False
 
 
-def push_layer(setting: Setting, side: Side) -> float:
+def push_layer(setting: Setting, side: Side, *, chunked: bool = False) -> float:
     """Seconds to push a large layer; it is then pulled to verify it, and removed."""
     layer, repository = setting.source.layer(), setting.repository("push")
     before = side.big_files(layer.size)
     start = time.perf_counter()
-    transfer.push(side.endpoint, repository, layer)
+    transfer.push(side.endpoint, repository, layer, chunked=chunked)
     seconds = time.perf_counter() - start
     transfer.verify(side.endpoint, repository, layer)
     discard(side, repository, [layer], before)
@@ -174,6 +174,14 @@ def put_manifests(setting: Setting, side: Side) -> float:
 
 WORKS = (
     Work("push", "push of one layer", "s", push_layer, less_is_better=True, needs_pushes=True),
+    Work(
+        "push-chunked",
+        "push of one layer, chunked",
+        "s",
+        partial(push_layer, chunked=True),
+        less_is_better=True,
+        needs_pushes=True,
+    ),
     Work("pull", "pull of one layer, one client", "s", pull_layer, less_is_better=True),
     Work("pull-many", "pull of one layer, four clients", "MB/s", pull_by_many),
     Work("manifest", "GET manifest by tag", "req/s", manifest_by_tag, needs_wrk=True),
