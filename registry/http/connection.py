@@ -28,6 +28,7 @@ from registry.config import ServerConfig
 from registry.http.answer import Answer
 from registry.http.forwarded import Proxies
 from registry.http.observe import Observer, RequestRecord
+from registry.http.receive import begins_chunked_body, receive_chunks
 from registry.shares import Part
 from registry.spec.errors import (
     HeaderTooLarge,
@@ -106,7 +107,8 @@ class _Request(BaseRequest):
         """Whether another request may follow."""
         connection = self.protocol
         assert isinstance(connection, Connection)  # noqa: S101  made by ``Connections``
-        return not (self._web.draining or connection.last) and super().keep_alive
+        last = self._web.draining or connection.is_last(self.content)
+        return not last and super().keep_alive
 
 
 class Connections(Server):
@@ -151,6 +153,7 @@ class Connections(Server):
         return _Request(message, payload, protocol, writer, task, self._loop, web=self)
 
     def __call__(self) -> "Connection":
+        """Make a connection, for which nothing was accepted yet."""
         config = self.config
         return Connection(
             self,
@@ -167,6 +170,8 @@ class Connections(Server):
 
 _READ_BUFFER: Final = 256 * 1024
 
+_HEAD_END: Final = b"\r\n\r\n"
+
 
 class Connection(RequestHandler):
     """One connection.
@@ -176,7 +181,7 @@ class Connection(RequestHandler):
     ``_request_in_progress``); a test of each behaviour guards them against a new aiohttp.
     """
 
-    __slots__ = ("_answered", "_head_bytes", "_head_timer", "_web", "last")
+    __slots__ = ("_answered", "_broken", "_head_bytes", "_head_timer", "_last", "_web")
 
     def __init__(self, web: Connections, **options: Any) -> None:
         super().__init__(web, **options)
@@ -184,7 +189,8 @@ class Connection(RequestHandler):
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._answered: StreamReader | None = None
-        self.last = False  # whether no request may follow the running one
+        self._last = False  # whether no request may follow the running one
+        self._broken: StreamReader | None = None  # a body of which no end will be found
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serve it, unless there are too many; its first head must come in time."""
@@ -209,7 +215,10 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Parse; start the clock when a head comes in part, stop it when it is whole."""
-        super().data_received(data)
+        if self._messages:
+            super().data_received(data)
+        else:
+            self._take_head(data)
         if self._request_in_progress and self._messages:
             self._tell_of_broken_body()
         # The first bytes may come before the connection's task begins to wait (on uvloop).
@@ -225,13 +234,28 @@ class Connection(RequestHandler):
             if self._head_bytes > self._web.config.header_bytes + REQUEST_LINE_BYTES:
                 self._refuse(HeaderTooLarge(), "malformed")
 
+    def _take_head(self, data: bytes) -> None:
+        """Parse a head and what is behind it, but for a chunked body: that is never parsed."""
+        head, end, behind = data.partition(_HEAD_END)
+        before = self._request_count
+        super().data_received(head + end if behind else data)
+        if not end:
+            return
+        if self._request_count == before + 1 and begins_chunked_body(*self._messages[-1]):
+            receive_chunks(self, self._messages[-1][1], behind)
+        elif behind:
+            super().data_received(behind)
+
     def receive(self, receiver: asyncio.BufferedProtocol) -> None:
         """Let ``receiver`` have what the client sends from now on: the rest of a body."""
         if self.transport is not None:
             self.transport.set_protocol(receiver)
 
-    def received(self, content: StreamReader) -> None:
-        """Have it again, with another parser: the one that there was still waits for the body."""
+    def received(self, content: StreamReader, behind: bytes = b"") -> None:
+        """Have it again, with another parser: the one that there was still waits for the body.
+
+        ``behind`` is what the client sent with the last of it: the beginning of another request.
+        """
         config = self._web.config
         self._parser = HttpRequestParser(
             self,
@@ -246,6 +270,18 @@ class Connection(RequestHandler):
         if self.transport is not None:
             self.transport.set_protocol(self)
         content.feed_eof()
+        if behind:
+            self.data_received(behind)
+
+    def broken(self, content: StreamReader, reason: str) -> None:
+        """Let the request fail whose body can't be read any further, and take no other."""
+        self._broken = content
+        self._lingering_time = 0.0
+        content.set_exception(TransferEncodingError(reason))
+
+    def is_last(self, content: StreamReader) -> bool:
+        """Whether no request may follow the one with this body."""
+        return self._last or content is self._broken
 
     def _tell_of_broken_body(self) -> None:
         """Let the running request fail at once where its body can't be parsed any further.
@@ -257,19 +293,15 @@ class Connection(RequestHandler):
         if isinstance(message, RawRequestMessage) or request is None or request.content.is_eof():
             return
         self._messages.pop()
-        self._end_after_answer()
-        request.content.set_exception(TransferEncodingError("the body is cut up wrongly"))
-
-    def _end_after_answer(self) -> None:
-        self.last = True
-        self._lingering_time = 0.0
+        self.broken(request.content, "the body is cut up wrongly")
 
     def finish_response(
         self, request: BaseRequest, resp: StreamResponse, start_time: float | None
     ) -> Coroutine[Any, Any, tuple[StreamResponse, bool]]:
         """Write the answer; don't wait for the rest of a body that was too slow in coming."""
         if resp.status == RequestTimeout.status:
-            self._end_after_answer()
+            self._last = True
+            self._lingering_time = 0.0
         self._answered = request.content
         return super().finish_response(request, resp, start_time)
 

@@ -91,6 +91,8 @@ class Endpoint:
 
     async def _answer(self, http: BaseRequest, record: RequestRecord) -> Answer:
         try:
+            if (broken := http.content.exception()) is not None:
+                raise broken  # noqa: TRY301  what came with the head is no body
             for room in self._rooms:
                 answer = await room.answer(http, record)
                 if answer is not None:

@@ -3,14 +3,26 @@
 import asyncio
 from typing import Final, Protocol, cast, runtime_checkable
 
-from aiohttp import StreamReader
+from aiohttp import HttpVersion11, StreamReader
+from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web import BaseRequest, RequestHandler
+
+from registry.http.chunked import ChunkedDecoder, MalformedError
 
 _LEAST: Final = 1024 * 1024
 """Bytes still to come for which it is worth it."""
 
 _SMALLEST, _LARGEST = 64 * 1024, 1024 * 1024
 """Bytes of a block: the smallest for a client that brings little at a time."""
+
+_ROOM: Final = 16 * 1024
+"""Bytes of a block below which what is left of it is not worth a call of the kernel."""
+
+_PIECES: Final = 256
+"""Pieces of content in a block beyond which it is made small: a block is decoded in one go."""
+
+_SMALL: Final = 512
+"""Bytes of a piece up to which it is copied: a ``memoryview`` takes 200 bytes itself."""
 
 
 @runtime_checkable
@@ -21,8 +33,12 @@ class Connection(Protocol):
         """Let ``receiver`` have what the client sends from now on."""
         ...
 
-    def received(self, content: StreamReader) -> None:
-        """Have it again: the body is whole, and what follows is another request."""
+    def received(self, content: StreamReader, behind: bytes = b"") -> None:
+        """Have it again: the body is whole, and what follows (``behind``) is another request."""
+        ...
+
+    def broken(self, content: StreamReader, reason: str) -> None:
+        """Where the body ends is not known: answer its request, and take no other."""
         ...
 
 
@@ -41,34 +57,51 @@ def receive_in_blocks(request: BaseRequest) -> None:
         return
     left = (request.content_length or 0) - content.total_bytes
     if left >= _LEAST and content.exception() is None:
-        connection.receive(_Receiver(request.protocol, content, left))
+        connection.receive(_SizedReceiver(request.protocol, content, left))
+
+
+def begins_chunked_body(message: object, content: StreamReader) -> bool:
+    """Whether the parser stands at the first byte of a chunked body.
+
+    It is to be asked when the parser was given bytes that end with the first ``CRLF CRLF`` in
+    them, and gave this one message for them. Then it does not matter where it stood before: the
+    bytes end with the head, or there is more of the body in them. But there is nothing that is
+    part of a chunked body, ends so, and is neither content nor the body's end.
+    """
+    return (
+        isinstance(message, RawRequestMessage)
+        and bool(message.chunked)
+        and not message.upgrade
+        and message.version == HttpVersion11
+        and not content.total_bytes
+        and not content.is_eof()
+        and content.exception() is None
+    )
+
+
+def receive_chunks(protocol: RequestHandler, content: StreamReader, began: bytes) -> None:
+    """Let a chunked body come in blocks from its first byte on; ``began`` came with the head.
+
+    As with ``receive_in_blocks``, but pieces come joined, whatever the size of the chunks.
+    """
+    receiver = _ChunkedReceiver(protocol, content, began)
+    cast("Connection", protocol).receive(receiver)
+    if began:
+        receiver.buffer_updated(len(began))
 
 
 class _Receiver(asyncio.BufferedProtocol):
     """Stands in for a connection until the last byte of a body has come."""
 
-    def __init__(self, protocol: RequestHandler, content: StreamReader, left: int) -> None:
+    def __init__(self, protocol: RequestHandler, content: StreamReader) -> None:
         self._protocol = protocol
+        self._connection = cast("Connection", protocol)
         self._content = content
-        self._left = left
         self._size = _SMALLEST
-        self._rest = memoryview(b"")
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  the kernel has more than that
-        """Room for what comes next, and for nothing behind the body."""
-        if not self._rest:
-            self._rest = memoryview(bytearray(min(self._size, self._left)))
-        return self._rest
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Pass on what came; larger blocks for who fills them at once."""
-        piece, self._rest = self._rest[:nbytes], self._rest[nbytes:]
-        if nbytes == self._size:
-            self._size = min(2 * self._size, _LARGEST)
-        self._left -= nbytes
-        self._content.feed_data(cast("bytes", piece))  # it only asks for the length
-        if not self._left:
-            cast("Connection", self._protocol).received(self._content)
+    def _pass_on(self, piece: memoryview) -> None:
+        # The reader only asks for the length.
+        self._content.feed_data(bytes(piece) if len(piece) <= _SMALL else cast("bytes", piece))
 
     def eof_received(self) -> None:
         """See ``asyncio.Protocol``."""
@@ -85,3 +118,76 @@ class _Receiver(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """See ``asyncio.BaseProtocol``."""
         self._protocol.resume_writing()
+
+
+class _SizedReceiver(_Receiver):
+    """Receives a body of which ``left`` bytes are to come."""
+
+    def __init__(self, protocol: RequestHandler, content: StreamReader, left: int) -> None:
+        super().__init__(protocol, content)
+        self._left = left
+        self._rest = memoryview(b"")
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  the kernel has more than that
+        """Room for what comes next, and for nothing behind the body."""
+        if not self._rest:
+            self._rest = memoryview(bytearray(min(self._size, self._left)))
+        return self._rest
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Pass on what came; larger blocks for who fills them at once."""
+        piece, self._rest = self._rest[:nbytes], self._rest[nbytes:]
+        if nbytes == self._size:
+            self._size = min(2 * self._size, _LARGEST)
+        self._left -= nbytes
+        self._pass_on(piece)
+        if not self._left:
+            self._connection.received(self._content)
+
+
+class _ChunkedReceiver(_Receiver):
+    """Receives a chunked body, and moves its content together in the block it came in."""
+
+    def __init__(self, protocol: RequestHandler, content: StreamReader, began: bytes) -> None:
+        super().__init__(protocol, content)
+        self._decoder = ChunkedDecoder()
+        self._block = bytearray(began)
+        self._view = memoryview(self._block)
+        self._at = 0  # what is before it was passed on, and is changed no more
+        self._broken = False
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  the kernel has more than that
+        """Room for what comes next; what comes behind the body is given back."""
+        if len(self._block) - self._at < _ROOM:
+            self._block = bytearray(self._size)
+            self._view = memoryview(self._block)
+            self._at = 0
+        return self._view[self._at :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Pass on the content of what came; larger blocks for who fills them with large chunks."""
+        if self._broken:
+            return
+        begin, stop = self._at, self._at + nbytes
+        view, at, pieces, reason = self._view, begin, 0, None
+        try:
+            for start, end in self._decoder.feed(self._block, begin, stop):
+                to = at + end - start
+                if at != start:
+                    view[at:to] = view[start:end]
+                at = to
+                pieces += 1
+        except MalformedError as error:
+            reason = str(error)
+        self._at = at
+        if pieces > _PIECES:
+            self._size = _SMALLEST
+        elif nbytes == self._size:
+            self._size = min(2 * self._size, _LARGEST)
+        if at > begin:
+            self._pass_on(view[begin:at])
+        if reason is not None:
+            self._broken = True
+            self._connection.broken(self._content, reason)
+        elif self._decoder.end is not None:
+            self._connection.received(self._content, bytes(view[self._decoder.end : stop]))

@@ -9,7 +9,7 @@ TARGETS = run.targets()
 
 def test_there_is_a_target_for_every_parser():
     assert set(TARGETS) == {
-        "accept", "conditions", "content_range", "content_type", "digest", "hash_state",
+        "accept", "chunked", "conditions", "content_range", "content_type", "digest", "hash_state",
         "manifest", "names", "pagination", "range", "requests", "scopes", "token_request", "tokens",
     }  # fmt: skip
 
