@@ -10,13 +10,17 @@ import subprocess
 import pytest
 
 from deploy.k8s import render
+from deploy.k8s.render import NODES, NODES_EXAMPLE
 from tests.deploy import schemas
-from tests.deploy.rendered import EXAMPLES
+from tests.deploy.rendered import EXAMPLES, load
 from tests.fixtures.programs import require_program
 
 pytestmark = pytest.mark.skipif(not os.environ.get("MOORAGE_CHART"), reason="`make chart` runs it")
 
 EVERY = sorted(EXAMPLES)
+
+FIRST_FOR_NODES = ["1", "34"]
+"""The release of Kubernetes from which on kubelets give providers tokens."""
 
 _SPREAD = "does not have a host podAntiAffinity set"
 
@@ -58,6 +62,15 @@ def conform(release, text):
     )
 
 
+def valid(release, text):
+    """How many manifests there are, all of which have to be valid."""
+    checked = conform(release, text)
+    summary = json.loads(checked.stdout)["summary"]
+    assert checked.returncode == 0, checked.stdout
+    assert summary["skipped"] == summary["invalid"] == summary["errors"] == 0
+    return summary["valid"]
+
+
 def test_there_are_releases_to_check_against():
     assert len(schemas.RELEASES) >= 3, "run `make chart`"
 
@@ -65,11 +78,23 @@ def test_there_are_releases_to_check_against():
 @pytest.mark.parametrize("name", EVERY)
 def test_manifests_are_valid(release, name):
     text = render.template([EXAMPLES[name]], version=release[1][1:])
-    checked = conform(release, text)
-    summary = json.loads(checked.stdout)["summary"]
-    assert checked.returncode == 0, checked.stdout
-    assert summary["valid"] > 20
-    assert summary["skipped"] == summary["invalid"] == summary["errors"] == 0
+    assert valid(release, text) > 20
+
+
+def test_what_nodes_need_is_valid(release):
+    """On the releases that the chart is for; helm makes nothing of it for older ones."""
+    version = release[1][1:]
+    if version.split(".") < FIRST_FOR_NODES:
+        with pytest.raises(RuntimeError, match="requires kubeVersion"):
+            render.template([NODES_EXAMPLE], version=version, chart=NODES)
+        return
+    text = render.template([NODES_EXAMPLE], version=version, chart=NODES)
+    assert valid(release, text) == len(load(text)) >= 4
+    assert conform(release, text.replace("hostPath:", "hostpath:")).returncode == 1
+
+
+def test_there_is_a_release_to_check_what_nodes_need_against():
+    assert any(path.stem[1:].split(".") >= FIRST_FOR_NODES for path in schemas.RELEASES)
 
 
 def test_a_field_that_there_is_not_would_be_found(release):
