@@ -345,6 +345,22 @@ async def test_a_project_with_its_environment_takes_few_rounds(passwords):
     ]
 
 
+async def test_each_project_more_costs_the_service_the_same(passwords):
+    """It owns them all, so its index of projects grows: it is not read for each new one."""
+    store = FaultyStore(MemoryStore())
+    registry = tenancy(store, passwords)
+    costs = []
+    for number in range(1, 6):
+        await registry.platform.tell(number, f"Demo_{number}", 1, BY)
+        del store.log[:]
+        push = Action(Verb.PUSH, RepositoryName(f"demo_{number}"))
+        assert isinstance(await registry.policy.decide(BY, push), Allow)
+        costs.append(sorted(f"{method} {key.partition('/')[0]}" for method, key in store.log))
+    assert "list principals" in costs[0]
+    assert "list principals" not in costs[1]
+    assert costs[1] == costs[2] == costs[3] == costs[4]
+
+
 async def test_a_name_that_another_takes_meanwhile_is_not_taken_twice(passwords):
     """The look finds nothing; when the project is to get its name, another one has it."""
 

@@ -1,6 +1,7 @@
 """Members: users, groups and workloads; and that a decision sees every change at once."""
 
 import asyncio
+import re
 from dataclasses import replace
 
 import pytest
@@ -247,6 +248,35 @@ async def test_what_is_decided_again_is_not_read_again(world, alice):
         await world.may(alice, "demo/a")
     assert reads == []
     assert world.tenancy.directory.known.hits > 30
+
+
+async def test_a_foreign_project_and_an_absent_one_take_the_same_reads(world, monkeypatch):
+    """Whether the caller's own index was never read, has changed since it was, or is known."""
+    await world.project("foreign")
+    await world.may(user("first"), "absent/a")  # what is open to all is known from now on
+    reads = []
+
+    def note(method):
+        inner = getattr(world.store, method)
+
+        async def noted(key, *args, **more):
+            reads.append((method, re.sub("foreign|absent|alice|bobby", "", key)))
+            return await inner(key, *args, **more)
+
+        monkeypatch.setattr(world.store, method, noted)
+
+    for method in ("get", "stat", "list"):
+        note(method)
+    for number, standing in enumerate(["never read", "changed", "changed", "known"]):
+        if standing == "changed":
+            await world.project(f"own-{number}", alice="guest", bobby="guest")
+        found = []
+        for who, name in (("alice", "foreign"), ("bobby", "absent")):
+            reads.clear()
+            assert await world.may(user(who), f"{name}/a") == set()
+            found.append(list(reads))
+        assert found[0] == found[1], standing
+        assert ("list" in dict(found[0])) == (standing != "known")
 
 
 async def test_the_events_tell_who_did_what(world, alice):

@@ -24,6 +24,7 @@ from auth.roles import Role
 from auth.scopes import Scopes
 from registry.service.composed import Composed, Watch
 from registry.service.listing import every_key
+from registry.service.presence import exists
 from registry.service.projects.kept import Records
 from registry.service.projects.records import (
     AccountRecord,
@@ -33,7 +34,7 @@ from registry.service.projects.records import (
     RobotRecord,
     TokenRecord,
 )
-from registry.service.remembered import Remembered
+from registry.service.remembered import Remembered, stamps_of
 from storage import keys
 from storage.coordination import Coordinator
 from storage.ports import ObjectStore
@@ -87,6 +88,7 @@ class StoredDirectory:
     def __init__(self, store: ObjectStore, coordinator: Coordinator, memory: int) -> None:
         """Remember in up to ``memory`` bytes, about."""
         self._store = store
+        self._coordinator = coordinator
         self._projects = Records(store, ProjectRecord)
         self._members = Records(store, MemberRecord)
         self._robots = Records(store, RobotRecord)
@@ -196,7 +198,11 @@ class StoredDirectory:
 
     async def _read_access(self, identity: Identity, project: str, watch: Watch) -> Access:
         await watch(ACCESS, principal_stamp(identity.name))
-        caller, opened = await asyncio.gather(self._caller(identity, watch), self._opened())
+        caller, opened = await asyncio.gather(
+            self._caller(identity, watch, project), self._opened()
+        )
+        if project in opened.shared:  # with which of the caller's own projects?
+            caller = await self._caller(identity, watch)
         principals = caller.principals_in(project)
         own = set[str]().union(*caller.parts.values())
         sharers = opened.shared.get(project, frozenset()) & own - {project}
@@ -215,26 +221,44 @@ class StoredDirectory:
         )
         return Access(caller.standing, Tenant(record.id, project), record.visibility, roles, shared)
 
-    async def _caller(self, identity: Identity, watch: Watch) -> _Caller:
+    async def _caller(self, identity: Identity, watch: Watch, project: str = "") -> _Caller:
+        """Who asks. ``project``: whether it has a part in that one is all that has to be known."""
         if identity.kind in (Kind.ANONYMOUS, Kind.SYSTEM):
             return _Caller(identity, _NOBODY, {})
         if identity.kind is Kind.ROBOT:
-            project, _ = _robot_of(identity)
-            own = {identity.name: frozenset({project})}
-            return _Caller(identity, await self.standing(identity), own)
+            its, _ = _robot_of(identity)
+            parts = {identity.name: frozenset({its})}
+            return _Caller(identity, await self.standing(identity), parts)
         # At once: all but the caller's own index depends on its groups.
-        standing, _ = await asyncio.gather(self.standing(identity), self._index(identity.name))
+        standing, own = await asyncio.gather(
+            self.standing(identity), self._index(identity.name, project)
+        )
         groups = identity.groups if standing.groups is None else standing.groups
-        principals = [identity.name, *(f"group:{group}" for group in sorted(groups))]
-        await watch(*map(principal_stamp, principals))
-        indexes = await asyncio.gather(*map(self._index, principals))
-        return _Caller(identity, standing, dict(zip(principals, indexes, strict=True)))
+        others = [f"group:{group}" for group in sorted(groups)]
+        await watch(*map(principal_stamp, (identity.name, *others)))
+        indexes = await asyncio.gather(*(self._index(each, project) for each in others))
+        parts = {identity.name: own, **dict(zip(others, indexes, strict=True))}
+        return _Caller(identity, standing, parts)
 
-    async def _index(self, principal: str) -> frozenset[str]:
+    async def _index(self, principal: str, project: str = "") -> frozenset[str]:
+        """Return a principal's index, or of it nothing but ``project``, where that is in it.
+
+        For one name an index that was read and has changed since is not read again: that of a
+        platform's service, which grows with each of its projects, would be for each of them.
+        """
+
         async def load() -> frozenset[str]:
             return await self._names(keys.parts(principal))
 
-        return await self.indexes.get(principal_stamp(principal), load)
+        name = principal_stamp(principal)
+        (stamp,) = await stamps_of(self._coordinator, name)
+        known = self.indexes.find(name, stamp)
+        if known is not None:
+            return known
+        changed = self.indexes.peek(name) is not None
+        if project and changed and await exists(self._store, keys.part(principal, project)):
+            return frozenset((project,))
+        return await self.indexes.use(name, stamp, load)
 
     async def _opened(self) -> _Open:
         async def load() -> _Open:
