@@ -1,10 +1,12 @@
 """Who asks: botocore's credentials, refreshed as they run out, and its signatures."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, final
 from urllib.parse import quote
 
 from aiobotocore.session import get_session
-from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
+from botocore.auth import SIGNED_HEADERS_BLACKLIST, S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials
@@ -15,6 +17,69 @@ from storage.ports import Unavailable
 
 _UNSIGNED: Final = {"client_config": Config(s3={"payload_signing_enabled": False})}
 _SIGNED: Final = {"client_config": Config(s3={"payload_signing_enabled": True})}
+_UNCOVERED: Final = frozenset(SIGNED_HEADERS_BLACKLIST)
+
+
+@dataclass(slots=True)
+class _Request:
+    """What botocore's signatures need of its ``AWSRequest``, with headers in a plain dict."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes
+    context: dict[str, Any]
+    params: None = None
+    covered: dict[str, str] = field(default_factory=dict)
+
+
+class _Auth(S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
+    """botocore's signatures, without what it would do anew for each request, or twice.
+
+    That is to derive the day's key, to read the host out of the URL, and to gather the headers.
+    """
+
+    def __init__(self, credentials: Any, region: str) -> None:
+        super().__init__(credentials, "s3", region)
+        self._hosts: dict[str, str] = {}
+        self._day = ""
+        self._key = b""
+
+    def headers_to_sign(self, request: _Request) -> dict[str, str]:
+        if not request.covered:
+            covered = {name.lower(): value for name, value in request.headers.items()}
+            covered["host"] = self._host(request)
+            request.covered = {
+                name: covered[name] for name in sorted(covered) if name not in _UNCOVERED
+            }
+        return request.covered
+
+    def canonical_headers(self, headers_to_sign: Mapping[str, str]) -> str:
+        return "\n".join(
+            [f"{name}:{' '.join(value.split())}" for name, value in headers_to_sign.items()]
+        )
+
+    def signed_headers(self, headers_to_sign: Mapping[str, str]) -> str:
+        return ";".join(headers_to_sign)
+
+    def signature(self, string_to_sign: str, request: _Request) -> str:
+        day = request.context["timestamp"][:8]
+        if day != self._day:
+            key = f"AWS4{self.credentials.secret_key}".encode()
+            for part in (day, self._region_name, self._service_name, "aws4_request"):
+                key = self._sign(key, part)
+            self._day, self._key = day, key
+        proof: str = self._sign(self._key, string_to_sign, hex=True)
+        return proof
+
+    def _host(self, request: _Request) -> str:
+        """The host as botocore reads it; of the few bases that URLs have."""
+        base = request.url[: request.url.index("/", len("https://"))]
+        host = self._hosts.get(base)
+        if host is None:
+            whole = super().headers_to_sign(AWSRequest(request.method, base))
+            host = self._hosts[base] = whole["host"]
+        return host
 
 
 @final
@@ -25,20 +90,23 @@ class Signer:
         self.region = region
         self._credentials = credentials
         self._refreshes = hasattr(credentials, "refresh_needed")
-        self._auth = None if self._refreshes else self._for(credentials)
-
-    def _for(self, credentials: Any) -> S3SigV4Auth:
-        return S3SigV4Auth(credentials, "s3", self.region)
+        self._auth = _Auth(credentials, region)
 
     async def sign(
-        self, method: str, url: str, headers: dict[str, str], body: bytes | None
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> dict[str, str]:
-        """Return the headers with the signature. ``None`` for a body: it is left out of that."""
-        request = AWSRequest(method, url, headers, body or b"")
-        request.context.update(_UNSIGNED if body is None else _SIGNED)
-        auth = self._auth or self._for(await self._current())
-        auth.add_auth(request)
-        return dict(request.headers.items())
+        """Return the headers with the signature. ``None`` for a body: it is left out of that.
+
+        No header may be there twice, be it in upper and lower case.
+        """
+        if self._refreshes:
+            current = await self._current()
+            if current != self._auth.credentials:
+                self._auth = _Auth(current, self.region)
+        context = dict(_UNSIGNED if body is None else _SIGNED)
+        request = _Request(method, url, dict(headers), body or b"", context)
+        self._auth.add_auth(request)
+        return request.headers
 
     async def presign(self, url: str, query: dict[str, str], seconds: int) -> str:
         """Return the URL with a signature that lets anyone GET it for ``seconds``."""

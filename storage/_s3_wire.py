@@ -253,7 +253,7 @@ class Wire:
         headers = await self._signer.sign(
             request.method,
             url,
-            dict(request.headers),
+            request.headers,
             b"".join(request.body) if request.signed else None,
         )
         began = perf_counter()

@@ -36,6 +36,8 @@ class Upload:
 
 def error_code(body: bytes) -> tuple[str, str]:
     """The code and message of an error; empty where the body is none."""
+    if not body:
+        return "", ""
     try:
         root = _root(body)
     except BadDocument:

@@ -173,7 +173,7 @@ async def test_credentials_that_run_out_are_renewed(minio):
 
         signer = store._wire._signer
         signer._credentials_before = signer._credentials
-        signer._credentials, signer._refreshes, signer._auth = Renewed(), True, None
+        signer._credentials, signer._refreshes = Renewed(), True
         await store.put("a/b", b"1")
         await store.get("a/b")
         assert "X-Amz-Signature" in await store.presign("a/b", seconds=60, headers={})
