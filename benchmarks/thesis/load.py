@@ -15,7 +15,7 @@ from benchmarks.thesis import docker
 from benchmarks.thesis.images import Images, Place
 
 Phase = Literal["push", "pull"]
-SLICES = 4
+SLICES = 20
 _CAUGHT = (AssertionError, OSError, TimeoutError, KeyError, ValueError)
 
 
@@ -111,6 +111,6 @@ async def _together(
 
 
 def _slices(count: int, level: int) -> list[range]:
-    """Up to four equal slices, of twice the level at least: less would be all start and end."""
+    """Up to twenty equal slices, of twice the level at least: less would be all start and end."""
     size = -(-count // max(1, min(SLICES, count // (2 * level))))
     return [range(start, min(start + size, count)) for start in range(0, count, size)]

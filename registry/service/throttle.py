@@ -1,7 +1,25 @@
-"""A bound on how much is done in a second: work in the background leaves room for clients."""
+"""Work in the background leaves room for clients: bounds on how much is done, and how steadily."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Final
+
+LONGEST: Final = 1.0
+"""Seconds of rest at the most, however long a call took."""
+
+
+@asynccontextmanager
+async def resting() -> AsyncIterator[None]:
+    """Rest as long as what is inside took, up to a second: it goes on half of the time at most.
+
+    A store that is busy answers late, and so is left alone for longer.
+    """
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    yield
+    await asyncio.sleep(min(loop.time() - began, LONGEST))
 
 
 @dataclass(slots=True)

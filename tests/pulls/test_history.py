@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from registry.service import throttle
 from registry.service.pulls import compactor as compaction
 from registry.service.pulls.compactor import Compactor
 from registry.service.pulls.history import PullHistory, flushing
@@ -161,6 +162,38 @@ async def test_a_merge_of_many_batches_is_bounded_and_exact(monkeypatch):
     done = await Compactor(store, InProcessCoordinator()).compact()
     assert done.batches == 150
     assert {each.count for each in (await one.page(APP, "", 99)).items} == {150}
+
+
+async def test_a_merge_of_many_tags_leaves_the_store_to_clients(monkeypatch):
+    """At any time few of its calls are under way, and half of the time none of each."""
+    monkeypatch.setattr(throttle, "LONGEST", 60.0)
+    loop = asyncio.get_running_loop()
+
+    class Watched(MemoryStore):
+        running = most = 0
+        working = 0.0
+
+        async def get(self, key):
+            self.running += 1
+            self.most = max(self.most, self.running)
+            began = loop.time()
+            try:
+                await asyncio.sleep(0.01)
+                return await super().get(key)
+            finally:
+                self.running -= 1
+                self.working += loop.time() - began
+
+    store = Watched()
+    one = history(store)
+    for number in range(20):
+        one.note(APP, Tag(f"v{number}"), ONE, "user:ann")
+    await one.flush()
+    began = loop.time()
+    await Compactor(store, InProcessCoordinator()).compact()
+    assert store.most <= 2
+    assert loop.time() - began >= store.working, "two at a time, each as long at rest as at work"
+    assert len((await one.page(APP, "", 99)).items) == 20
 
 
 async def test_one_compacts_at_a_time():

@@ -10,6 +10,7 @@ from registry.service.listing import every_key
 from registry.service.projects.kept import Records
 from registry.service.pulls.history import Pull, PullBatch, PulledRecord
 from registry.service.records import Corrupt
+from registry.service.throttle import resting
 from storage import keys
 from storage.coordination import Coordinator
 from storage.ports import AlreadyExists, NotFound, ObjectStore, PreconditionFailed
@@ -25,7 +26,9 @@ PULLS: Final = 20_000
 """Pulls after which no further batch is taken along: bounds the memory of a pass."""
 
 _NAMES: Final = 128
-_AT_ONCE: Final = 16
+_AT_ONCE: Final = 2
+"""Few: nobody waits for the history, and clients do for the store."""
+
 _TRIES: Final = 4
 
 
@@ -87,7 +90,8 @@ class Compactor:
                 found.setdefault(record, {})[keys.last_segment(key)] = pull
 
         async def one(key: str) -> None:
-            written = await self._add(key, found[key])
+            async with resting():
+                written = await self._add(key, found[key])
             done.records += written
 
         await each(found, one, at_once=_AT_ONCE)
