@@ -16,7 +16,7 @@ from registry.service.collection.candidates import Candidates
 from registry.service.deleted import Deleted, linked
 from registry.service.entries import Entries
 from registry.service.hashing import beside
-from registry.service.images import CHECKS, Image, Images, manifest_name
+from registry.service.images import Image, Images, manifest_name
 from registry.service.presence import exists
 from registry.service.quotas.charges import Charge
 from registry.service.quotas.quotas import Quotas
@@ -507,20 +507,14 @@ class Manifests:
         return found
 
     async def _fallback(self, repository: Place, subject: Digest) -> Mapping[Digest, Descriptor]:
-        """What clients listed under the fallback tag, as far as the repository still has it."""
+        """What clients listed under the fallback tag; the repository may no longer have it."""
         try:
             stored = await self.get(repository, fallback_tag(subject))
         except ManifestUnknown:
             return {}
         index = await stored.parsed()
-        gate = asyncio.Semaphore(CHECKS)
-
-        async def present(digest: Digest) -> bool:
-            async with gate:
-                return await exists(self._store, keys.manifest(repository, digest))
-
-        found = await asyncio.gather(*(present(child.digest) for child in index.manifests))
-        children = [child for child, here in zip(index.manifests, found, strict=True) if here]
         return await stored.beside(
-            lambda: {child.digest: msgspec.to_builtins(child, enc_hook=str) for child in children}
+            lambda: {
+                child.digest: msgspec.to_builtins(child, enc_hook=str) for child in index.manifests
+            }
         )

@@ -1,6 +1,7 @@
 """Referrers: which manifests name a manifest as their subject."""
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,11 +10,12 @@ import msgspec
 
 from registry.service.entries import value
 from registry.service.hashing import beside
+from registry.service.presence import exists
 from registry.spec.digest import Digest
 from registry.spec.names import Place, Tag
 from registry.spec.pagination import Page
 from storage import keys
-from storage.ports import ObjectStore, Value
+from storage.ports import ObjectStore
 
 PAGE = 100
 """Referrers in one answer where the client names no number; also the most it may name."""
@@ -71,49 +73,60 @@ class Referrers:
     ) -> ReferrerPage:
         """Return a page of the subject's referrers (end-12), none for an unknown subject.
 
-        ``fallback`` are those that clients listed under the fallback tag: they are folded in.
+        ``fallback`` are those that clients listed under the fallback tag: they are folded in, as
+        far as the repository still has them. That is looked at for a page, not for all of them.
         """
         wanted = PAGE if page.n is None else min(page.n, PAGE)
         found: list[Descriptor] = []
         size = 0
-        prefix = keys.referrers(repository, subject)
         last = page.last or ""
+
+        async def look(named: tuple[Digest, str]) -> bytes | Descriptor:
+            """What is stored of a referrer; else what was listed of one that is there."""
+            digest, key = named
+            if key:
+                stored = await value(self._store, key)
+                return stored.data if stored is not None else {}
+            there = await exists(self._store, keys.manifest(repository, digest))
+            return fallback[digest] if there else {}
+
+        listed = sorted(each for each in fallback if _matches(fallback[each], artifact_types))
         while True:
-            names = await self._names(prefix, last, fallback)
-            for start in range(0, len(names), _AT_ONCE):
-                chosen = names[start : start + _AT_ONCE]
-                read = await asyncio.gather(*(value(self._store, prefix + name) for name in chosen))
-                for name, stored in zip(chosen, read, strict=True):
-                    descriptor, length = await _listed(name, stored, fallback)
+            named = await self._named(keys.referrers(repository, subject), last, listed)
+            for start in range(0, len(named), _AT_ONCE):
+                chosen = named[start : start + _AT_ONCE]
+                read = await asyncio.gather(*map(look, chosen))
+                for (digest, _), there in zip(chosen, read, strict=True):
+                    descriptor, length = await _listed(there)
                     if _matches(descriptor, artifact_types):
                         size += length
                         if len(found) == wanted or (found and size > PAGE_BYTES):
                             return ReferrerPage(found, last)
                         found.append(descriptor)
-                    last = name
-            if len(names) < PAGE:
+                    last = digest
+            if len(named) < PAGE:
                 return ReferrerPage(found, None)
 
-    async def _names(
-        self, prefix: str, last: str, fallback: Mapping[Digest, Descriptor]
-    ) -> Sequence[str]:
-        """The digests of the next referrers after ``last``."""
+    async def _named(
+        self, prefix: str, last: str, listed: Sequence[Digest]
+    ) -> Sequence[tuple[Digest, str]]:
+        """The next referrers after ``last``, and the key of each that the store has an entry of.
+
+        ``listed`` are those that a fallback tag lists, in their order.
+        """
         stored = await self._store.list(prefix, after=prefix + last if last else "", limit=PAGE)
-        names = {key[len(prefix) :] for key in stored}
-        names.update(digest for digest in fallback if digest > last)
-        return sorted(names)[:PAGE]
+        behind = bisect_right(listed, last)
+        named = dict.fromkeys(listed[behind : behind + PAGE], "")
+        named.update((Digest(key[len(prefix) :]), key) for key in stored)
+        return sorted(named.items())[:PAGE]
 
 
-async def _listed(
-    name: str, stored: Value | None, fallback: Mapping[Digest, Descriptor]
-) -> tuple[Descriptor, int]:
-    """A referrer's descriptor, and its size in bytes; one that was deleted meanwhile is empty."""
-    if stored is None:
-        descriptor = fallback.get(Digest(name), {})
-        return descriptor, len(msgspec.json.encode(descriptor, enc_hook=str))
-    data = stored.data
-    decoded = await beside(len(data), lambda: msgspec.json.decode(data, type=dict[str, Any]))
-    return decoded, len(data)
+async def _listed(found: bytes | Descriptor) -> tuple[Descriptor, int]:
+    """A referrer's descriptor, and its size in bytes; empty for one that is not there."""
+    if isinstance(found, bytes):
+        decoded = await beside(len(found), lambda: msgspec.json.decode(found, type=dict[str, Any]))
+        return decoded, len(found)
+    return found, len(msgspec.json.encode(found, enc_hook=str))
 
 
 def _matches(descriptor: Descriptor, artifact_types: Sequence[str]) -> bool:

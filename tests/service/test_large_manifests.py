@@ -14,6 +14,7 @@ from registry.spec.manifest import MAX_SIZE
 from registry.spec.mediatype import OCI_INDEX, OCI_MANIFEST
 from registry.spec.names import Tag
 from registry.spec.pagination import Page
+from storage import keys
 from storage.memory import MemoryStore
 from storage.testing import FaultyStore
 from tests.backup.keeper import Registry as Kept
@@ -179,3 +180,26 @@ async def test_a_page_of_large_referrers_takes_no_more_of_them_than_are_read_at_
             break
         page = Page(None, found.last)
     assert read == 40
+
+
+async def test_of_what_a_fallback_tag_lists_no_more_is_looked_at_than_a_page_takes():
+    """An index may list ten thousand; whoever asks for a page may not make that many requests."""
+    store, subject = FaultyStore(MemoryStore()), Digest.of(b"subject")
+    digests = sorted(Digest.of(b"%d" % number) for number in range(300))
+    old = {digest: {"digest": digest} for digest in digests}
+    gone = set(digests[5::7])
+    for digest in old.keys() - gone:
+        await store.put(keys.manifest(A, digest), b"")
+    page, seen = Page(50, None), []
+    while True:
+        store.log.clear()
+        found = await referrers.Referrers(store).page(A, subject, (), page, old)
+        seen += [each["digest"] for each in found.descriptors]
+        assert [method for method, _ in store.log].count("stat") <= 80
+        if found.last is None:
+            break
+        page = Page(50, found.last)
+    assert seen == [digest for digest in digests if digest not in gone]
+    store.log.clear()
+    assert not (await referrers.Referrers(store).page(A, subject, ["x/y"], Page(), old)).descriptors
+    assert {method for method, _ in store.log} == {"list"}
