@@ -268,9 +268,9 @@ ROWS = (
             cut(
                 "registry/service/projects/directory.py",
                 "groups = identity.groups if standing.groups is None else standing.groups\n"
-                '        principals = [identity.name, *(f"group',
+                '        others = [f"group',
                 "groups = identity.groups | (standing.groups or frozenset())\n"
-                '        principals = [identity.name, *(f"group',
+                '        others = [f"group',
                 "tests/projects/test_accounts.py::"
                 "test_groups_of_a_local_account_count_as_they_are_now",
             ),
