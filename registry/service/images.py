@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from registry.service.blobs import Blobs
+from registry.service.bounded import each
 from registry.service.entries import Entries, mark
 from registry.service.presence import exists, stat
 from registry.service.quotas.charges import NO_CHARGE, Charge
@@ -226,14 +227,18 @@ class Images:
         Retention looks for indexes after it has deleted, and has back what they need. This is for
         one that it does not see: that was written later than that.
         """
-        children = sorted({each.digest for each in image.manifest.manifests})
+        children = sorted({child.digest for child in image.manifest.manifests})
         if not children or self._allow_sparse:
             return
-        wanted = [keys.manifest(image.repository, each) for each in children]
-        there = await asyncio.gather(*(exists(self._store, key) for key in wanted))
-        missing = [each for each, found in zip(children, there, strict=True) if not found]
+        missing: list[Digest] = []
+
+        async def look(child: Digest) -> None:
+            if not await exists(self._store, keys.manifest(image.repository, child)):
+                missing.append(child)
+
+        await each(children, look, at_once=CHECKS)
         if missing:
-            raise ManifestBlobUnknown(missing)
+            raise ManifestBlobUnknown(sorted(missing))
 
     async def point(
         self,

@@ -8,6 +8,7 @@ import pytest
 
 from registry.cli import main
 from registry.cli.remote.quotas import number, size
+from registry.service.quotas.quotas import Quotas
 from registry.service.services import Services
 from registry.spec.digest import Digest
 from registry.spec.quota import Limits
@@ -104,3 +105,23 @@ def test_a_job_counts_and_tells_how_far_off_it_was(tmp_path, capsys):
         }
     assert main(["quota", "reconcile", "--data", str(root), "--project", "other"]) == 1
     assert "no quota" in capsys.readouterr().err
+
+
+def test_a_project_that_can_not_be_counted_is_told_and_keeps_no_other_from_it(tmp_path, capsys):
+    root = tmp_path / "store"
+
+    async def prepare() -> None:
+        store = FileStore(root)
+        try:
+            quotas = Quotas(store, InProcessCoordinator())
+            for project in ("broken", PROJECT):
+                await quotas.begin(project, Limits(tags=9))
+            await store.put(keys.quota("broken"), b"of a newer release")
+        finally:
+            store.close()
+
+    asyncio.run(prepare())
+    assert main(["quota", "reconcile", "--data", str(root)]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith(f"project={PROJECT} ")
+    assert "project broken could not be counted: " in err

@@ -1,11 +1,13 @@
 """Large manifests: whoever reads one does so beside the event loop, and few are read at once."""
 
+import asyncio
 import threading
 
 import msgspec
 import pytest
 
 from registry.service import referrers
+from registry.service.images import CHECKS
 from registry.service.scrub.scrubber import Scrubber
 from registry.spec import manifest as grammar
 from registry.spec.conditions import Conditions
@@ -203,3 +205,32 @@ async def test_of_what_a_fallback_tag_lists_no_more_is_looked_at_than_a_page_tak
     store.log.clear()
     assert not (await referrers.Referrers(store).page(A, subject, ["x/y"], Page(), old)).descriptors
     assert {method for method, _ in store.log} == {"list"}
+
+
+class Crowded(MemoryStore):
+    """Tells how many looks at objects are under way at the most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.under_way = self.most = 0
+
+    async def stat(self, key):
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await asyncio.sleep(0)
+        self.under_way -= 1
+        return await super().stat(key)
+
+
+async def test_however_many_images_an_index_has_few_are_looked_at_at_once(monkeypatch):
+    registry = Registry(Clock(monkeypatch), store := Crowded())
+    for data in (LAYER, CONFIG):
+        await registry.upload(data)
+    children = []
+    for number in range(CHECKS * 4):
+        body = encode({**msgspec.json.decode(image(LAYER)), "annotations": {"n": str(number)}})
+        await registry.push(body=body, tag=Digest.of(body), blobs=())
+        children.append(descriptor(body, OCI_MANIFEST))
+    listing = encode({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": children})
+    await registry.services.manifests.put(A, push(listing, V1, media_type=OCI_INDEX), "me")
+    assert 1 < store.most <= CHECKS

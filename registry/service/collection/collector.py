@@ -209,8 +209,15 @@ class Collector:
 
     async def _size(self, digests: Sequence[Digest]) -> int:
         """The size of the blobs in bytes; their pointers stay for longer than a membership."""
-        found = await asyncio.gather(*map(self._pointers.read, digests))
-        return sum(each[0].size for each in found if each is not None)
+        total = 0
+
+        async def add(digest: Digest) -> None:
+            nonlocal total
+            found = await self._pointers.read(digest)
+            total += found[0].size if found is not None else 0
+
+        await each(digests, add, at_once=_AT_ONCE)
+        return total
 
     async def _forget(self, place: Place, manifest: str, *, look: bool) -> float:
         """Forget a deleted manifest that can't be had back any more; else how long it still can."""
