@@ -27,7 +27,7 @@ CHART := $(DRILL) $(PROMETHEUS) $(BROWSER)
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve cluster chart image manifests drill test scenario storm imports screenshots bench thesis chaos lint mutations conformance tools system lock clean distclean dev
+.PHONY: help serve cluster chart image manifests drill test clients scenario storm imports screenshots bench thesis chaos lint mutations conformance tools system lock clean distclean dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,7 +40,10 @@ cluster: dev tools ## start three replicas, HAProxy, MinIO, Redis and Sentinel (
 	@exec $(BIN)/python -m cluster $(ARGS)
 
 test: dev system tools ## everything that proves the project (ARGS= goes to pytest, SHARES= to as many processes)
-	$(BIN)/pytest -n $(SHARES) --dist loadgroup -v -ra --durations=15 $(ARGS)
+	$(BIN)/pytest -n $(SHARES) -v -ra --durations=15 $(ARGS)
+
+clients: dev system tools ## a layer of 1 GiB with each client (`make test` has two of them)
+	MOORAGE_CLIENTS=1 $(BIN)/pytest -v -ra tests/clients/test_clients.py -k gib $(ARGS)
 
 imports: dev ## import 20,000 layers from a tree, killed twice on the way
 	MOORAGE_IMPORT_LAYERS=20000 $(BIN)/pytest -v -s --timeout=2000 tests/imports -k killed $(ARGS)

@@ -167,12 +167,12 @@ def hash_file(path: Path) -> str:
         return "sha256:" + hashlib.file_digest(source, "sha256").hexdigest()
 
 
-def hash_plain(path: Path) -> str:
-    """Return the sha256 digest of a file's content, uncompressed when it is a gzip."""
+def hash_plain(path: Path, digest: str) -> str:
+    """Return the sha256 digest of a gzip's content; of another file `digest`, which is its own."""
     with path.open("rb") as source:
         packed = source.read(2) == _GZIP_MAGIC
     if not packed:
-        return hash_file(path)
+        return digest
     with gzip.open(path) as content:
         return _hash_stream(content)
 
@@ -204,7 +204,7 @@ def layers_of_layout(directory: Path, digest: str | None = None) -> dict[str, li
     for layer in manifest["layers"]:
         path = directory / "blobs" / layer["digest"].replace(":", "/")
         assert hash_file(path) == layer["digest"]
-        digests.append(hash_plain(path))
+        digests.append(hash_plain(path, layer["digest"]))
     return {f"{config['os']}/{config['architecture']}": digests}
 
 

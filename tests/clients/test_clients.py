@@ -84,13 +84,18 @@ def test_index_of_two_platforms(client, relay, index, repository, reference):
 def test_killed_push_is_repeated(client, relay, big_image, repository, reference):
     """A client killed in mid-layer leaves nothing visible; pushing again brings the whole."""
     client.load(big_image, reference)
-    client.kill_when_sent(200 * MIB, relay, client.push_arguments(big_image, reference))
+    client.kill_when_sent(32 * MIB, relay, client.push_arguments(big_image, reference))
     assert not raw.has_manifest(relay.address, repository, "first")
     assert raw.tags(relay.address, repository) == []
 
     client.run(*client.push_arguments(big_image, reference))
     assert client.pull(reference, big_image.layers) == big_image.layers
     raw.check_image(relay.address, repository, "first")
+
+
+def test_a_layer_of_a_gib_is_pulled_as_it_was_pushed(client, huge_image, reference):
+    client.push(huge_image, reference)
+    assert client.pull(reference, huge_image.layers) == huge_image.layers
 
 
 @pytest.mark.parametrize("client", ["docker"], indirect=True)
