@@ -90,6 +90,7 @@ class Cluster:
         self._command = [sys.executable, "-m", "registry", "serve"]
         self._command += ["--workers", str(workers), *arguments]
         self.replicas: list[Process] = []
+        self._seen: list[int] = []
 
     @property
     def address(self) -> str:
@@ -146,11 +147,16 @@ class Cluster:
                 replica.wait(_START_SECONDS)
             except ProcessFailedError:
                 replica.start(_START_SECONDS)  # as whoever runs it would
+        self._seen = self._pids()
         self.heal()
 
     def heal(self, timeout: float = _START_SECONDS) -> None:
-        """Undo every disturbance, start what is down, and wait until all of it is whole."""
+        """Undo every disturbance, start what is down, and wait until all of it is whole.
+
+        A MinIO node that was started anew or frozen is waited for until it answers requests.
+        """
         self.links.mend()
+        frozen = any(node.frozen for node in self.minio.nodes)
         for process in self.processes:
             if process.frozen:
                 process.thaw()
@@ -162,6 +168,11 @@ class Cluster:
             process.wait(max(1, deadline - time.monotonic()))
         self.redis.wait_until_whole(max(1, deadline - time.monotonic()))
         self._wait_for_minio(deadline)
+        if frozen or self._pids() != self._seen:
+            for address in self.minio.addresses:
+                left = max(1, deadline - time.monotonic())
+                self.minio.try_out(f"http://{address}", _BUCKET, left)
+            self._seen = self._pids()
         self._wait_up("replicas", len(self.replicas), deadline)
 
     def close(self) -> None:
@@ -174,6 +185,9 @@ class Cluster:
         for replica in self.replicas:
             if "Traceback (most recent call last)" in replica.log.read_text(errors="replace"):
                 raise ProcessFailedError(f"{replica.name} met an error:\n{replica.log_tail()}")
+
+    def _pids(self) -> list[int]:
+        return [node.pid for node in self.minio.nodes]
 
     def _wait_for_minio(self, deadline: float) -> None:
         self._wait_up("minio", len(self.minio.nodes), deadline)
