@@ -32,6 +32,8 @@ from registry.http.scrubs import ScrubMetrics
 from registry.http.tracing import TraceMetrics
 
 _METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
+_FAILURES: Final = (500, 503)
+_FAILED: Final = ("unavailable", "failed")
 _UPLOADS: Final = {
     ("upload.start", 202): ("started",),
     ("upload.start", 201): ("started", "finished"),
@@ -89,15 +91,23 @@ class Metrics:
     def _request_cell(self, record: RequestRecord) -> Cell:
         # A client can make up methods, and must not make up time series.
         method = record.method if record.method in _METHODS else "other"
+        if record.action and method != "other":
+            # A rate sees the first failure only where there was a 0 before.
+            for status in _FAILURES:
+                self._requests.setdefault((record.action, method, status), Cell())
         return self._requests.setdefault((record.action, method, record.status), Cell())
 
     def storage_operation(self, driver: str, operation: str, outcome: str, seconds: float) -> None:
         """Count one call of a driver; the three texts are from closed lists."""
-        key = (driver, operation, outcome)
-        cell = self._storage.get(key)
+        cell = self._storage.get((driver, operation, outcome))
         if cell is None:
-            cell = self._storage.setdefault(key, Cell())
+            cell = self._storage_cell(driver, operation, outcome)
         cell.take(seconds)
+
+    def _storage_cell(self, driver: str, operation: str, outcome: str) -> Cell:
+        for each in _FAILED:  # as with requests
+            self._storage.setdefault((driver, operation, each), Cell())
+        return self._storage.setdefault((driver, operation, outcome), Cell())
 
     def connection_closed(self, reason: str) -> None:
         """Count a connection that was closed on a client: limit, head_timeout or malformed."""

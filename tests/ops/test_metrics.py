@@ -108,6 +108,29 @@ def test_clients_can_not_make_up_time_series(both):
     assert len(new) <= 6, new
 
 
+def test_what_can_fail_is_there_at_zero_before_it_first_does():
+    """A rate takes what a series begins with for nothing: it would not see the first errors."""
+    metrics = Metrics(version="1")
+    metrics.finished(RequestRecord(action="manifest.get", method="GET", status=200))
+    metrics.finished(RequestRecord(action="manifest.get", method="MADE UP", status=200))
+    metrics.storage_operation("s3", "get", "ok", 0.1)
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in metrics.collect()
+        for sample in family.samples
+        if sample.name in ("moorage_requests_total", "moorage_storage_operations_total")
+    }
+    assert found == {
+        ("moorage_requests_total", "manifest.get", "GET", "200"): 1,
+        ("moorage_requests_total", "manifest.get", "GET", "500"): 0,
+        ("moorage_requests_total", "manifest.get", "GET", "503"): 0,
+        ("moorage_requests_total", "manifest.get", "other", "200"): 1,
+        ("moorage_storage_operations_total", "s3", "get", "ok"): 1,
+        ("moorage_storage_operations_total", "s3", "get", "unavailable"): 0,
+        ("moorage_storage_operations_total", "s3", "get", "failed"): 0,
+    }
+
+
 def test_counters_never_run_backwards_whichever_worker_answers(both):
     server, scrape = both
     last = {}
