@@ -32,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         report = _play(part, [each for each in PARTS[part] if _chosen(each, options)], options)
         print(report.markdown(), flush=True)
         return int(bool(report.misses()))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     codes = [_inside(part, arguments) for part in options.part or list(PARTS)]
     return max(codes)
 
@@ -41,8 +42,11 @@ def _inside(part: str, arguments: list[str] | None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     command = ["unshare", "--net", "--mount", sys.executable, "-m", "tests.drill", *given]
     with subprocess.Popen(command, env={**os.environ, _INSIDE: part}) as process:
-        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        return process.wait()
+        try:
+            return process.wait()
+        except SystemExit:
+            process.terminate()  # it is waited for, and no other part begins
+            raise
 
 
 def _chosen(scenario: Scenario, options: argparse.Namespace) -> bool:
