@@ -35,8 +35,8 @@ def copied() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="moorage-mutations-") as directory:
         root = Path(directory)
         for part in PARTS:
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / part, root / part, ignore=ignored)
+            # Compiled files too: each goes by its source's time, which is kept until it is cut.
+            shutil.copytree(ROOT / part, root / part)
         for file in ("pyproject.toml", "Makefile", "README.md"):
             shutil.copy2(ROOT / file, root / file)
         if (ROOT / ".tools").exists():
