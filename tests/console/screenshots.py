@@ -79,6 +79,7 @@ def furnish(registry: TenantRegistry) -> None:
             for name in ("amd64", "arm64")
         }
         push_index(ada, "churn/serving", "v2", children)
+    registry.run(registry.services.quotas.count(churn.id))
     registry.run(registry.journal.flush())
 
 
