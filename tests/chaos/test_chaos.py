@@ -22,7 +22,7 @@ LOGS = os.environ.get("MOORAGE_CHAOS_LOGS", "")
 """A directory for the logs of a test that failed; empty: they are not kept."""
 
 LONG = bool(os.environ.get("MOORAGE_CHAOS"))
-CUSTOMERS = 5
+CUSTOMERS = 5 if LONG else 3
 CALM = 4 if LONG else 1.5
 """Seconds of load before a fault, and after it."""
 
