@@ -297,7 +297,35 @@ ROWS = (
             ),
         ),
     ),
-    Row("referrers-flood", "any", "referrers by the thousand, and large ones", (ENDS,)),
+    Row(
+        "referrers-flood",
+        "any",
+        "referrers by the thousand, and large ones",
+        (
+            ENDS,
+            cut(
+                "registry/service/referrers.py",
+                "_AT_ONCE: Final = 8",
+                "_AT_ONCE: Final = 100",
+                "tests/service/test_large_manifests.py::"
+                "test_a_page_of_large_referrers_takes_no_more_of_them_than_are_read_at_once",
+            ),
+        ),
+    ),
+    Row(
+        "names-of-paths",
+        "any",
+        "a repository is called so that its requests pass for an upload's, which have no limit",
+        (
+            cut(
+                "registry/http/throttle.py",
+                "names_session(record.path)",
+                '"/blobs/uploads/" in record.path',
+                "tests/management/test_limits.py::"
+                "test_what_a_repository_is_called_spares_nobody_a_limit",
+            ),
+        ),
+    ),
     Row(
         "artifact-type-injection",
         "any",
