@@ -176,12 +176,13 @@ _HEAD_END: Final = b"\r\n\r\n"
 class Connection(RequestHandler):
     """One connection.
 
-    It reads three attributes of its base that aiohttp does not promise (``_waiter``, which is
-    pending exactly while the connection waits for a request head, ``_request_count`` and
-    ``_request_in_progress``); a test of each behaviour guards them against a new aiohttp.
+    It uses attributes of its base that aiohttp does not promise (``_waiter``, which is pending
+    exactly while the connection waits for a request head, ``_messages``, those that wait to be
+    answered, ``_request_count``, ``_request_in_progress`` and ``_reading_paused``); a test of each
+    behaviour guards them against a new aiohttp.
     """
 
-    __slots__ = ("_answered", "_broken", "_head_bytes", "_head_timer", "_last", "_web")
+    __slots__ = ("_answered", "_broken", "_head_bytes", "_head_timer", "_held", "_last", "_web")
 
     def __init__(self, web: Connections, **options: Any) -> None:
         super().__init__(web, **options)
@@ -191,6 +192,7 @@ class Connection(RequestHandler):
         self._answered: StreamReader | None = None
         self._last = False  # whether no request may follow the running one
         self._broken: StreamReader | None = None  # a body of which no end will be found
+        self._held = False  # whether nothing is read though there may be room for it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serve it, unless there are too many; its first head must come in time."""
@@ -272,6 +274,24 @@ class Connection(RequestHandler):
         content.feed_eof()
         if behind:
             self.data_received(behind)
+
+    def hold(self) -> None:
+        """Take nothing from the client before ``go_on``, whoever asks for it."""
+        self._held = True
+        self._pause_transport_reading()
+
+    def go_on(self) -> None:
+        """Take what comes again, unless a body is full (``pause_reading``)."""
+        self._held = False
+        if not self._reading_paused:
+            self._resume_transport_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002  aiohttp's
+        """There is room in a body."""
+        if self._held:
+            self._reading_paused = False
+        else:
+            super().resume_reading(resume_parser)
 
     def broken(self, content: StreamReader, reason: str) -> None:
         """Let the request fail whose body can't be read any further, and take no other."""

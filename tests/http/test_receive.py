@@ -376,6 +376,9 @@ async def test_small_chunks_are_moved_together_and_what_was_passed_on_is_never_c
     receiver = line.begin(content, stream[:100])
     stream = stream[100:]
     while line.behind is None:
+        if line.held[-1:] == [True]:
+            await asyncio.sleep(0)
+            continue
         room = receiver.get_buffer(-1)
         size = min(len(room), len(stream), 50_000)
         room[:size], stream = stream[:size], stream[size:]
@@ -393,6 +396,11 @@ class Line:
     def __init__(self):
         self.receiver = None
         self.behind = None
+        self.held = []
+        self.lost = False
+
+    def connection_lost(self, exc):
+        self.lost = True
 
     def begin(self, content, began):
         receive_chunks(self, content, began)
@@ -405,5 +413,51 @@ class Line:
         self.behind = behind
         content.feed_eof()
 
+    def hold(self):
+        self.held.append(True)
+
+    def go_on(self):
+        self.held.append(False)
+
     def broken(self, content, reason):
         raise AssertionError(reason)
+
+
+async def test_a_block_of_the_smallest_chunks_is_decoded_in_turns():
+    """One client may not keep the others waiting; nothing more is taken of it meanwhile."""
+    content = StreamReader(BaseProtocol(asyncio.get_running_loop()), 1 << 20)
+    line = Line()
+    data = random_bytes("turns", 10_000)
+    line.begin(content, chunked(data, 1) + b"GET")
+    assert content.total_bytes < len(data)
+    assert line.held == [True]
+    while line.behind is None:
+        await asyncio.sleep(0)
+    assert line.held == [True, True, False]
+    assert content.read_nowait() == data
+    assert line.behind == b"GET"
+
+
+async def test_what_a_lost_connection_left_undecoded_is_forgotten():
+    content = StreamReader(BaseProtocol(asyncio.get_running_loop()), 1 << 20)
+    line = Line()
+    receiver = line.begin(content, chunked(bytes(10_000), 1))
+    came = content.total_bytes
+    receiver.connection_lost(None)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert content.total_bytes == came
+    assert line.lost
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_the_smallest_chunks_come_back_byte_for_byte(both, secure):
+    local, context = both
+    data = random_bytes(f"smallest{secure}", 150_000)
+    address = local.secure_address if secure else local.address
+    with local.client() as client, Connection(address, context=context if secure else None) as line:
+        put = with_digest(begin(client), digest_of(data))
+        line.send(line.head("PUT", put, [CHUNKED]) + chunked(data, 1))
+        line.send(line.head("GET", f"/v2/a/b/blobs/{digest_of(data)}"))
+        line.read("PUT").expect(201)
+        assert line.read().expect(200).body == data
