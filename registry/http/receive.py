@@ -170,6 +170,8 @@ class _ChunkedReceiver(_Receiver):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  the kernel has more than that
         """Room for what comes next; what comes behind the body is given back."""
+        if self._held:  # it would be written over: better no connection than another content
+            raise RuntimeError("a transport that was paused goes on reading")
         if len(self._block) - self._at < _ROOM:
             self._block = bytearray(self._size)
             self._view = memoryview(self._block)
