@@ -174,6 +174,26 @@ ROWS = (
         ),
     ),
     Row(
+        "chunked-bodies",
+        "any (CVE-2025-22871)",
+        "chunks ended by a bare LF or sized otherwise than in hexadecimal: a request in a body",
+        (
+            cut(
+                "registry/http/chunked.py",
+                '_NEXT: Final = re.compile(rb"\\r\\n" + _SIZE)',
+                '_NEXT: Final = re.compile(rb"\\r?\\n" + _SIZE)',
+                "tests/http/test_chunked.py::test_what_is_spelled_otherwise_is_refused",
+            ),
+            cut(
+                "registry/http/endpoint.py",
+                "            if (broken := http.content.exception()) is not None:\n",
+                "            if (broken := None) is not None:\n",
+                "tests/http/test_receive.py::"
+                "test_a_request_that_comes_with_a_malformed_body_is_not_done",
+            ),
+        ),
+    ),
+    Row(
         "range-flood",
         "any (CVE-2011-3192)",
         "`Range: bytes=0-0,0-0,…`, ten thousand times",
