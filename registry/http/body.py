@@ -8,15 +8,25 @@ from aiohttp.web import BaseRequest
 
 from registry.http.limits import Limits
 from registry.http.receive import receive_in_blocks
-from registry.spec.errors import BodyTooLarge, ManifestTooLarge, RegistryError, RequestTimeout
+from registry.spec.errors import (
+    BodyTooLarge,
+    ManifestTooLarge,
+    RegistryError,
+    RequestTimeout,
+    Unsupported,
+)
 
 
 async def chunks(request: BaseRequest, limits: Limits) -> AsyncIterator[bytes]:
     """Yield the body as it comes. ``RequestTimeout`` from a client that stalls or trickles.
 
-    A client that waits for ``100 Continue`` (RFC 9110 §10.1.1) is told to go on by the first
-    step: one that is refused before that never sends its layer.
+    ``Unsupported`` where it is coded for the way otherwise than in chunks (RFC 9112 §6.1): what is
+    digested and stored is what the client has. A client that waits for ``100 Continue`` (RFC 9110
+    §10.1.1) is told to go on by the first step: one that is refused before that never sends its
+    layer.
     """
+    if request.headers.get(hdrs.TRANSFER_ENCODING, "chunked").lower() != "chunked":
+        raise Unsupported("the body has a transfer coding: send it as it is, or in chunks")
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     receive_in_blocks(request)

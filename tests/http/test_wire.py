@@ -1,5 +1,6 @@
 """HTTP itself: framing, methods, paths, refusals, and what no client's words may change."""
 
+import gzip
 import time
 
 import pytest
@@ -213,6 +214,20 @@ def test_what_is_no_http_gets_400_in_json_and_the_connection_ends(client, raw):
         reply.code()
         assert reply.closes
         assert connection.ended()
+
+
+def test_another_transfer_coding_is_refused_and_nothing_is_stored(client, repo):
+    """RFC 9112 §6.1: it is not undone here, so what came is not what the client has."""
+    location = client.post(f"/v2/{repo}/blobs/uploads/").expect(202)["Location"]
+    squeezed = gzip.compress(b"data")
+    coded = [("Transfer-Encoding", "gzip, chunked")]
+    with client.connect() as connection:
+        connection.send(connection.head("PATCH", location, coded))
+        connection.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(squeezed), squeezed))
+        connection.read("PATCH").refused(400, "UNSUPPORTED")
+    assert client.get(location).expect(204)["Range"] == "0-0"
+    reply = client.put(with_digest(location, digest_of(b"data")), body=b"data")
+    reply.expect(201)
 
 
 def test_headers_that_are_too_large_are_refused(client):
