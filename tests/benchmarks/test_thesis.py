@@ -122,7 +122,14 @@ def test_report_names_what_does_not_hold():
 
 @pytest.mark.parametrize(
     ("count", "level", "sizes"),
-    [(1000, 100, [250] * 4), (120, 50, [120]), (250, 50, [125, 125]), (5, 1, [3, 2]), (3, 9, [3])],
+    [
+        (1000, 100, [200] * 5),
+        (1000, 1, [50] * 20),
+        (120, 50, [120]),
+        (250, 50, [125, 125]),
+        (5, 1, [3, 2]),
+        (3, 9, [3]),
+    ],
 )
 def test_slices_are_equal_and_long_enough_for_the_level(count, level, sizes):
     slices = _slices(count, level)

@@ -162,8 +162,9 @@ async def run(seed, seconds=SECONDS):
     await asyncio.sleep(PACE.flux + 15)
     hits = sum(replica.memory.hits for replica in living.values())
     await asyncio.sleep(5)
-    history.hits = sum(replica.memory.hits for replica in living.values()) - hits
     history.trusted = [replica.coordinator.trusted for replica in living.values()]
+    await asyncio.sleep(15)
+    history.hits = sum(replica.memory.hits for replica in living.values()) - hits
     world.over.set()
     for task in tasks:
         if task.done():
