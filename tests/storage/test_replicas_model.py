@@ -159,12 +159,12 @@ async def run(seed, seconds=SECONDS):
     await asyncio.sleep(seconds)
     fates.cancel()
     world.heal()
-    await asyncio.sleep(PACE.flux + 15)
+    # Who declared that it acts alone takes that back after a flux, and others wait for another one.
+    await asyncio.sleep(2 * PACE.flux + 15)
     hits = sum(replica.memory.hits for replica in living.values())
     await asyncio.sleep(5)
-    history.trusted = [replica.coordinator.trusted for replica in living.values()]
-    await asyncio.sleep(15)
     history.hits = sum(replica.memory.hits for replica in living.values()) - hits
+    history.trusted = [replica.coordinator.trusted for replica in living.values()]
     world.over.set()
     for task in tasks:
         if task.done():
