@@ -8,7 +8,7 @@ from auth.credentials import (
     Basic,
     Credentials,
     InvalidCredentials,
-    issued_id,
+    issued_secret,
     looks_like_api_key,
 )
 from auth.identity import Identity
@@ -147,7 +147,7 @@ def _account(credentials: Credentials) -> str:
     """
     if not isinstance(credentials, Basic):
         return ""
-    issued = issued_id(credentials.password)
+    issued = issued_secret(credentials.password)
     return f"{credentials.username}\t{issued[1]}" if issued else credentials.username
 
 

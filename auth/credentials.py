@@ -17,7 +17,7 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}", re.ASCII)
 _BEARER: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 _API_KEY: Final = re.compile(r"[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{32,128}", re.ASCII)
 _ISSUED: Final = re.compile(
-    r"mrg_(?P<kind>pat|bot|off)_(?P<id>[0-9a-f]{16})_(?P<random>[A-Za-z0-9]{43})", re.ASCII
+    r"mrg_(?P<kind>pat|bot|off)_(?P<id>[0-9a-f]{16})_[A-Za-z0-9]{43}", re.ASCII
 )
 
 
@@ -76,7 +76,7 @@ def looks_like_api_key(text: str) -> bool:
     return _API_KEY.fullmatch(text) is not None
 
 
-def issued_id(text: str) -> tuple[str, str] | None:
+def issued_secret(text: str) -> tuple[str, str] | None:
     """Read a secret that the registry itself gives out: its kind, and the id of its record.
 
     ``None`` if it has another form. It proves nothing: whether the rest is right is to be checked.

@@ -13,7 +13,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Final
 
-from auth.credentials import issued_id
+from auth.credentials import issued_secret
 from registry.service.projects.records import SecretRecord
 
 _ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -54,7 +54,7 @@ def mint(kind: SecretKind, *, expires: float | None = None) -> tuple[str, Secret
 
 def presented(text: str) -> Presented | None:
     """Read what a client showed; ``None`` if it is no such secret."""
-    found = issued_id(text)
+    found = issued_secret(text)
     return Presented(SecretKind(found[0]), found[1], text) if found else None
 
 
