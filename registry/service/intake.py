@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from registry.service.hashing import INLINE
 from registry.service.pools import Pool
 from registry.spec.digest import Digest, Hasher
 from registry.spec.errors import RangeInvalid
@@ -14,9 +15,6 @@ from storage.ports import ContentWriter
 BLOCK = 512 * 1024
 """Bytes, at the least, that are hashed and written in one step: with what the last read brought
 beyond it, up to 2 MiB. Two blocks are held at a time, no more."""
-
-_INLINE = 64 * 1024
-"""A body of at most this many bytes is hashed on the loop: quicker than a thread's switch."""
 
 HASHING: Final = Pool(4, "hashing")
 
@@ -166,7 +164,7 @@ class Intake:
         if self._hasher is None:
             return None
         if self._kept and not self._kept_is_hashed:
-            if len(self._kept) <= _INLINE:
+            if len(self._kept) <= INLINE:
                 self._hasher.update(self._kept)
             else:
                 loop = asyncio.get_running_loop()
@@ -184,7 +182,7 @@ class Intake:
     async def _flush(self, block: bytes) -> None:
         await self.settle()
         writer = await self.writer()
-        if len(block) <= _INLINE:
+        if len(block) <= INLINE:
             await self._process(writer, block)
         else:
             self._running = asyncio.ensure_future(self._process(writer, block))
@@ -192,7 +190,7 @@ class Intake:
     async def _process(self, writer: ContentWriter, block: bytes) -> None:
         if self._hasher is None:
             await writer.write(block)
-        elif len(block) <= _INLINE:
+        elif len(block) <= INLINE:
             self._hasher.update(block)
             await writer.write(block)
         else:
