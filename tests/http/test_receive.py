@@ -152,9 +152,8 @@ def test_a_trickle_in_the_middle_of_a_large_body_is_given_408(serve, framing):
         reply.refused(408, "SIZE_INVALID")
 
 
-@framings
-def test_a_client_that_is_quicker_than_the_store_waits(serve, framing):
-    """What is held of a body is bounded: the kernel's buffers, and a few blocks."""
+def serve_held(serve):
+    """A registry over a store that takes no bytes, and what has to be set that it takes them."""
     held = asyncio.Event()
 
     class Slow(FaultyStore):
@@ -163,7 +162,13 @@ def test_a_client_that_is_quicker_than_the_store_waits(serve, framing):
                 await held.wait()
             return await super().step(method, key, call, half)
 
-    local = serve("memory", wrap=Slow)
+    return serve("memory", wrap=Slow), held
+
+
+@framings
+def test_a_client_that_is_quicker_than_the_store_waits(serve, framing):
+    """What is held of a body is bounded: the kernel's buffers, and a few blocks."""
+    local, held = serve_held(serve)
     with local.client() as client, client.connect() as connection:
         location = begin(client)
         size = 64 * MIB
@@ -278,15 +283,7 @@ def test_a_request_that_comes_with_a_malformed_body_is_not_done(local, method):
 @pytest.mark.parametrize("good", [True, False])
 def test_a_chunked_body_may_come_while_the_request_before_it_is_answered(serve, good):
     """Each has its own answer; what follows a malformed one has none."""
-    held = asyncio.Event()
-
-    class Slow(FaultyStore):
-        async def step(self, method, key, call, half=None):
-            if method == "write":
-                await held.wait()
-            return await super().step(method, key, call, half)
-
-    local = serve("memory", wrap=Slow)
+    local, held = serve_held(serve)
     data = random_bytes(good, 3 * MIB // 2)
     with local.client() as client, client.connect() as connection:
         location, other = begin(client), begin(client)
