@@ -8,14 +8,11 @@ has to.
 
 import argparse
 import contextlib
-import hashlib
 import http.client
 import os
-import queue
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,13 +21,17 @@ import botocore.session
 from botocore.config import Config
 
 from benchmarks import sides, transfer
-from benchmarks.content import MEBIBYTE, Layer, LayerSource
+from benchmarks.content import MEBIBYTE, Layer, LayerSource, hash_file
+from benchmarks.figures import Results, Sample
+from benchmarks.report import figure_text, ratio_text
+from benchmarks.run import rotated
 from benchmarks.wire import AnswerError
 from conformance.stores import ACCESS_KEY, SECRET_KEY, StoreProcess
 
 PART = 16 * MEBIBYTE
 IN_FLIGHT = 2
 BUCKET = "bound"
+WORK = "push"
 
 
 class Direct:
@@ -52,13 +53,17 @@ class Direct:
         """Seconds to put it there, and to hash it beside."""
         place = {"Bucket": BUCKET, "Key": layer.digest}
         upload = {**place, "UploadId": self._client.create_multipart_upload(**place)["UploadId"]}
-        parts: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
-        for number in range(1, layer.base_size * layer.repeats // PART + 1):
-            named = {**upload, "PartNumber": number}
-            parts.put((number, self._client.generate_presigned_url("upload_part", Params=named)))
+        urls = [
+            self._client.generate_presigned_url(
+                "upload_part", Params={**upload, "PartNumber": number}
+            )
+            for number in range(1, layer.base_size * layer.repeats // PART + 1)
+        ]
+        parts = iter(list(enumerate(urls, 1)))  # threads share a list's iterator
         etags: dict[int, str] = {}
-        tasks: list[Callable[[], None]] = [partial(self._put, layer, parts, etags)] * IN_FLIGHT
-        seconds = transfer.together([*tasks, partial(_hash, layer)])
+        tasks: list[Callable[[], object]] = [partial(self._put, layer, parts, etags)] * IN_FLIGHT
+        tasks.append(partial(hash_file, layer.path, layer.base_size, layer.repeats))
+        seconds = transfer.together(tasks)
         began = time.perf_counter()
         listed = [{"PartNumber": number, "ETag": etags[number]} for number in sorted(etags)]
         self._client.complete_multipart_upload(**upload, MultipartUpload={"Parts": listed})
@@ -66,16 +71,10 @@ class Direct:
         self._client.delete_object(**place)
         return seconds
 
-    def _put(
-        self, layer: Layer, parts: "queue.SimpleQueue[tuple[int, str]]", etags: dict[int, str]
-    ) -> None:
+    def _put(self, layer: Layer, parts: Iterator[tuple[int, str]], etags: dict[int, str]) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=transfer.TIMEOUT)
         with contextlib.closing(connection), layer.path.open("rb") as file:
-            while not parts.empty():
-                try:
-                    number, url = parts.get_nowait()
-                except queue.Empty:
-                    return
+            for number, url in parts:
                 address = urlsplit(url)
                 connection.putrequest("PUT", f"{address.path}?{address.query}")
                 connection.putheader("Content-Length", str(PART))
@@ -86,16 +85,6 @@ class Direct:
                 if response.status != 200:
                     raise AnswerError(f"part {number}: status {response.status}: {body[:300]!r}")
                 etags[number] = response.headers["ETag"]
-
-
-def _hash(layer: Layer) -> None:
-    digest, view = hashlib.sha256(), memoryview(bytearray(MEBIBYTE))
-    for _ in range(layer.repeats):
-        with layer.path.open("rb", buffering=0) as file:
-            left = layer.base_size
-            while left and (count := file.readinto(view[: min(left, len(view))])):
-                digest.update(view[:count])
-                left -= count
 
 
 def main() -> None:
@@ -115,10 +104,10 @@ def main() -> None:
             side = make(folder, store)
             stack.callback(side.stop)
             pushes[side.name] = partial(_push, side)
-        took = _measure(pushes, source, options.rounds)
-    for name, seconds in took.items():
-        ratios = [theirs / own for theirs, own in zip(took["distribution"], seconds, strict=True)]
-        print(f"{name}: {_median(seconds)} s, {_median(ratios)}x Distribution")
+        results = _measure(pushes, source, options.rounds)
+    for name in pushes:
+        ratio = results.ratio(WORK, name, "distribution", less_is_better=True)
+        print(f"{name}: {figure_text(results.figure(WORK, name))} s {ratio_text(ratio)}".rstrip())
 
 
 def _push(side: sides.Side, layer: Layer) -> float:
@@ -129,21 +118,16 @@ def _push(side: sides.Side, layer: Layer) -> float:
 
 def _measure(
     pushes: Mapping[str, Callable[[Layer], float]], source: LayerSource, rounds: int
-) -> dict[str, list[float]]:
-    took: dict[str, list[float]] = {name: [] for name in pushes}
-    names = list(pushes)
+) -> Results:
+    results = Results()
     for number in range(rounds + 1):
-        for name in names[number % len(names) :] + names[: number % len(names)]:
+        for name in rotated(list(pushes), number):
             os.sync()
             seconds = pushes[name](source.layer())
             print(f"round {number}: {name} {seconds:.2f} s", flush=True)
             if number:  # the first one warms up
-                took[name].append(seconds)
-    return took
-
-
-def _median(figures: list[float]) -> str:
-    return f"{statistics.median(figures):.2f} [{min(figures):.2f} - {max(figures):.2f}]"
+                results.samples.append(Sample(WORK, name, number, seconds))
+    return results
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ class LayerSource:
         self._base_size = (self.size - _SUFFIX) if self.repeats == 1 else piece
         if not self.path.exists():
             _write_random(self.path, piece)
-        self._hash = _hash_file(self.path, self._base_size, self.repeats)
+        self._hash = hash_file(self.path, self._base_size, self.repeats)
 
     def layer(self) -> Layer:
         """A layer that was never made before."""
@@ -119,7 +119,8 @@ def _write_random(path: Path, size: int) -> None:
             left -= file.write(os.urandom(min(left, 4 * MEBIBYTE)))
 
 
-def _hash_file(path: Path, size: int, repeats: int) -> "hashlib._Hash":
+def hash_file(path: Path, size: int, repeats: int) -> "hashlib._Hash":
+    """Hash the first `size` bytes of a file, so many times over."""
     digest = hashlib.sha256()
     buffer = bytearray(4 * MEBIBYTE)
     view = memoryview(buffer)

@@ -50,8 +50,8 @@ class Report:
         lines = [f"# {self.title}", "", _line(head), _line(["---"] * 2 + ["--:"] * (len(head) - 2))]
         for row in self.rows:
             cells = [row.title, row.unit]
-            cells += [_figure(self.results.figure(row.work, name)) for name in names]
-            cells += [_ratio(self._ratio(row, name)) for name in others]
+            cells += [figure_text(self.results.figure(row.work, name)) for name in names]
+            cells += [ratio_text(self._ratio(row, name)) for name in others]
             lines.append(_line(cells))
         lines += [
             "",
@@ -140,7 +140,8 @@ def _number(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _figure(figure: Range | None) -> str:
+def figure_text(figure: Range | None) -> str:
+    """A median with its extremes; empty where nothing was measured."""
     if figure is None:
         return ""
     if figure.low == figure.high:
@@ -148,7 +149,8 @@ def _figure(figure: Range | None) -> str:
     return f"{_number(figure.median)} [{_number(figure.low)}{_TO}{_number(figure.high)}]"
 
 
-def _ratio(ratio: Range | None) -> str:
+def ratio_text(ratio: Range | None) -> str:
+    """As `figure_text`, of how many times better a side is."""
     if ratio is None:
         return ""
     if ratio.low == ratio.high:

@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from typing import TypeVar
 
 from benchmarks import memory
 from benchmarks.content import GIBIBYTE, MEBIBYTE, LayerSource
@@ -11,6 +12,8 @@ from benchmarks.figures import Results, Sample
 from benchmarks.processes import MemoryWatch, Peaks, processor_seconds, wait_until_idle
 from benchmarks.sides import Side
 from benchmarks.works import Setting, Work
+
+T = TypeVar("T")
 
 
 def alternate(
@@ -28,7 +31,7 @@ def alternate(
                     _measure(side, work, sides, setting, results)
 
 
-def rotated(sides: Sequence[Side], by: int) -> list[Side]:
+def rotated(sides: Sequence[T], by: int) -> list[T]:
     """The sides in another order for each round."""
     start = by % len(sides)
     return [*sides[start:], *sides[:start]]

@@ -81,7 +81,7 @@ def verify(endpoint: Endpoint, repository: str, layer: Layer) -> None:
         raise AnswerError("pull: the bytes have another digest")
 
 
-def together(tasks: Sequence[Callable[[], None]]) -> float:
+def together(tasks: Sequence[Callable[[], object]]) -> float:
     """Run the tasks in threads that start together; seconds until the last is done.
 
     Socket calls release the interpreter's lock, so threads are enough. The first failure is
@@ -90,7 +90,7 @@ def together(tasks: Sequence[Callable[[], None]]) -> float:
     failures: list[BaseException] = []
     gate = threading.Barrier(len(tasks) + 1)
 
-    def run(task: Callable[[], None]) -> None:
+    def run(task: Callable[[], object]) -> None:
         gate.wait()
         try:
             task()
