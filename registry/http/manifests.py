@@ -77,7 +77,7 @@ async def put_manifest(call: Call[PutManifest]) -> Answer:
 async def delete_manifest(call: Call[DeleteManifest]) -> Answer:
     """Delete a tag, or a manifest and its tags (end-9)."""
     asked = call.request
-    await call.server.services.manifests.delete(
+    await call.server.services.deletions.delete(
         call.place, asked.reference, call.conditions(), call.identity.name, call.role
     )
     return Answer(202)

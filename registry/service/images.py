@@ -11,6 +11,7 @@ from registry.service.presence import exists, stat
 from registry.service.quotas.charges import NO_CHARGE, Charge
 from registry.service.records import TagRecord
 from registry.service.referrers import Referrers
+from registry.service.stored import manifest_name
 from registry.service.tag_rules import Guard
 from registry.service.tags import Tags, Target
 from registry.service.terms import Terms
@@ -346,11 +347,6 @@ class Images:
         if not await exists(self._store, keys.manifest(place, digest)):
             return False
         return await exists(self._store, links[0]) or await exists(self._store, links[1])
-
-
-def manifest_name(repository: Place, digest: str) -> str:
-    """What the coordinator calls a manifest."""
-    return "manifest/" + repository + "/" + digest
 
 
 async def _nothing() -> None:

@@ -1,8 +1,7 @@
-"""Manifests: exact bytes under their digest, and all that hangs on them."""
+"""Manifests: exact bytes under their digest, pushed and pulled."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,37 +12,28 @@ from registry.service.blobs import Blobs
 from registry.service.bounded import good
 from registry.service.catalog import Catalog, Seen
 from registry.service.collection.candidates import Candidates
-from registry.service.deleted import Deleted, linked
+from registry.service.deleted import Deleted
+from registry.service.enrolment import Enrolment
 from registry.service.entries import Entries
 from registry.service.hashing import beside
-from registry.service.images import Image, Images, manifest_name
-from registry.service.presence import exists
+from registry.service.images import Image, Images
 from registry.service.quotas.charges import Charge
 from registry.service.quotas.quotas import Quotas
-from registry.service.records import TagRecord
 from registry.service.referrers import Descriptor, Referrers, fallback_tag
 from registry.service.remembered import Remembered, stamps_of
-from registry.service.stored import StoredManifest
+from registry.service.stored import StoredManifest, load, manifest_name
 from registry.service.tag_rules import Guard, Guards
 from registry.service.tags import Tags, tag_name
 from registry.service.terms import TERMS, Terms
 from registry.spec import manifest as grammar
-from registry.spec.conditions import ABSENT, Conditions
+from registry.spec.conditions import Conditions
 from registry.spec.digest import Digest
-from registry.spec.errors import (
-    DigestMismatch,
-    ManifestUnknown,
-    PreconditionFailed,
-    QuotaExceeded,
-)
+from registry.spec.errors import DigestMismatch, ManifestUnknown, PreconditionFailed
 from registry.spec.manifest import Manifest
 from registry.spec.names import Place, Reference, Tag
 from registry.spec.pagination import Page
-from registry.spec.quota import Amounts
-from registry.spec.tagrules import NO_PROJECT_RULES, NO_RULES
-from storage import keys
-from storage.coordination import Change, Coordinator
-from storage.ports import ContentStore, NotFound
+from storage.coordination import Coordinator
+from storage.ports import ContentStore
 
 Step = Callable[[], Awaitable[None]]
 """Something that is done on the way."""
@@ -75,7 +65,7 @@ class Push:
 
 
 class Manifests:
-    """Reads, stores and deletes manifests."""
+    """Stores and reads manifests."""
 
     def __init__(
         self,
@@ -86,6 +76,8 @@ class Manifests:
         referrers: Referrers,
         catalog: Catalog,
         entries: Entries,
+        enrolment: Enrolment,
+        deleted: Deleted,
         candidates: Candidates,
         quotas: Quotas,
         guards: Guards,
@@ -94,21 +86,19 @@ class Manifests:
         allow_sparse: bool,
         terms: Terms = TERMS,
     ) -> None:
-        """Remember up to ``memory`` bytes; ``allow_sparse`` takes manifests that lack content.
-
-        ``terms`` say how long what was deleted can be had back.
-        """
+        """Remember up to ``memory`` bytes; ``allow_sparse`` takes manifests that lack content."""
         self._candidates = candidates
         self._quotas = quotas
         self._guards = guards
         self._terms = terms
-        self.deleted = Deleted(store, candidates, terms)
+        self._deleted = deleted
         self._store = store
         self._coordinator = coordinator
         self._tags = tags
         self._referrers = referrers
         self._catalog = catalog
-        self._images = Images(
+        self._enrolment = enrolment
+        self.images = Images(
             store,
             coordinator,
             blobs,
@@ -148,7 +138,7 @@ class Manifests:
         if stored is None:
             target = record.target
             stored = await self.contents.use(
-                manifest, of_manifest, lambda: self._load(repository, target)
+                manifest, of_manifest, lambda: load(self._store, repository, target)
             )
         return stored
 
@@ -187,18 +177,18 @@ class Manifests:
         began, guard, seen = await self._looked(repository, push, manifest, role, content)
         await self._check_movable(repository, tags, digest, guard)
         image = Image(repository, digest, manifest, push.body, tags, guard, charge)
-        await self._images.hold(image, known=seen.known)
+        await self.images.hold(image, known=seen.known)
         if tags:
             conditions = [
                 push.conditions if tag == push.reference else Conditions() for tag in tags
             ]
             make = None if seen.known else partial(self._catalog.make, repository, charge)
-            await self._images.store_tagged(image, conditions, by, began, make)
+            await self.images.store_tagged(image, conditions, by, began, make)
         else:
             if not seen.known:
                 await self._catalog.make(repository, charge)
-            await self._images.store(image, began)
-        await self._list(image, seen)
+            await self.images.store(image, began)
+        await self._enrolment.confirm(image, seen)
         self._candidates.needed(repository, [each.digest for each in manifest.blobs])
         return Pushed(
             digest,
@@ -206,179 +196,6 @@ class Manifests:
             manifest.subject.digest if manifest.subject else None,
             [each.digest for each in manifest.blobs],
         )
-
-    async def _list(self, image: Image, seen: Seen) -> None:
-        """See to it that the catalog lists the repository of an image that has been stored.
-
-        Where the repository is deleted meanwhile, and the image with it, it does not stay there.
-        ``QuotaExceeded`` where there is no room for it any more; then the image is deleted again.
-        """
-        repository = image.repository
-        if await self._catalog.stood(repository, seen):
-            return
-        key = keys.manifest(repository, image.digest)
-        if await exists(self._store, key):
-            try:
-                await self._catalog.make(repository, image.charge)
-            except QuotaExceeded:
-                with suppress(ManifestUnknown):
-                    await self.delete(repository, image.digest, Conditions())
-                raise
-            if not await exists(self._store, key):
-                await self._catalog.leave(repository, image.charge)
-
-    async def delete(
-        self,
-        repository: Place,
-        reference: Reference,
-        conditions: Conditions,
-        by: str = "",
-        role: Role | None = None,
-    ) -> None:
-        """Delete a tag, or a manifest with all its tags (end-9). ``ManifestUnknown`` if absent.
-
-        ``Denied`` for a tag that has to stay, whoever has this role in the project asks, and for
-        a manifest that one points at.
-
-        What names the manifest goes first, so that a deletion that breaks off leaves no name
-        behind that leads nowhere, and can be repeated. Then the manifest goes, and the links to it
-        are listed once more: a tag that was pushed meanwhile goes too, or its push looks for the
-        manifest later than that, finds it gone, and stores it again. Before all that it is written
-        down what goes, so that it can be had back (``Deleted``), and the collector looks at it.
-        """
-        guard = await self._guards.of(repository, role)
-        if not isinstance(reference, Digest):
-            await self._tags.delete(repository, reference, conditions, by, guard)
-            return
-        if not conditions.check_write(reference):
-            raise PreconditionFailed(reference)
-        try:
-            stored = await self._load(repository, reference)
-        except ManifestUnknown:
-            if not await self._drop_tags(repository, reference, by, guard, gone=True):
-                raise
-            return
-        manifest = await stored.parsed()
-        await self._check_deletable(repository, reference, guard)
-        began = self._terms.pace()
-        await self.deleted.keep(repository, stored, manifest, by)
-        await self._drop_tags(repository, reference, by, guard, gone=False)
-        async with self._coordinator.change(manifest_name(repository, reference)) as change:
-            if manifest.subject is not None:
-                await self._referrers.remove(repository, manifest.subject.digest, reference)
-            await self._remove(repository, reference, change)
-        if self._terms.pace() - began > self._terms.patience:
-            await self.deleted.note(repository, reference, manifest)
-        await self._drop_tags(repository, reference, by, guard, gone=True)
-
-    async def expire(self, repository: Place, digest: Digest, by: str) -> bool:
-        """Delete a manifest that no tag leads to; return whether it was deleted.
-
-        A push to a tag changes the manifest too. So while this is alone, none comes in between;
-        else it looks for tags once more, and stores the manifest again where there is one.
-        """
-        try:
-            stored = await self._load(repository, digest)
-        except ManifestUnknown:
-            return False
-        parsed = await stored.parsed()
-        began = self._terms.pace()
-        await self.deleted.keep(repository, stored, parsed, by)
-        async with self._coordinator.change(manifest_name(repository, digest)) as change:
-            if await self.deleted.tags_of(repository, digest):
-                return False
-            if parsed.subject is not None:
-                await self._referrers.remove(repository, parsed.subject.digest, digest)
-            await self._remove(repository, digest, change)
-        if self._terms.pace() - began > self._terms.patience:
-            await self.deleted.note(repository, digest, parsed)
-        if change.sole() or not await self.deleted.tags_of(repository, digest):
-            return True
-        await self.undelete(repository, digest, by)
-        return False
-
-    async def _remove(self, repository: Place, digest: Digest, change: Change) -> None:
-        """Remove a manifest, and give back what it counted.
-
-        Where another may have removed it too, that is left to the next count.
-        """
-        key = keys.manifest(repository, digest)
-        async with self._quotas.charging(repository.tenant) as charge:
-            if not charge.limited:
-                await self._store.delete(key)
-                return
-            seen = await charge.round()
-            try:
-                size = (await self._store.stat(key)).size
-            except NotFound:
-                return
-            await self._store.delete(key)
-            if change.sole():
-                charge.removed(Amounts(bytes=size), seen)
-
-    async def undelete(self, repository: Place, digest: Digest, by: str) -> Sequence[Tag]:
-        """Have a deleted manifest back, with its tags; return those that lead to it again.
-
-        A tag that leads elsewhere by now stays where it is. ``ManifestUnknown`` where there is
-        nothing to be had back any more; ``ManifestBlobUnknown`` where its content was deleted
-        too; ``QuotaExceeded`` where there is no room for it any more. Repeating it is harmless.
-        """
-        async with self._quotas.charging(repository.tenant) as charge:
-            return await self._undelete(repository, digest, by, charge)
-
-    async def _undelete(
-        self, repository: Place, digest: Digest, by: str, charge: Charge
-    ) -> Sequence[Tag]:
-        stored, tags = await self.deleted.find(repository, digest)
-        manifest = await stored.parsed()
-        # It moves no tag: the rules make no difference.
-        guard = await self._guards.of(repository, None)
-        image = Image(repository, digest, manifest, stored.data, tags, guard, charge)
-        # Before the repository is listed for what can't be had back.
-        await self._images.check_content(repository, manifest)
-        await self._images.hold(image, known=await self._catalog.knows(repository))
-        seen = await self._catalog.enter(repository, charge)
-        await self._images.store_whole(image)
-        back: list[Tag] = []
-        for tag in tags:
-            standing = await self._tags.standing(repository, tag)
-            try:
-                await self._images.point(image, tag, by, ABSENT, standing)
-            except PreconditionFailed:
-                if self._tags.target(await self._tags.standing(repository, tag)) != digest:
-                    continue
-            back.append(tag)
-        await self._list(image, seen)
-        await self.deleted.forget(repository, digest)
-        return back
-
-    async def reinstate(
-        self,
-        repository: Place,
-        stored: StoredManifest,
-        tags: Mapping[Tag, TagRecord | None],
-        by: str,
-    ) -> None:
-        """Store a manifest that comes from a backup or another registry, and point tags at it.
-
-        A tag that is not there gets its record, if there is one: by whom and when it was pushed,
-        and where it pointed before. One that is there is moved, whatever the tag rules say.
-        ``ManifestInvalid``; ``ManifestBlobUnknown`` where content is missing. May be repeated.
-        """
-        manifest = await stored.parsed()
-        guard = Guard(NO_RULES, NO_PROJECT_RULES, repository, "")
-        async with self._quotas.charging(repository.tenant) as charge:
-            image = Image(
-                repository, stored.digest, manifest, stored.data, list(tags), guard, charge
-            )
-            await self._images.hold(image, known=await self._catalog.knows(repository))
-            seen = await self._catalog.enter(repository, charge)
-            await self._images.store_whole(image)
-            for tag, record in tags.items():
-                standing = await self._tags.standing(repository, tag)
-                await self._images.point(image, tag, by, Conditions(), standing, record)
-            await self._list(image, seen)
-        self._candidates.needed(repository, [each.digest for each in manifest.blobs])
 
     async def kept(self, repository: Place, digest: Digest) -> StoredManifest:
         """Return a manifest that is there, or that was deleted and can be had back.
@@ -388,7 +205,7 @@ class Manifests:
         try:
             return await self._find(repository, digest)
         except ManifestUnknown:
-            stored, _ = await self.deleted.find(repository, digest)
+            stored, _ = await self._deleted.find(repository, digest)
             return stored
 
     async def referrers_of(
@@ -405,15 +222,8 @@ class Manifests:
 
     async def _find(self, repository: Place, digest: Digest) -> StoredManifest:
         return await self.contents.get(
-            manifest_name(repository, digest), lambda: self._load(repository, digest)
+            manifest_name(repository, digest), lambda: load(self._store, repository, digest)
         )
-
-    async def _load(self, repository: Place, digest: Digest) -> StoredManifest:
-        try:
-            value = await self._store.get(keys.manifest(repository, digest))
-        except NotFound:
-            raise ManifestUnknown(digest) from None
-        return StoredManifest.unpack(digest, value.data)
 
     async def _read(self, push: Push) -> tuple[Manifest, Digest]:
         def read() -> tuple[Manifest, Digest]:
@@ -447,7 +257,7 @@ class Manifests:
             if content is not None:
                 await content()
             began = self._terms.pace()
-            await self._images.check_content(repository, manifest)
+            await self.images.check_content(repository, manifest)
             return began
 
         # All end, and of several failures it is always the same one that is told.
@@ -486,25 +296,6 @@ class Manifests:
             standing = self._tags.target(await self._tags.standing(repository, tag))
             if standing is not None and standing != digest:
                 guard.check(tag)
-
-    async def _check_deletable(self, repository: Place, digest: Digest, guard: Guard) -> None:
-        """Refuse to delete what a tag points at that has to stay, before anything goes."""
-        if not guard:
-            return
-        async for tag in linked(self._store, repository, digest):
-            if not guard.covers(tag):
-                continue
-            if self._tags.target(await self._tags.standing(repository, tag)) == digest:
-                guard.check(tag)
-
-    async def _drop_tags(
-        self, repository: Place, digest: Digest, by: str, guard: Guard, *, gone: bool
-    ) -> bool:
-        """Delete the tags that point at the manifest; return whether there were any."""
-        found = False
-        async for tag in linked(self._store, repository, digest):
-            found |= await self._tags.drop(repository, tag, digest, by, guard, gone=gone)
-        return found
 
     async def _fallback(self, repository: Place, subject: Digest) -> Mapping[Digest, Descriptor]:
         """What clients listed under the fallback tag; the repository may no longer have it."""

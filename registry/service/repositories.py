@@ -13,9 +13,11 @@ from typing import Final
 from auth.roles import Role
 from registry.service.bounded import each
 from registry.service.catalog import Catalog
+from registry.service.deleted import Deleted
+from registry.service.deletions import Deletions
 from registry.service.listing import every_key
-from registry.service.manifests import Manifests
 from registry.service.quotas.quotas import Quotas
+from registry.service.reinstatements import Reinstatements
 from registry.service.tag_rules import Guard, Guards
 from registry.service.tags import Tags
 from registry.service.terms import Terms
@@ -61,7 +63,9 @@ class Repositories:
     def __init__(
         self,
         store: ObjectStore,
-        manifests: Manifests,
+        deletions: Deletions,
+        deleted: Deleted,
+        reinstatements: Reinstatements,
         tags: Tags,
         catalog: Catalog,
         guards: Guards,
@@ -69,7 +73,9 @@ class Repositories:
         terms: Terms,
     ) -> None:
         self._store = store
-        self._manifests = manifests
+        self._deletions = deletions
+        self._deleted = deleted
+        self._reinstatements = reinstatements
         self._tags = tags
         self._catalog = catalog
         self._guards = guards
@@ -102,7 +108,7 @@ class Repositories:
         A tag that leads elsewhere by now stays. ``NameUnknown`` where there is nothing;
         ``QuotaExceeded`` where there is no room for more. May be repeated.
         """
-        waiting = await self._deleted(repository, since)
+        waiting = await self._deleted_since(repository, since)
         if not waiting:
             raise NameUnknown
         manifests = tags = 0
@@ -110,7 +116,7 @@ class Repositories:
             lost: list[Digest] = []
             for digest in waiting:
                 try:
-                    tags += len(await self._manifests.undelete(repository, digest, by))
+                    tags += len(await self._reinstatements.undelete(repository, digest, by))
                 except ManifestBlobUnknown:  # its content, or an image of an index that comes later
                     lost.append(digest)
                 except ManifestUnknown:  # its time is over, or another had it back
@@ -139,7 +145,7 @@ class Repositories:
         async def drop_manifest(key: str) -> None:
             digest = Digest(keys.last_segment(key))
             try:
-                await self._manifests.delete(repository, digest, Conditions(), by, role)
+                await self._deletions.delete(repository, digest, Conditions(), by, role)
             except ManifestUnknown:
                 return
             gone.append(digest)
@@ -156,10 +162,10 @@ class Repositories:
         await each(every_key(self._store, keys.tags(repository)), drop_tag, at_once=_AT_ONCE)
         return len(gone)
 
-    async def _deleted(self, repository: Place, since: float) -> list[Digest]:
+    async def _deleted_since(self, repository: Place, since: float) -> list[Digest]:
         found, after, more = [], "", True
         while more:
-            page, after = await self._manifests.deleted.page(repository, after, _PAGE)
+            page, after = await self._deleted.page(repository, after, _PAGE)
             found += [one.digest for one in page if one.at >= since]
             more = bool(after)
         return found

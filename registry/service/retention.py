@@ -13,11 +13,12 @@ from typing import Final
 
 from registry.service.bounded import each
 from registry.service.entries import value
+from registry.service.expiry import Expiry
 from registry.service.history import PastRecord
 from registry.service.listing import every_key
-from registry.service.manifests import Manifests
 from registry.service.pulls.history import PullHistory
 from registry.service.records import DeletedRecord, TagRecord, TagState
+from registry.service.reinstatements import Reinstatements
 from registry.service.stored import StoredManifest
 from registry.service.tag_rules import Guards
 from registry.service.tags import Tags
@@ -78,14 +79,16 @@ class Retainer:
     def __init__(
         self,
         store: ObjectStore,
-        manifests: Manifests,
+        expiry: Expiry,
+        reinstatements: Reinstatements,
         tags: Tags,
         guards: Guards,
         pulls: PullHistory,
         terms: Terms,
     ) -> None:
         self._store = store
-        self._manifests = manifests
+        self._expiry = expiry
+        self._reinstatements = reinstatements
         self._tags = tags
         self._guards = guards
         self.pulls = pulls
@@ -134,7 +137,7 @@ class Retainer:
         done.more = len(going) > room
         for digest in going[:room]:
             await pace()
-            if await self._manifests.expire(place, digest, BY):
+            if await self._expiry.expire(place, digest, BY):
                 done.manifests.append(digest)
         if done.manifests:
             await self._restore(place, await self._since(place, survey.manifests), done)
@@ -277,7 +280,7 @@ class Retainer:
             if await value(self._store, keys.manifest(place, digest)) is not None:
                 continue
             try:
-                await self._manifests.undelete(place, digest, BY)
+                await self._reinstatements.undelete(place, digest, BY)
             except (ManifestUnknown, ManifestBlobUnknown):
                 continue
             done.restored.append(digest)

@@ -7,9 +7,13 @@ from registry.service.blobs import Blobs
 from registry.service.catalog import Catalog
 from registry.service.collection.candidates import Candidates
 from registry.service.collection.standing import Standing
+from registry.service.deleted import Deleted
+from registry.service.deletions import Deletions
 from registry.service.derivations import Derivations
+from registry.service.enrolment import Enrolment
 from registry.service.entries import Entries
 from registry.service.environments import Environments
+from registry.service.expiry import Expiry
 from registry.service.history import HISTORY_TERMS, HistoryTerms
 from registry.service.image_configs import ImageConfigs
 from registry.service.manifests import Manifests
@@ -18,6 +22,7 @@ from registry.service.quotas.quotas import Quotas
 from registry.service.quotas.terms import QUOTA_TERMS, QuotaTerms
 from registry.service.redirects import Redirects
 from registry.service.referrers import Referrers
+from registry.service.reinstatements import Reinstatements
 from registry.service.repositories import Repositories
 from registry.service.retention import Retainer
 from registry.service.rollbacks import Rollbacks
@@ -47,6 +52,10 @@ class Services:
     redirects: Redirects | None = None
     """Where clients may be sent to the store for large blobs."""
 
+    deleted: Deleted = field(kw_only=True)
+    deletions: Deletions = field(kw_only=True)
+    reinstatements: Reinstatements = field(kw_only=True)
+    expiry: Expiry = field(kw_only=True)
     retainer: Retainer = field(kw_only=True)
     environments: Environments = field(kw_only=True)
     configs: ImageConfigs = field(kw_only=True)
@@ -98,14 +107,20 @@ class Services:
             store, coordinator, catalog, memory * 19 // 100, quotas, exact=exact, history=history
         )
         guards = Guards(store, coordinator, rules, memory // 100, projects=projects)
+        referrers = Referrers(store)
+        deleted = Deleted(store, candidates, terms)
+        deletions = Deletions(store, coordinator, tags, referrers, deleted, quotas, guards, terms)
+        enrolment = Enrolment(store, catalog, deletions)
         manifests = Manifests(
             store,
             coordinator,
             blobs,
             tags,
-            Referrers(store),
+            referrers,
             catalog,
             entries,
+            enrolment,
+            deleted,
             candidates,
             quotas,
             guards,
@@ -113,6 +128,10 @@ class Services:
             allow_sparse=allow_sparse,
             terms=terms,
         )
+        reinstatements = Reinstatements(
+            manifests.images, tags, catalog, enrolment, deleted, candidates, quotas, guards
+        )
+        expiry = Expiry(store, coordinator, deleted, deletions, reinstatements, terms)
         uploads = Uploads(store, coordinator, blobs, terms, quotas)
         pulls = PullHistory(store)
         return cls(
@@ -127,9 +146,15 @@ class Services:
             pulls,
             terms,
             redirects,
-            retainer=Retainer(store, manifests, tags, guards, pulls, terms),
+            deleted=deleted,
+            deletions=deletions,
+            reinstatements=reinstatements,
+            expiry=expiry,
+            retainer=Retainer(store, expiry, reinstatements, tags, guards, pulls, terms),
             environments=Environments(manifests, tags, blobs, pulls, memory * 3 // 200),
             configs=ImageConfigs(manifests, blobs, memory // 200),
-            repositories=Repositories(store, manifests, tags, catalog, guards, quotas, terms),
+            repositories=Repositories(
+                store, deletions, deleted, reinstatements, tags, catalog, guards, quotas, terms
+            ),
             standing=Standing(store, entries, terms),
         )

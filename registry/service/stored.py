@@ -8,8 +8,11 @@ from registry.service.hashing import beside, digest_of
 from registry.service.records import Corrupt
 from registry.spec import manifest as grammar
 from registry.spec.digest import Digest
-from registry.spec.errors import DigestMismatch, RegistryError
+from registry.spec.errors import DigestMismatch, ManifestUnknown, RegistryError
 from registry.spec.manifest import Manifest
+from registry.spec.names import Place
+from storage import keys
+from storage.ports import NotFound, ObjectStore
 
 T = TypeVar("T")
 
@@ -58,3 +61,17 @@ class StoredManifest:
         except RegistryError as error:
             raise Corrupt(f"manifest {self.digest}: {error}") from error
         return {each.digest for each in manifest.blobs}
+
+
+async def load(store: ObjectStore, repository: Place, digest: Digest) -> StoredManifest:
+    """Return a manifest of the repository as the store has it now. ``ManifestUnknown``."""
+    try:
+        value = await store.get(keys.manifest(repository, digest))
+    except NotFound:
+        raise ManifestUnknown(digest) from None
+    return StoredManifest.unpack(digest, value.data)
+
+
+def manifest_name(repository: Place, digest: str) -> str:
+    """What the coordinator calls a manifest."""
+    return "manifest/" + repository + "/" + digest

@@ -305,14 +305,14 @@ ROWS = (
         "manifests that are each other's subjects",
         (
             cut(
-                "registry/service/manifests.py",
-                "        await self.deleted.keep(repository, stored, manifest, by)\n",
-                "        listed, _ = await self.referrers_of(repository, reference, (),"
-                " __import__('registry.spec.pagination').spec.pagination.Page())\n"
-                "        for each in listed:\n"
+                "registry/service/deletions.py",
+                "        await self._deleted.keep(repository, stored, manifest, by)\n",
+                "        listed = await self._referrers.page(repository, reference, (),"
+                " __import__('registry.spec.pagination').spec.pagination.Page(), {})\n"
+                "        for each in listed.descriptors:\n"
                 "            await self.delete(repository, Digest(each['digest']), conditions,"
                 " by)\n"
-                "        await self.deleted.keep(repository, stored, manifest, by)\n",
+                "        await self._deleted.keep(repository, stored, manifest, by)\n",
                 "tests/http/test_bad_input.py::test_a_chain_of_subjects_is_walked_by_nobody",
             ),
         ),

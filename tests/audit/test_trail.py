@@ -457,20 +457,20 @@ def test_while_the_log_is_full_nothing_is_changed_and_reads_go_on(watched):
 
 def test_a_change_that_breaks_off_is_told_of(watched):
     registry = watched.registry
-    manifests = registry.services.manifests
+    deletions = registry.services.deletions
     with registry.caller(basic("ann")) as ann:
         push_image(ann, "demo/broken", 1, "v1")
         watched.events()
-        real = manifests.delete
+        real = deletions.delete
 
         async def delete(*_):
             raise RuntimeError("a defect")
 
-        object.__setattr__(manifests, "delete", delete)
+        object.__setattr__(deletions, "delete", delete)
         try:
             ann.delete("/v2/demo/broken/manifests/v1").expect(500)
         finally:
-            object.__setattr__(manifests, "delete", real)
+            object.__setattr__(deletions, "delete", real)
     watched.one(
         "change.broken", result="unknown", subject="manifest.delete", repository="demo/broken",
         project="demo",

@@ -73,7 +73,7 @@ async def test_a_removal_that_failed_anywhere_leaves_the_others_whole(when):
         backups = backups_in(kept)
         gone = await registry.backup(backups)
         await registry.push(A, image(b"new"), b"new", CONFIG, tag="v3")
-        await registry.services.manifests.delete(A, Digest.of(FIRST), Conditions())
+        await registry.services.deletions.delete(A, Digest.of(FIRST), Conditions())
         stays, other = await registry.backup(backups), Registry()
         await other.restore(backups, stays)
         content = await other.content()

@@ -76,14 +76,14 @@ class History:
 
     async def untag(self, place, tag) -> None:
         try:
-            await self.registry.services.manifests.delete(place, tag, Conditions())
+            await self.registry.services.deletions.delete(place, tag, Conditions())
         except ManifestUnknown:
             return
         self._is(place, tag, None)
 
     async def delete(self, place, digest) -> None:
         try:
-            await self.registry.services.manifests.delete(place, digest, Conditions())
+            await self.registry.services.deletions.delete(place, digest, Conditions())
         except ManifestUnknown:
             return
         for (where, tag), states in self.states.items():

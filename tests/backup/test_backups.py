@@ -122,8 +122,8 @@ async def test_removing_a_backup_removes_what_only_it_needs():
     other = Registry()
     await other.restore(backups, second)
     assert await other.content() == await registry.content()
-    await registry.services.manifests.delete(A, Tag("v2"), Conditions())
-    await registry.services.manifests.delete(A, Digest.of(image(b"new")), Conditions())
+    await registry.services.deletions.delete(A, Tag("v2"), Conditions())
+    await registry.services.deletions.delete(A, Digest.of(image(b"new")), Conditions())
     third = await registry.backup(backups)
     await backups.remove(second.id)
     assert await pool_of(backups) == alone
@@ -203,7 +203,7 @@ async def test_a_restore_beside_points_tags_back_and_leaves_what_came_since():
     before = await registry.content()
     await registry.push(A, image(b"new"), b"new", CONFIG, tag="v1")
     await registry.push(A, image(b"new"), tag="v2")
-    await registry.services.manifests.delete(A, Digest.of(FIRST), Conditions())
+    await registry.services.deletions.delete(A, Digest.of(FIRST), Conditions())
     done = await registry.restore(backups, backup)
     assert done.failed == 0
     tags, manifests, _ = (await registry.content())[A]

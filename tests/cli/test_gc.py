@@ -48,7 +48,7 @@ async def push_image(store, services, marker):
 
 
 async def delete_image(store, services, marker):
-    await services.manifests.delete(A, Digest.of(IMAGE), Conditions(), "me")
+    await services.deletions.delete(A, Digest.of(IMAGE), Conditions(), "me")
 
 
 async def is_left(store, services, marker):

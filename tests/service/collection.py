@@ -122,7 +122,7 @@ class Registry:
         await self.services.manifests.put(place, push(body, tag), "me")
 
     async def delete(self, place=A, reference=DIGEST) -> None:
-        await self.services.manifests.delete(place, reference, Conditions(), "me")
+        await self.services.deletions.delete(place, reference, Conditions(), "me")
 
     async def pulls(self, place=A, reference=DIGEST, blobs=(LAYER, CONFIG)) -> bool:
         """Whether the image is whole; a process that remembers nothing reads it."""

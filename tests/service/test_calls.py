@@ -130,7 +130,7 @@ class Client:
         return self.services.blobs.mount(OTHER, Digest.of(LARGE), REPOSITORY)
 
     def delete(self, reference):
-        return self.services.manifests.delete(REPOSITORY, reference, Conditions())
+        return self.services.deletions.delete(REPOSITORY, reference, Conditions())
 
 
 CHECK = ["get repos/blobs + get repos/blobs", "get blobs + get blobs"]

@@ -101,7 +101,7 @@ async def fill(write, blobs: int, collected: int) -> list[tuple[Place, Digest]]:
 async def collect(registry, doomed) -> tuple[int, float, int]:
     """Delete the images and collect; give the looks, the seconds, and the blobs removed."""
     for place, digest in doomed:
-        await registry.services.manifests.delete(place, digest, Conditions(), "me")
+        await registry.services.deletions.delete(place, digest, Conditions(), "me")
     looks, began = 0, time.perf_counter()
     for _ in range(4):
         registry.clock.ahead += GRACE
@@ -168,7 +168,7 @@ async def of_s3(settings, blobs: int) -> Counter:
         exact, coordinator, removed = store.honours.delete, InProcessCoordinator(), set()
         services = Services.over(store, coordinator, files=None, memory=0, exact=exact, terms=terms)
         for place, digest in doomed:
-            await services.manifests.delete(place, digest, Conditions(), "me")
+            await services.deletions.delete(place, digest, Conditions(), "me")
         collector = Collector(
             store,
             coordinator,

@@ -72,7 +72,7 @@ async def test_what_is_derived_is_the_same_image_and_outlives_its_source():
     body = await base(registry, *layers(3))
     derived = await derive(registry)
     assert (derived.digest, derived.media_type) == (Digest.of(body), OCI_MANIFEST)
-    await registry.manifests.delete(BASE, Digest.of(body), Conditions())
+    await registry.deletions.delete(BASE, Digest.of(body), Conditions())
     for data in (CONFIG, *layers(3)):
         await registry.blobs.delete(BASE, Digest.of(data))
     await check_whole(registry, body, [CONFIG, *layers(3)])

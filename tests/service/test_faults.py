@@ -46,6 +46,7 @@ class Client:
 
     async def run(self, registry: Services) -> None:
         uploads, manifests, blobs = registry.uploads, registry.manifests, registry.blobs
+        deletions = registry.deletions
 
         async def layer() -> None:
             session = (await uploads.start(REPOSITORY, "me")).session
@@ -68,10 +69,10 @@ class Client:
         await self.step("v1", lambda: manifests.put(REPOSITORY, push(FIRST, V1), "me"))
         await self.step("first", lambda: manifests.put(REPOSITORY, push(FIRST, LATEST), "me"))
         await self.step("second", lambda: manifests.put(REPOSITORY, push(SECOND, LATEST), "me"))
-        await self.step("untag", lambda: self.gone(manifests.delete(REPOSITORY, V1, Conditions())))
+        await self.step("untag", lambda: self.gone(deletions.delete(REPOSITORY, V1, Conditions())))
         await self.step(
             "delete",
-            lambda: self.gone(manifests.delete(REPOSITORY, Digest.of(SECOND), Conditions())),
+            lambda: self.gone(deletions.delete(REPOSITORY, Digest.of(SECOND), Conditions())),
         )
         await self.step("blob", lambda: self.gone(blobs.delete(OTHER, Digest.of(LAYER))))
 

@@ -52,7 +52,7 @@ async def put(registry, number, by="me"):
 
 
 async def delete(registry, reference=V1, by="me"):
-    await registry.manifests.delete(HERE, reference, ANY, by)
+    await registry.deletions.delete(HERE, reference, ANY, by)
 
 
 async def history(registry):
@@ -152,7 +152,7 @@ async def test_an_image_that_is_gone_for_good_is_unknown(store, monkeypatch):
     await put(registry, 0)
     await put(registry, 1)
     await delete(registry, DIGESTS[0])
-    await registry.manifests.deleted.forget(HERE, DIGESTS[0])
+    await registry.deleted.forget(HERE, DIGESTS[0])
     with pytest.raises(ManifestUnknown):
         await back(registry)
     assert await history(registry) == [1, 0]

@@ -60,7 +60,7 @@ async def test_others_move_and_go(registry, tag):
     await put(registry, ONE, tag)
     await put(registry, TWO, tag)
     assert await target(registry, tag) == Digest.of(TWO)
-    await registry.manifests.delete(HERE, tag, ANY)
+    await registry.deletions.delete(HERE, tag, ANY)
     with pytest.raises(ManifestUnknown):
         await target(registry, tag)
 
@@ -71,7 +71,7 @@ async def test_neither_the_tag_nor_its_manifest_is_deleted(registry, store, refe
     await put(registry, ONE, V1)
     before = await store.list("repos/")
     with pytest.raises(Denied):
-        await registry.manifests.delete(HERE, reference, ANY)
+        await registry.deletions.delete(HERE, reference, ANY)
     assert await store.list("repos/") == before
     assert await target(registry, LATEST) == await target(registry, V1) == Digest.of(ONE)
 

@@ -172,7 +172,7 @@ async def test_a_tag_never_leads_to_a_manifest_that_is_gone(monkeypatch, coordin
             store,
             [
                 registry.manifests.put(REPOSITORY, push(IMAGE, V1), "me"),
-                registry.manifests.delete(REPOSITORY, Digest.of(IMAGE), Conditions()),
+                registry.deletions.delete(REPOSITORY, Digest.of(IMAGE), Conditions()),
             ],
             first,
             switches,
@@ -184,7 +184,7 @@ async def test_a_tag_never_leads_to_a_manifest_that_is_gone(monkeypatch, coordin
         if not switches:
             assert (tags.get(V1) == Digest.of(IMAGE)) == (first == 1), "one after the other"
         with suppress(ManifestUnknown):
-            await registry.manifests.delete(REPOSITORY, Digest.of(IMAGE), Conditions())
+            await registry.deletions.delete(REPOSITORY, Digest.of(IMAGE), Conditions())
         assert Digest.of(IMAGE) not in (await nothing_dangles(registry)).values()
     assert schedules.tried > 200
 
@@ -204,7 +204,7 @@ async def test_a_referrer_is_listed_exactly_while_its_manifest_is_there(monkeypa
             store,
             [
                 by_digest(registry, ARTIFACT),
-                registry.manifests.delete(REPOSITORY, digest, Conditions()),
+                registry.deletions.delete(REPOSITORY, digest, Conditions()),
             ],
             first,
             switches,
@@ -243,7 +243,7 @@ async def test_a_collector_beside_them_loses_no_tag_and_nothing_that_one_needs(
             store,
             [
                 registry.manifests.put(REPOSITORY, push(IMAGE, V1), "me"),
-                registry.manifests.delete(REPOSITORY, Digest.of(IMAGE), Conditions()),
+                registry.deletions.delete(REPOSITORY, Digest.of(IMAGE), Conditions()),
                 process.collector().collect(),
             ],
             first,
@@ -260,6 +260,6 @@ async def test_a_collector_beside_them_loses_no_tag_and_nothing_that_one_needs(
         assert not tags or await process.holds(CONFIG, REPOSITORY), "a tag's image is not whole"
         stood, gone = stood + bool(tags), gone + (not tags)
         with suppress(ManifestUnknown):
-            await registry.manifests.delete(REPOSITORY, Digest.of(IMAGE), Conditions())
+            await registry.deletions.delete(REPOSITORY, Digest.of(IMAGE), Conditions())
         assert not await nothing_dangles(registry)
     assert min(stood, gone) > 20, (schedules.tried, stood, gone)

@@ -109,9 +109,9 @@ def tree(tmp_path):
 async def test_a_push_a_deletion_and_having_it_back(threads, registry):
     await registry.push(body=IMAGE, blobs=())
     await registry.delete(reference=DIGEST)
-    await registry.services.manifests.undelete(A, DIGEST, "me")
-    await registry.services.manifests.delete(A, V1, Conditions(), "me")
-    assert await registry.services.manifests.expire(A, DIGEST, "me")
+    await registry.services.reinstatements.undelete(A, DIGEST, "me")
+    await registry.services.deletions.delete(A, V1, Conditions(), "me")
+    assert await registry.services.expiry.expire(A, DIGEST, "me")
     assert threads.beside >= 5
 
 

@@ -77,7 +77,7 @@ def put(registry, body, conditions=None):
 
 
 def delete(registry, conditions=None):
-    return registry.manifests.delete(REPOSITORY, TAG, conditions or Conditions())
+    return registry.deletions.delete(REPOSITORY, TAG, conditions or Conditions())
 
 
 def only_if(body):
@@ -162,11 +162,11 @@ async def test_what_goes_only_if_it_is_still_so_needs_a_lock_or_an_exact_store(i
     with pytest.raises(CoordinationUnavailable):
         await delete(inexact, only_if(FIRST))
     with pytest.raises(CoordinationUnavailable):
-        await inexact.manifests.delete(REPOSITORY, Digest.of(FIRST), Conditions())
+        await inexact.deletions.delete(REPOSITORY, Digest.of(FIRST), Conditions())
     assert await tagged(inexact) == FIRST
     await delete(inexact)
     assert await tagged(inexact) is None
-    await inexact.manifests.delete(REPOSITORY, Digest.of(FIRST), Conditions())
+    await inexact.deletions.delete(REPOSITORY, Digest.of(FIRST), Conditions())
 
 
 async def test_a_tag_that_moves_back_while_its_link_goes_keeps_it(store, registry):
@@ -186,7 +186,7 @@ async def test_a_tag_that_moves_back_while_its_link_goes_keeps_it(store, registr
     store.delete = unlink
     assert await tagged(registry) in (FIRST, SECOND)
     for body in (FIRST, SECOND):
-        await registry.manifests.delete(REPOSITORY, Digest.of(body), Conditions())
+        await registry.deletions.delete(REPOSITORY, Digest.of(body), Conditions())
     page = await registry.tags.page(REPOSITORY, Page(None, None))
     assert list(page.tags) == []
 

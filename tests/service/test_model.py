@@ -116,7 +116,7 @@ class Registry(RuleBasedStateMachine):
     @rule(repository=repositories, digest=digests)
     def delete_manifest(self, repository, digest):
         expected = None if (repository, digest) in self.manifests else ManifestUnknown
-        request = self.services.manifests.delete(repository, digest, Conditions())
+        request = self.services.deletions.delete(repository, digest, Conditions())
         assert self.refused(request) is expected
         self.manifests.discard((repository, digest))
         self.tags = {
@@ -128,7 +128,7 @@ class Registry(RuleBasedStateMachine):
     @rule(repository=repositories, tag=tags)
     def delete_tag(self, repository, tag):
         expected = None if (repository, tag) in self.tags else ManifestUnknown
-        request = self.services.manifests.delete(repository, tag, Conditions())
+        request = self.services.deletions.delete(repository, tag, Conditions())
         assert self.refused(request) is expected
         self.tags.pop((repository, tag), None)
 

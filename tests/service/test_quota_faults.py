@@ -65,9 +65,9 @@ async def life(services) -> None:
     await uploads.append(REPOSITORY, session, "me", chunk(LAYER))
     await uploads.finish(REPOSITORY, session, "me", Digest.of(LAYER), chunk(b""))
     with suppress(RegistryError):
-        await manifests.delete(REPOSITORY, V1, Conditions())
+        await services.deletions.delete(REPOSITORY, V1, Conditions())
     with suppress(RegistryError):
-        await manifests.delete(REPOSITORY, Digest.of(SECOND), Conditions())
+        await services.deletions.delete(REPOSITORY, Digest.of(SECOND), Conditions())
     with suppress(NameUnknown):
         await services.repositories.delete(REPOSITORY, "me")
     await manifests.put(REPOSITORY, push(FIRST, V1), "me")
@@ -179,11 +179,11 @@ class Client:
 
     async def untag(self) -> None:
         name = Tag(f"v{self.chance.randrange(6)}")
-        await self.services.manifests.delete(REPOSITORY, name, Conditions())
+        await self.services.deletions.delete(REPOSITORY, name, Conditions())
 
     async def delete(self) -> None:
         digest = Digest.of(image(self.blob()))
-        await self.services.manifests.delete(REPOSITORY, digest, Conditions())
+        await self.services.deletions.delete(REPOSITORY, digest, Conditions())
 
     async def wipe(self) -> None:
         await self.services.repositories.delete(REPOSITORY, "me")
@@ -378,7 +378,7 @@ async def test_what_is_removed_while_it_is_counted_is_given_back_by_the_next_cou
     gate = store.gate(4, "list")
     counting = asyncio.create_task(counter.quotas.counting.of(PROJECT))
     await gate.reached.wait()
-    await other.manifests.delete(REPOSITORY, V1, Conditions())
+    await other.deletions.delete(REPOSITORY, V1, Conditions())
     await other.quotas.settle(close=True)
     gate.open()
     await counting

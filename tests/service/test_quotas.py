@@ -282,7 +282,7 @@ async def test_tags_and_repositories_have_limits_of_their_own(store):
     with pytest.raises(QuotaExceeded, match="repositories"):
         digest = Digest.of(other)
         await services.manifests.put(OTHER, push(other, digest), "me")
-    await services.manifests.delete(REPOSITORY, V1, Conditions())
+    await services.deletions.delete(REPOSITORY, V1, Conditions())
     await services.manifests.put(REPOSITORY, push(IMAGE, V2), "me")
 
 
@@ -301,10 +301,10 @@ async def test_a_deleted_manifest_gives_back_itself_and_its_tags_at_once(store):
     await limited(store, bytes=1_000_000)
     services = process(store)
     await push_image(services, V1, V2)
-    await services.manifests.delete(REPOSITORY, Digest.of(IMAGE), Conditions())
+    await services.deletions.delete(REPOSITORY, Digest.of(IMAGE), Conditions())
     left = Amounts(len(LAYER) + len(CONFIG), repositories=1)
     assert await settled(services) == left
-    await services.manifests.undelete(REPOSITORY, Digest.of(IMAGE), "me")
+    await services.reinstatements.undelete(REPOSITORY, Digest.of(IMAGE), "me")
     assert await settled(services) == left + Amounts(MANIFEST, tags=2)
     assert await stored(store) == left + Amounts(MANIFEST, tags=2)
 

@@ -106,7 +106,7 @@ async def test_it_is_had_back_as_it_was(registry):
         (ARTIFACT, one, OCI_MANIFEST),
     ):
         await services.manifests.put(A, push(body, tag, media_type=media_type), "me")
-    await services.manifests.delete(A, one, Conditions())
+    await services.deletions.delete(A, one, Conditions())
     registry.clock.ahead += 10
     done = await services.repositories.delete(A, "me")
     registry.clock.ahead += WINDOW - 1
@@ -127,7 +127,7 @@ async def test_what_was_deleted_before_stays_deleted_and_what_is_lost_is_told(re
     services = registry.services
     await registry.upload(b"other", A)
     await services.manifests.put(A, push(OTHER, V2), "me")
-    await services.manifests.delete(A, Digest.of(OTHER), Conditions())
+    await services.deletions.delete(A, Digest.of(OTHER), Conditions())
     registry.clock.ahead += 10
     done = await services.repositories.delete(A, "me")
     back = await services.repositories.undelete(A, done.since, "me")

@@ -107,7 +107,7 @@ async def test_tags_go_then_their_images_and_all_comes_back(registry):
     done = await registry.run()
     assert set(done.manifests) == {Digest.of(each) for each in bodies[:2]}
     assert [await registry.has(each) for each in bodies] == [False, False, True, True]
-    (deleted, _), _ = await registry.services.manifests.deleted.page(HERE, "", 10)
+    (deleted, _), _ = await registry.services.deleted.page(HERE, "", 10)
     assert deleted.by == BY
     back = await registry.services.rollbacks.roll_back(HERE, Tag("ci-0"), "me", None)
     assert back.digest == Digest.of(bodies[0])
@@ -274,7 +274,7 @@ async def test_an_index_of_which_something_went_meanwhile_is_refused():
     store.fits = lambda method, key: method == "get" and "/tags/multi" in key
 
     async def expire():
-        assert await registry.services.manifests.expire(HERE, Digest.of(child), BY)
+        assert await registry.services.expiry.expire(HERE, Digest.of(child), BY)
 
     store.act = expire
     with pytest.raises(ManifestBlobUnknown):
@@ -286,11 +286,11 @@ async def test_a_run_that_broke_off_before_it_had_something_back_is_made_good():
     registry = Registry()
     child = await registry.push(1)
     await registry.push_index(index(child), Tag("multi"))
-    assert await registry.services.manifests.expire(HERE, Digest.of(child), BY)
+    assert await registry.services.expiry.expire(HERE, Digest.of(child), BY)
     assert not await registry.has(child)
     assert (await registry.run()).restored == [Digest.of(child)]
     assert await registry.has(child)
-    await registry.services.manifests.delete(HERE, Digest.of(child), Conditions(), "me")
+    await registry.services.deletions.delete(HERE, Digest.of(child), Conditions(), "me")
     assert (await registry.run()).restored == [], "somebody else deleted it"
 
 

@@ -68,7 +68,7 @@ class World:
         await services.manifests.put(place or self.place(), push(body, Tag(tag)), "me", role)
 
     async def delete(self, reference, role):
-        await self.second.manifests.delete(self.place(), reference, ANY, "me", role)
+        await self.second.deletions.delete(self.place(), reference, ANY, "me", role)
 
     async def target(self, tag):
         try:

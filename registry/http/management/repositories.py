@@ -116,7 +116,7 @@ async def delete_tag(call: Call[OfTag, None]) -> Reply:
     """Delete a tag; what it points at stays."""
     version = call.version()
     match = None if version is None else EntityTags(strong=(f'"{version}"',))
-    await call.managed.services.manifests.delete(
+    await call.managed.services.deletions.delete(
         call.place,
         call.input.tag,
         Conditions(match),
@@ -133,7 +133,7 @@ async def delete_tag(call: Call[OfTag, None]) -> Reply:
 async def list_deleted(call: Call[PagesOfRepository, None]) -> Reply:
     """List the manifests that can be had back."""
     asked = call.input
-    deleted = call.managed.services.manifests.deleted
+    deleted = call.managed.services.deleted
     found, after = await deleted.page(call.place, asked.after, asked.limit)
     items = tuple(
         DeletedView(
@@ -153,8 +153,8 @@ async def list_deleted(call: Call[PagesOfRepository, None]) -> Reply:
 async def undelete(call: Call[OfDigest, UndeleteBody]) -> Reply:
     """Have a deleted manifest back, with its tags."""
     asked = call.input
-    manifests = call.managed.services.manifests
-    tags = await manifests.undelete(call.place, asked.digest, call.identity.name)
+    reinstatements = call.managed.services.reinstatements
+    tags = await reinstatements.undelete(call.place, asked.digest, call.identity.name)
     call.managed.trail.did(
         Happening.MANIFEST_UNDELETED,
         call.allowed.tenant,

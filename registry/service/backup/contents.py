@@ -121,7 +121,7 @@ class Contents:
                 for image in images
                 if image.name
             }
-            await self._services.manifests.reinstate(place, stored, tags, BY)
+            await self._services.reinstatements.reinstate(place, stored, tags, BY)
         except (RegistryError, Corrupt) as error:
             self.fail(f"{place}@{stored.digest}", error)
             return False

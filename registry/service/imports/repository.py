@@ -61,6 +61,7 @@ class RepositoryImport:
         """Take ``name`` of ``source`` to ``place``. Up to ``jobs`` blobs are fetched at once."""
         self._store = store
         self._manifests = services.manifests
+        self._reinstatements = services.reinstatements
         self._tags = services.tags
         self._ingest = ingest
         self._source = source
@@ -87,7 +88,7 @@ class RepositoryImport:
             standing = await self._tags.standing(self._place, tag)
             if self._tags.target(standing) != digest:
                 stored = await self._manifests.get(self._place, digest)
-                await self._manifests.reinstate(self._place, stored, {tag: None}, BY)
+                await self._reinstatements.reinstate(self._place, stored, {tag: None}, BY)
         except (RegistryError, SourceUnknown, Corrupt) as error:
             self._fail(f":{text}", error)
             return
@@ -137,7 +138,7 @@ class RepositoryImport:
             await self._manifest(child.digest)
         await self._blobs(manifest)
         kept = StoredManifest(digest, manifest.media_type, stored.data)
-        await self._manifests.reinstate(self._place, kept, {}, BY)
+        await self._reinstatements.reinstate(self._place, kept, {}, BY)
 
     async def _blobs(self, manifest: Manifest) -> None:
         foreign = {layer.digest for layer in manifest.foreign}

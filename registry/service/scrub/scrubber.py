@@ -18,13 +18,12 @@ import msgspec
 from registry.service.collection.findings import NOWHERE
 from registry.service.entries import value
 from registry.service.hashing import digest_of
-from registry.service.images import manifest_name
 from registry.service.listing import every_key
 from registry.service.memberships import member_name
 from registry.service.pointers import Pointers
 from registry.service.records import Corrupt, Pointer, Record
 from registry.service.scrub.contents import Second, damage, fresh_data
-from registry.service.stored import StoredManifest
+from registry.service.stored import StoredManifest, manifest_name
 from registry.service.terms import Terms
 from registry.service.throttle import Throttle
 from registry.spec.digest import Digest
