@@ -44,6 +44,14 @@ class Listings:
         """
         return list(islice(self._walk(prefix, after), max(limit, 0)))
 
+    def directories(self, prefix: str) -> list[str]:
+        """Return the names, in order, of directories in ``prefix`` that have any key below them."""
+        return [
+            name[:-1]
+            for name in self._names(prefix)
+            if name.endswith("/") and self.keys(prefix + name, "", 1)
+        ]
+
     def _walk(self, prefix: str, after: str) -> Iterator[str]:
         start, names = 0, self._names(prefix)
         if after.startswith(prefix):

@@ -41,6 +41,16 @@ async def by_directories(bucket: Bucket, prefix: str, after: str, limit: int) ->
     return found
 
 
+async def directories(bucket: Bucket, prefix: str) -> AsyncIterator[str]:
+    """Yield the names of the directories at ``prefix``, in the store's order."""
+    goes_on: str | None = ""
+    while goes_on is not None:
+        page = await bucket.page(prefix, delimiter="/", goes_on=goes_on)
+        for name in page.prefixes:
+            yield name[len(prefix) : -1]
+        goes_on = page.next or None
+
+
 async def _walk(bucket: Bucket, prefix: str, after: str, limit: int) -> AsyncIterator[str]:
     rest = after[len(prefix) :] if after.startswith(prefix) else ""
     if not rest and after > prefix:

@@ -1,7 +1,7 @@
 """A directory that something else wrote, read only: the paths of its files are the keys."""
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from stat import S_ISREG
@@ -20,8 +20,8 @@ from storage.ports import MAX_VALUE, ContentReader, NotFound, OpenFile, Unavaila
 class PlainDirectory:
     """Reads files below a directory. No symbolic link is followed below it.
 
-    Of the ports it has ``get``, ``list`` and ``open``, with any names that the directory has; the
-    version of a value is empty. Nothing is ever written there.
+    Of the ports it has ``get`` and ``open``, and it has ``directories`` as ``S3Store``, with any
+    names that there are. The version of a value is empty. Nothing is ever written there.
     """
 
     def __init__(self, root: Path, *, threads: int = 8) -> None:
@@ -43,9 +43,13 @@ class PlainDirectory:
         """As ``ObjectStore.get``."""
         return await self._threads.run(self._get, key)
 
-    async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[str]:
-        """As ``ObjectStore.list``."""
-        return await self._threads.run(self._listings.keys, prefix, after, limit)
+    async def directories(self, prefix: str) -> AsyncIterator[str]:
+        """Yield the names of directories in ``prefix``, in byte order; not of those without files.
+
+        ``prefix`` ends with ``/``.
+        """
+        for name in await self._threads.run(self._listings.directories, prefix):
+            yield name
 
     @asynccontextmanager
     async def open(

@@ -28,7 +28,7 @@ from storage._s3_bucket import Abilities, Bucket, ConditionFailed, Grave, Refuse
 from storage._s3_budget import Budget, Share
 from storage._s3_graves import Graves
 from storage._s3_layout import claim
-from storage._s3_listing import by_directories, in_byte_order
+from storage._s3_listing import by_directories, directories, in_byte_order
 from storage._s3_plan import MIN_PART, PartPlan
 from storage._s3_probe import probe
 from storage._s3_progress import Progress
@@ -324,6 +324,15 @@ class S3Store:
             yield reader
         finally:
             await reader.close()
+
+    async def directories(self, prefix: str) -> AsyncIterator[str]:
+        """Yield what stands before the next ``/`` in keys that start with ``prefix``, once each.
+
+        One request a thousand, whatever is below them; in an order that does not change. What is in
+        the bucket may have other names than keys.
+        """
+        async for name in directories(self._bucket, prefix):
+            yield name
 
     async def take(self, key: str, source: str) -> bool:
         """Make a copy of ``<bucket>/<key>`` content at ``key``, with no byte passing here.

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.sides import DISTRIBUTION, distribution
 from registry.service.bounded import each
+from registry.service.imports.tree import TreeSource
 from registry.spec.digest import Digest
 from registry.spec.names import Place
 from storage import keys
@@ -24,6 +25,8 @@ from tests.hopsworks import packages
 from tests.hopsworks.packages import LIBRARIES
 from tests.imports.old import LAYERS, BucketTree, killed
 from tests.imports.test_import_registries import crane, imported, listed, s3_file
+from tests.imports.test_import_tree import NESTED, repositories_go_on
+from tests.service.content import image
 
 SIZE = 300_000_000 if "MOORAGE_IMPORT_LAYERS" in os.environ else 3_000_000
 
@@ -79,6 +82,14 @@ def test_many_small_layers_are_copied_by_the_server(buckets, capsys):
     assert len(on(new, lambda store: held(store, wanted))) == LAYERS + 1
     print(f"{objects} objects, {LAYERS} layers of {len(wanted)} repositories; ", end="")
     print(f"the last run took {seconds:.1f} s")
+
+
+def test_repositories_in_a_bucket_go_on_behind_any_of_them(minio):
+    tree, settings = BucketTree(), settings_of(minio)
+    for name in NESTED:
+        tree.push(name, image(b"a layer"), b"a layer", tag="v1")
+    on(settings, tree.put)
+    on(settings, lambda store: repositories_go_on(TreeSource(store, "old")))
 
 
 @pytest.fixture

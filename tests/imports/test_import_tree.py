@@ -92,6 +92,14 @@ def importing(root, store, *, into="", jobs=4, failed=None):
         plain.close()
 
 
+async def repositories_go_on(source):
+    """A source that has what NESTED names, and nothing else."""
+    names = [name async for name in source.repositories("")]
+    assert sorted(names) == sorted(NESTED)
+    for number, after in enumerate(names):
+        assert [name async for name in source.repositories(after)] == names[number + 1 :]
+
+
 async def tags_of(registry):
     return {place: tags for place, (tags, _, _) in (await registry.content()).items()}
 
@@ -110,6 +118,27 @@ async def test_all_that_a_tree_links_to_is_imported(tmp_path):
         assert stored.media_type == OCI_INDEX
         again = await importer.run()
         assert (again.repositories, again.manifests, again.blobs) == (3, 0, 0)
+
+
+NESTED = ("a", "a/b", "a/b-c", "a/b/c", "a-b", "a0/b")
+
+
+async def test_repositories_go_on_behind_any_of_them(tmp_path):
+    tree = Tree(tmp_path)
+    for name in NESTED:
+        tree.push(name, SECOND, SMALL, CONFIG, tag="v1")
+    with importing(tmp_path, MemoryStore()) as (_, importer):
+        await repositories_go_on(importer._source)
+
+
+async def test_what_was_deleted_there_is_not_missed(tmp_path):
+    """Distribution removes the link of a manifest, and leaves its directory."""
+    tree = filled(tmp_path)
+    gone = tree.push("demo/env", image(b"gone"), b"gone", CONFIG)
+    tree.data(gone).unlink()
+    next(tree.root.glob(f"**/revisions/sha256/{gone.hex}/link")).unlink()
+    with importing(tmp_path, MemoryStore()) as (_, importer):
+        assert (await importer.run()).failed == 0
 
 
 async def test_what_is_pushed_after_an_import_comes_with_the_next(tmp_path):

@@ -68,12 +68,16 @@ class Source(Protocol):
     def blob(
         self, repository: RepositoryName, digest: Digest
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Open a blob; who reads it compares it. ``SourceUnknown`` when it is opened."""
+        """Open a blob; who reads it compares it. ``SourceUnknown`` when it is opened.
+
+        ``held`` was asked just before.
+        """
         ...
 
     async def place(self, repository: RepositoryName, digest: Digest, key: str) -> bool:
         """Make a blob content at ``key`` of the store with no byte passing through here.
 
-        ``False`` where that can't be done: its bytes have to be read. May be repeated.
+        ``False`` where that can't be done: its bytes have to be read. May be repeated. ``held`` was
+        asked just before.
         """
         ...

@@ -27,7 +27,6 @@ from storage.ports import ContentReader, NotFound, Unavailable, Value
 ROOT: Final = "docker/registry/v2"
 _REPOSITORIES: Final = f"{ROOT}/repositories/"
 _LONGEST_LINK: Final = 1024
-_PAGE: Final = 1000
 
 Placing = Callable[[str, str], Awaitable[bool]]
 """Makes what is at a key of the tree content at a key of the store; ``False`` if it can't."""
@@ -44,8 +43,11 @@ class Tree(Protocol):
         """As ``ObjectStore.get``."""
         ...
 
-    async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[str]:
-        """As ``ObjectStore.list``."""
+    def directories(self, prefix: str) -> AsyncIterator[str]:
+        """Yield what stands before the next ``/`` in keys that start with ``prefix``, once each.
+
+        The order does not change.
+        """
         ...
 
     def open(
@@ -69,25 +71,32 @@ class TreeSource:
         self.selection = ()
 
     async def repositories(self, after: str) -> AsyncIterator[str]:
-        """As ``Source.repositories``: those that have, or had, manifests, in the order of keys."""
-        cursor = f"{_REPOSITORIES}{after}/_manifests0" if after else ""
-        while page := await self._listed(_REPOSITORIES, cursor, 1):
-            name, _, own = page[0][len(_REPOSITORIES) :].partition("/_")
-            part = own.partition("/")[0]
-            if part == "manifests":
-                yield name
-            # "0" is behind "/": whatever else this part of the repository has is passed over.
-            cursor = f"{_REPOSITORIES}{name}/_{part}0"
+        """As ``Source.repositories``: those that have, or had, manifests.
+
+        They are ordered by the parts of their names, so that one comes before what is below it.
+        """
+        async for name in self._below("", after.split("/")):
+            yield name
+
+    async def _below(self, within: str, after: list[str]) -> AsyncIterator[str]:
+        """Yield the repositories in a directory, ``within`` being empty or ending in ``/``.
+
+        ``after`` are the parts of the name that they come after.
+        """
+        found = [name async for name in self._store.directories(_REPOSITORIES + within)]
+        depth = within.count("/")
+        if "_manifests" in found and within.split("/")[:-1] > after:
+            yield within[:-1]
+        for name in sorted(found):
+            child = f"{within}{name}/"
+            if not name.startswith("_") and child.split("/")[:-1] >= after[: depth + 1]:
+                async for repository in self._below(child, after):
+                    yield repository
 
     async def tags(self, repository: RepositoryName) -> Sequence[str]:
         """As ``Source.tags``."""
-        prefix, found = f"{_REPOSITORIES}{repository}/_manifests/tags/", list[str]()
-        cursor = ""
-        while page := await self._listed(prefix, cursor, 1):
-            tag = page[0][len(prefix) :].partition("/")[0]
-            found.append(tag)
-            cursor = f"{prefix}{tag}0"
-        return found
+        prefix = f"{_REPOSITORIES}{repository}/_manifests/tags/"
+        return [tag async for tag in self._store.directories(prefix)]
 
     async def resolve(self, repository: RepositoryName, tag: Tag) -> Digest:
         """As ``Source.resolve``."""
@@ -96,12 +105,9 @@ class TreeSource:
     async def untagged(self, repository: RepositoryName) -> AsyncIterator[Digest]:
         """Every revision, those with tags too."""
         prefix = f"{_REPOSITORIES}{repository}/_manifests/revisions/"
-        cursor = ""
-        while page := await self._listed(prefix, cursor, _PAGE):
-            cursor = page[-1]
-            for key in page:
-                algorithm, _, rest = key[len(prefix) :].partition("/")
-                digest = _digest(f"{algorithm}:{rest.removesuffix('/link')}")
+        async for algorithm in self._store.directories(prefix):
+            async for number in self._store.directories(f"{prefix}{algorithm}/"):
+                digest = _digest(f"{algorithm}:{number}")
                 if digest is not None:
                     yield digest
 
@@ -127,16 +133,16 @@ class TreeSource:
 
     @asynccontextmanager
     async def blob(
-        self, repository: RepositoryName, digest: Digest
+        self,
+        repository: RepositoryName,  # noqa: ARG002
+        digest: Digest,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """As ``Source.blob``; only what the repository links to."""
-        await self.held(repository, digest, came=False)
+        """As ``Source.blob``."""
         async with self._opened(digest) as pieces:
             yield pieces
 
-    async def place(self, repository: RepositoryName, digest: Digest, key: str) -> bool:
+    async def place(self, repository: RepositoryName, digest: Digest, key: str) -> bool:  # noqa: ARG002
         """As ``Source.place``."""
-        await self.held(repository, digest, came=False)
         return await self._placing(_data(digest), key)
 
     @asynccontextmanager
@@ -159,9 +165,6 @@ class TreeSource:
                 yield piece
         except self._unreadable as error:
             raise SourceUnknown(str(error)) from None
-
-    async def _listed(self, prefix: str, after: str, limit: int) -> Sequence[str]:
-        return await self._store.list(prefix, after=after, limit=limit)
 
     async def _link(self, key: str) -> Digest:
         try:
