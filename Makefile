@@ -40,7 +40,8 @@ cluster: dev tools ## start three replicas, HAProxy, MinIO, Redis and Sentinel (
 	@exec $(BIN)/python -m cluster $(ARGS)
 
 test: dev system tools ## everything that proves the project (ARGS= goes to pytest, SHARES= to as many processes)
-	$(BIN)/pytest -n $(SHARES) -v -ra --durations=15 $(ARGS)
+	@# Hundreds of registries are started: what Python compiles is kept, whatever the caller wants.
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $(SHARES) -v -ra --durations=15 $(ARGS)
 
 clients: dev system tools ## a layer of 1 GiB with each client (`make test` has two of them)
 	MOORAGE_CLIENTS=1 $(BIN)/pytest -v -ra tests/clients/test_clients.py -k gib $(ARGS)
