@@ -288,6 +288,8 @@ def test_matrix(registry, callers, name, where):
     removes = {"project.remove", "project.change", "member.remove", "tag.delete", "tag-rules.put"}
     for route in ROUTES:
         path, body = EXAMPLES[route.action]
+        if where != "own" and "{p}" not in path:
+            continue  # it is about no project: asked once
         path = path.replace("{p}", PROJECTS[where])
         condition = {"If_Match": '"none"'} if route.action in removes else {}
         reply = api.ask(route.method, path, body, **condition)

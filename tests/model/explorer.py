@@ -37,22 +37,23 @@ def explore(model: Model, world: World, *, ticks: int) -> Explored:
     """Check every world that can come of this one, with so many ticks of the clock."""
     came: dict[World, tuple[World, str] | None] = {world: None}
     waiting = deque([world])
+    stores: set[World] = set()
     drained: set[World] = set()
     while waiting:
         world = waiting.popleft()
         try:
             check(world)
             store = world._replace(actors=(), ticks=0)
-            if store not in drained:
-                drained.add(store)
-                drain(model, world)
+            if store not in stores:
+                stores.add(store)
+                drain(model, world, drained)
             for label, after in successors(model, world, ticks):
                 if after not in came:
                     came[after] = (world, label)
                     waiting.append(after)
         except BrokenError as error:
             raise CounterexampleError(str(error), _path(came, world)) from None
-    return Explored(len(came), len(drained))
+    return Explored(len(came), len(stores))
 
 
 def steps(model: Model, world: World, number: int) -> Steps:
@@ -88,10 +89,17 @@ def check(world: World) -> None:
             raise BrokenError("an image lacks its blob that was acknowledged, or can be had back")
 
 
-def drain(model: Model, world: World) -> None:
-    """Let time pass and a collector work; then what is needed is there, and nothing else."""
+def drain(model: Model, world: World, drained: set[World]) -> None:
+    """Let time pass and a collector work; then what is needed is there, and nothing else.
+
+    ``drained`` are the worlds for which that is known, to which those on the way are added.
+    """
     world = world._replace(actors=(), promised=(None, None), ticks=0)
-    while True:
+    way: set[World] = set()
+    while world not in drained:
+        if world in way:
+            raise BrokenError("the collector never comes to an end")
+        way.add(world)
         before = world
         for _ in range(GRACE + 1):
             world = older(world)
@@ -100,8 +108,9 @@ def drain(model: Model, world: World) -> None:
         check(world)
         world = world._replace(actors=(), ticks=0)
         if world == before:
+            _check_clean(world)
             break
-    _check_clean(world)
+    drained |= way
 
 
 def _visit(model: Model, world: World, target: str) -> World:
