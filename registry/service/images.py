@@ -1,8 +1,10 @@
 """Images on their way into a repository: what they need, themselves, and the tags to them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
 
 from registry.service.blobs import Blobs
 from registry.service.bounded import each
@@ -37,8 +39,20 @@ CHECKS = 16
 """Things that are looked at at the same time."""
 
 _TRIES = 5
+_UNKNOWN: Final[Mapping[Digest, int]] = MappingProxyType({})
 Sizes = Callable[[Place, Digest], Awaitable[int]]
 """The size of something that a repository has, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Blobs that a repository was seen to hold, with their sizes in bytes.
+
+    None was looked at before ``since``, which is of ``Terms.pace``.
+    """
+
+    since: float
+    sizes: Mapping[Digest, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +114,19 @@ class Images:
         self._terms = terms
         self._allow_sparse = allow_sparse
 
-    async def check_content(self, repository: Place, manifest: Manifest) -> None:
+    async def check_content(
+        self, repository: Place, manifest: Manifest, looked: Mapping[Digest, int] = _UNKNOWN
+    ) -> None:
         """Refuse a manifest whose content is missing, or is not of the size that it says.
 
         Clients allocate and verify by that size: such an image could be pushed, never pulled.
+        Blobs that were ``looked`` at already have these sizes.
         """
         gate = asyncio.Semaphore(CHECKS)
 
         async def size_of(descriptor: Content, read: Sizes) -> int | None:
+            if descriptor.digest in looked:
+                return looked[descriptor.digest]
             async with gate:
                 try:
                     return await read(repository, descriptor.digest)

@@ -4,14 +4,17 @@ import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass
 from typing import Final
 
 from registry.service.blobs import SMALL, Blobs
 from registry.service.hashing import hashed
+from registry.service.presence import exists
 from registry.service.scrub.contents import fresh_data
 from registry.spec.digest import Digest, Hasher
-from registry.spec.errors import DigestMismatch
+from registry.spec.errors import BlobUnknown, DigestMismatch
 from registry.spec.names import Place
+from storage import keys
 from storage.ports import ContentStore, StorageError
 
 Source = Callable[[Digest], AbstractAsyncContextManager[AsyncIterator[bytes]]]
@@ -26,6 +29,14 @@ from elsewhere are its too. It is told whether these came from the same source, 
 
 _REMEMBERED: Final = 100_000
 """Most digests that are known to have come from a source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A blob that a repository holds: its size in bytes, and whether they were fetched for it."""
+
+    size: int
+    fetched: bool
 
 
 async def by_record(_came: bool) -> bool:  # noqa: FBT001 - as ``Held``
@@ -54,8 +65,8 @@ class Ingest:
         *,
         held: Held,
         placing: Placing | None = None,
-    ) -> int:
-        """Make the repository hold the blob; return how many bytes were fetched for it.
+    ) -> Taken:
+        """Make the repository hold the blob.
 
         Without a yes of ``held`` they are fetched, also where the store has them: what it raises
         is raised before anything is given to the repository.
@@ -68,13 +79,14 @@ class Ingest:
         lock = self._locks[digest]
         try:
             async with lock:
-                if await self._blobs.holds(repository, digest):
-                    return 0
-                if (
-                    await held(digest in self._came)
-                    and await self._blobs.adopt(repository, digest) is not None
-                ):
-                    return 0
+                # What has no bytes here is held by nobody: most of what comes is new.
+                known = await exists(self._store, keys.pointer(digest))
+                if known and (size := await self._size(repository, digest)) is not None:
+                    return Taken(size, fetched=False)
+                if await held(digest in self._came) and known:
+                    blob = await self._blobs.adopt(repository, digest)
+                    if blob is not None:
+                        return Taken(blob.size, fetched=False)
                 size = await self._place(repository, digest, placing) if placing else None
                 if size is None:
                     async with source(digest) as pieces:
@@ -82,10 +94,16 @@ class Ingest:
                 self._came[digest] = None
                 if len(self._came) > _REMEMBERED:
                     self._came.popitem(last=False)
-                return size
+                return Taken(size, fetched=True)
         finally:
             if not lock.locked():
                 self._locks.pop(digest, None)
+
+    async def _size(self, repository: Place, digest: Digest) -> int | None:
+        try:
+            return (await self._blobs.find(repository, digest)).size
+        except BlobUnknown:
+            return None
 
     async def _place(self, repository: Place, digest: Digest, placing: Placing) -> int | None:
         data = fresh_data()

@@ -6,13 +6,14 @@ from registry.service.catalog import Catalog
 from registry.service.collection.candidates import Candidates
 from registry.service.deleted import Deleted
 from registry.service.enrolment import Enrolment
-from registry.service.images import Image, Images
+from registry.service.images import Image, Images, Looked
 from registry.service.quotas.charges import Charge
 from registry.service.quotas.quotas import Quotas
 from registry.service.records import TagRecord
 from registry.service.stored import StoredManifest
 from registry.service.tag_rules import Guard, Guards
 from registry.service.tags import Tags
+from registry.service.terms import Terms
 from registry.spec.conditions import ABSENT, Conditions
 from registry.spec.digest import Digest
 from registry.spec.errors import PreconditionFailed
@@ -33,6 +34,7 @@ class Reinstatements:
         candidates: Candidates,
         quotas: Quotas,
         guards: Guards,
+        terms: Terms,
     ) -> None:
         self._images = images
         self._tags = tags
@@ -42,6 +44,7 @@ class Reinstatements:
         self._candidates = candidates
         self._quotas = quotas
         self._guards = guards
+        self._terms = terms
 
     async def undelete(self, repository: Place, digest: Digest, by: str) -> Sequence[Tag]:
         """Have a deleted manifest back, with its tags; return those that lead to it again.
@@ -85,22 +88,28 @@ class Reinstatements:
         stored: StoredManifest,
         tags: Mapping[Tag, TagRecord | None],
         by: str,
+        looked: Looked | None = None,
     ) -> None:
         """Store a manifest that comes from a backup or another registry, and point tags at it.
 
         A tag that is not there gets its record, if there is one: by whom and when it was pushed,
         and where it pointed before. One that is there is moved, whatever the tag rules say.
         ``ManifestInvalid``; ``ManifestBlobUnknown`` where content is missing. May be repeated.
+        Blobs that were ``looked`` at for this are not looked at again.
         """
         manifest = await stored.parsed()
+        looked = looked or Looked(self._terms.pace())
         guard = Guard(NO_RULES, NO_PROJECT_RULES, repository, "")
         async with self._quotas.charging(repository.tenant) as charge:
             image = Image(
                 repository, stored.digest, manifest, stored.data, list(tags), guard, charge
             )
-            await self._images.hold(image, known=await self._catalog.knows(repository))
-            seen = await self._catalog.enter(repository, charge)
-            await self._images.store_whole(image)
+            seen = await self._catalog.look(repository)
+            await self._images.hold(image, known=seen.known)
+            await self._images.check_content(repository, manifest, looked.sizes)
+            if not seen.known:
+                await self._catalog.make(repository, charge)
+            await self._images.store(image, looked.since)
             for tag, record in tags.items():
                 standing = await self._tags.standing(repository, tag)
                 await self._images.point(image, tag, by, Conditions(), standing, record)

@@ -129,7 +129,7 @@ class Services:
             terms=terms,
         )
         reinstatements = Reinstatements(
-            manifests.images, tags, catalog, enrolment, deleted, candidates, quotas, guards
+            manifests.images, tags, catalog, enrolment, deleted, candidates, quotas, guards, terms
         )
         expiry = Expiry(store, coordinator, deleted, deletions, reinstatements, terms)
         uploads = Uploads(store, coordinator, blobs, terms, quotas)

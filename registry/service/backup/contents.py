@@ -132,13 +132,13 @@ class Contents:
 
     async def _blob(self, place: Place, digest: Digest) -> bool:
         try:
-            size = await self._ingest.blob(place, digest, self._open, held=by_record)
+            taken = await self._ingest.blob(place, digest, self._open, held=by_record)
         except (DigestMismatch, Corrupt) as error:
             self.fail(f"{place}@{digest}", error)
             return False
-        if size:
+        if taken.fetched:
             self.done.blobs += 1
-            self.done.bytes += size
+            self.done.bytes += taken.size
             self._told(self.done)
         return True
 

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from registry.service.bounded import each
+from registry.service.images import Looked
 from registry.service.imports.source import Source, SourceUnknown
 from registry.service.ingest import Ingest
 from registry.service.presence import exists
@@ -73,6 +74,9 @@ class RepositoryImport:
         self._done: dict[Digest, bool] = {}
         self._locks: defaultdict[Digest, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._subjects: list[Digest] = []
+        self._terms = services.terms
+        self._looked: dict[Digest, tuple[float, int]] = {}
+        self._pointed: set[Tag] = set()
 
     async def take(self) -> None:
         """Import all of it. What fails is told, and the rest goes on."""
@@ -83,20 +87,29 @@ class RepositoryImport:
         try:
             tag = Tag.parse(text)
             digest = await self._source.resolve(self._name, tag)
-            if not await self._image(digest):
+            if not await self._image(digest, tag):
                 return
-            standing = await self._tags.standing(self._place, tag)
-            if self._tags.target(standing) != digest:
-                stored = await self._manifests.get(self._place, digest)
-                await self._reinstatements.reinstate(self._place, stored, {tag: None}, BY)
+            if tag not in self._pointed:
+                await self._point(tag, digest)
         except (RegistryError, SourceUnknown, Corrupt) as error:
             self._fail(f":{text}", error)
             return
         self._counts.tags += 1
 
-    async def _image(self, digest: Digest) -> bool:
-        """Import a manifest and what refers to it; ``False`` where the manifest failed."""
-        whole = await self._manifest(digest)
+    async def _point(self, tag: Tag, digest: Digest) -> None:
+        """Point a tag at a manifest that is here."""
+        standing = await self._tags.standing(self._place, tag)
+        if self._tags.target(standing) != digest:
+            stored = await self._manifests.get(self._place, digest)
+            looked = self._seen(await stored.parsed())
+            await self._reinstatements.reinstate(self._place, stored, {tag: None}, BY, looked)
+
+    async def _image(self, digest: Digest, *tags: Tag) -> bool:
+        """Import a manifest and what refers to it; ``False`` where the manifest failed.
+
+        If it was not here, ``tags`` are pointed at it too.
+        """
+        whole = await self._manifest(digest, *tags)
         while self._subjects:
             subject = self._subjects.pop()
             try:
@@ -108,7 +121,7 @@ class RepositoryImport:
                 await self._manifest(referrer)
         return whole
 
-    async def _manifest(self, digest: Digest) -> bool:
+    async def _manifest(self, digest: Digest, *tags: Tag) -> bool:
         """Import a manifest with all it needs, once; ``False`` where that failed.
 
         Who waits for it waits along digests that are in one another, so never for itself. What
@@ -116,13 +129,14 @@ class RepositoryImport:
         """
         async with self._locks[digest]:
             if digest not in self._done:
-                self._done[digest] = await self._take(digest)
+                self._done[digest] = await self._take(digest, tags)
             return self._done[digest]
 
-    async def _take(self, digest: Digest) -> bool:
+    async def _take(self, digest: Digest, tags: Sequence[Tag]) -> bool:
         try:
             if not await exists(self._store, keys.manifest(self._place, digest)):
-                await self._fetch(digest)
+                await self._fetch(digest, tags)
+                self._pointed.update(tags)
                 self._counts.manifests += 1
         except (RegistryError, SourceUnknown, Corrupt) as error:
             self._fail(f"@{digest}", error)
@@ -130,23 +144,37 @@ class RepositoryImport:
         self._subjects.append(digest)
         return True
 
-    async def _fetch(self, digest: Digest) -> None:
-        """Fetch a manifest; what it needs comes before it."""
+    async def _fetch(self, digest: Digest, tags: Sequence[Tag]) -> None:
+        """Fetch a manifest; what it needs comes before it, ``tags`` that lead to it after it."""
         stored = await self._source.manifest(self._name, digest)
         manifest = await stored.verified()
         for child in manifest.manifests:
             await self._manifest(child.digest)
         await self._blobs(manifest)
         kept = StoredManifest(digest, manifest.media_type, stored.data)
-        await self._reinstatements.reinstate(self._place, kept, {}, BY)
+        pointed = dict.fromkeys(tags)
+        await self._reinstatements.reinstate(self._place, kept, pointed, BY, self._seen(manifest))
+
+    def _seen(self, manifest: Manifest) -> Looked | None:
+        """What was seen of the blobs that a manifest needs, if any were."""
+        needed = {layer.digest for layer in manifest.blobs}
+        seen = {digest: self._looked[digest] for digest in needed & self._looked.keys()}
+        if not seen:
+            return None
+        sizes = {digest: size for digest, (_, size) in seen.items()}
+        return Looked(min(since for since, _ in seen.values()), sizes)
 
     async def _blobs(self, manifest: Manifest) -> None:
         foreign = {layer.digest for layer in manifest.foreign}
 
         async def take(digest: Digest) -> None:
+            before = self._looked.get(digest)
+            if before and self._terms.pace() - before[0] <= self._terms.patience / 2:
+                return
             async with self._gate:
+                began = self._terms.pace()
                 try:
-                    size = await self._ingest.blob(
+                    taken = await self._ingest.blob(
                         self._place,
                         digest,
                         self._open,
@@ -157,8 +185,10 @@ class RepositoryImport:
                     if digest in foreign:
                         return  # it is where its URLs say, as it was there
                     raise
-            self._counts.blobs += size > 0
-            self._counts.bytes += size
+            self._looked[digest] = began, taken.size
+            if taken.fetched:
+                self._counts.blobs += 1
+                self._counts.bytes += taken.size
 
         wanted = {layer.digest for layer in manifest.blobs} | foreign
         await each(sorted(wanted), take, at_once=len(wanted) or 1)
