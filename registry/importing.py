@@ -13,6 +13,7 @@ from registry.accounting import limits_of
 from registry.backend import Backend, s3_settings
 from registry.config import Config, ConfigError, load
 from registry.pushing import pushing
+from registry.service.blobs import SMALL
 from registry.service.imports.importer import Failed, Importer, Journal, NoProject
 from registry.service.imports.repository import BY
 from registry.service.imports.source import Source
@@ -37,12 +38,12 @@ _MEMORY = 1 << 20
 class ImportTerms:
     """How it is imported: repositories are put below the name ``into``, if there is one.
 
-    ``create`` projects that are not there; fetch up to ``jobs`` blobs of a repository at once.
+    ``create`` projects that are not there; fetch up to ``jobs`` blobs at once.
     """
 
     into: str = ""
     create: bool = False
-    jobs: int = 4
+    jobs: int = 8
 
 
 @contextlib.asynccontextmanager
@@ -87,7 +88,13 @@ async def tree(config: Config, where: Path, *, copy: bool) -> AsyncIterator[Sour
         plain.close()
 
 
-async def _take(plain: PlainDirectory, files: FileStore, source: str, key: str) -> bool:
+async def _take(
+    plain: PlainDirectory,
+    files: FileStore,
+    source: str,
+    key: str,
+    _size: int,
+) -> bool:
     async with contextlib.AsyncExitStack() as stack:
         try:
             file = await stack.enter_async_context(plain.open_file(source))
@@ -96,8 +103,11 @@ async def _take(plain: PlainDirectory, files: FileStore, source: str, key: str) 
         return await files.take(key, file.fd)
 
 
-async def _take_object(store: "S3Store", settings: "S3Settings", source: str, key: str) -> bool:
-    return await store.take(key, f"{settings.bucket}/{settings.prefix}{source}")
+async def _take_object(
+    store: "S3Store", settings: "S3Settings", source: str, key: str, size: int
+) -> bool:
+    """Have the server copy it; not what is read as a whole, and then kept with its pointer."""
+    return size > SMALL and await store.take(key, f"{settings.bucket}/{settings.prefix}{source}")
 
 
 async def importer(

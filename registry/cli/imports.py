@@ -94,7 +94,7 @@ def add(commands: Commands) -> None:
             "--create-projects", action="store_true", help="make projects that are not there"
         )
         parser.add_argument(
-            "--jobs", type=int, default=4, metavar="N", help="blobs fetched at once (default 4)"
+            "--jobs", type=int, default=8, metavar="N", help="blobs fetched at once (default 8)"
         )
         parser.add_argument("--json", action="store_true", help="print the report as JSON")
 

@@ -1,6 +1,7 @@
 """Many things at once, but not too many."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from typing import TypeVar
 
@@ -30,6 +31,40 @@ async def each(
                 group.create_task(one(item))
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
+
+
+async def in_turn(
+    items: AsyncIterable[T],
+    work: Callable[[T], Awaitable[U]],
+    done: Callable[[T, U], Awaitable[object]],
+    *,
+    at_once: int,
+) -> None:
+    """As ``each``; what ``work`` comes to is given to ``done`` in the order of the items.
+
+    While one is waited for, only so many behind it are begun.
+    """
+    begun: deque[tuple[T, asyncio.Task[U]]] = deque()
+
+    async def next_done() -> None:
+        item, task = begun[0]
+        await done(item, await task)
+        begun.popleft()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            async for item in items:
+                begun.append((item, group.create_task(_awaited(work, item))))
+                while begun and (len(begun) == at_once or begun[0][1].done()):
+                    await next_done()
+            while begun:
+                await next_done()
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+async def _awaited(work: Callable[[T], Awaitable[U]], item: T) -> U:
+    return await work(item)
 
 
 async def both(one: Awaitable[T], other: Awaitable[U]) -> tuple[T, U]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable
+from functools import partial
 from typing import Final, TypeVar
 
 from registry.spec.digest import Digest, Hasher
@@ -13,9 +14,9 @@ INLINE: Final = 64 * 1024
 
 
 async def hashed(pieces: AsyncIterable[bytes], hasher: Hasher) -> AsyncIterator[bytes]:
-    """Yield ``pieces`` as they come; before one is, ``hasher`` has taken it, in a thread."""
+    """Yield ``pieces`` as they come; before one is, ``hasher`` has taken it, as ``beside``."""
     async for piece in pieces:
-        await asyncio.to_thread(hasher.update, piece)
+        await beside(len(piece), partial(hasher.update, piece))
         yield piece
 
 

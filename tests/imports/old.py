@@ -73,13 +73,15 @@ class Tree:
         return digest
 
     def environments(self, layers: int) -> Mapping[Place, Mapping[str, Digest]]:
-        """Push so many small layers, ten to an image, each image in a repository of its own.
+        """Push so many layers, ten to an image, each image in a repository of its own.
 
-        Return every repository's tags.
+        One in ten has 70 KB, more than is kept with its pointer, the others 2. Return every
+        repository's tags.
         """
         tags = {}
         for number in range(layers // 10):
-            own = [f"{number} {layer} ".encode() * 200 for layer in range(10)]
+            own = [f"{number} {layer} ".encode() * 200 for layer in range(9)]
+            own.append(f"{number:08}".encode() * 9_000)
             name = f"demo/env{number:05}"
             tags[Place(name)] = {"v1": self.push(name, image(*own), *own, b"{}", tag="v1")}
         return tags

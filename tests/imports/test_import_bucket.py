@@ -24,7 +24,13 @@ from tests.fixtures.stores import s3_store, settings_of
 from tests.hopsworks import packages
 from tests.hopsworks.packages import LIBRARIES
 from tests.imports.old import LAYERS, BucketTree, killed
-from tests.imports.test_import_registries import crane, imported, listed, s3_file
+from tests.imports.test_import_registries import (
+    crane,
+    imported,
+    listed,
+    only_small_ones_are_fetched,
+    s3_file,
+)
 from tests.imports.test_import_tree import NESTED, repositories_go_on
 from tests.service.content import image
 
@@ -125,10 +131,7 @@ def test_an_environment_that_distribution_keeps_is_copied_by_the_server(
     for blobs in (3, 8):
         killed(blobs, *command)
 
-    async def fetch(*_):
-        pytest.fail("bytes were fetched")
-
-    monkeypatch.setattr("registry.service.ingest.Ingest._fetch", fetch)
+    only_small_ones_are_fetched(monkeypatch)
     began = time.monotonic()
     done = imported(capsys, *command)
     seconds = time.monotonic() - began

@@ -279,7 +279,8 @@ async def test_an_import_that_failed_anywhere_goes_on(tmp_path, when):
             return
 
 
-async def test_a_resumed_import_looks_again_at_what_it_passed_over(tmp_path):
+async def test_a_resumed_import_looks_again_at_what_it_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr("registry.service.imports.importer._AT_ONCE", 1)
     tree, told = filled(tmp_path), []
     with importing(tmp_path, MemoryStore(), failed=told) as (registry, importer):
         repositories = importer._source.repositories
@@ -308,7 +309,9 @@ async def test_another_choice_is_another_import(tmp_path):
             assert other._key != whole
 
 
-async def test_what_came_is_counted_in_quotas_also_where_it_breaks_off(tmp_path):
+async def test_what_came_is_counted_in_quotas_also_where_it_breaks_off(tmp_path, monkeypatch):
+    # So that one is there whole when the next is asked for.
+    monkeypatch.setattr("registry.service.imports.importer._AT_ONCE", 1)
     filled(tmp_path)
     with importing(tmp_path, MemoryStore()) as (registry, importer):
         await registry.services.quotas.limit("base", Limits(bytes=10_000_000), None)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from registry.service.bounded import both
+from registry.service.bounded import both, in_turn
 
 
 async def fails() -> None:
@@ -42,3 +42,50 @@ async def test_both_have_ended_when_the_caller_is_cancelled():
     with pytest.raises(asyncio.CancelledError):
         await calling
     assert sorted(ended) == ["one", "other"]
+
+
+async def items(number):
+    for item in range(number):
+        yield item
+
+
+async def test_what_is_done_in_turn_is_told_in_order_and_only_so_much_is_begun():
+    begun, told, first = [], [], asyncio.Event()
+
+    async def work(item: int) -> int:
+        begun.append(item)
+        if item == 2:
+            first.set()
+        if item == 0:
+            await first.wait()
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert begun == [0, 1, 2]
+        return item * item
+
+    async def done(item: int, came: int) -> None:
+        told.append((item, came))
+
+    await in_turn(items(6), work, done, at_once=3)
+    assert told == [(item, item * item) for item in range(6)]
+
+
+async def test_of_what_is_done_in_turn_nothing_is_under_way_when_one_has_failed():
+    told, ended = [], []
+
+    async def work(item: int) -> int:
+        if item == 1:
+            raise ValueError("the second")
+        try:
+            await asyncio.sleep(0 if item == 0 else 1000)
+        finally:
+            ended.append(item)
+        return item
+
+    async def done(item: int, _: int) -> None:
+        told.append(item)
+
+    with pytest.raises(ValueError, match="the second"):
+        await in_turn(items(6), work, done, at_once=4)
+    assert set(told) <= {0}
+    assert set(ended) <= {0, 2, 3}

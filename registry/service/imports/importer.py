@@ -5,23 +5,33 @@ is made again after the source went on takes over what is new. Every manifest an
 compared with its digest before it has a name.
 """
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
 
 import msgspec
 
+from registry.service.bounded import in_turn
 from registry.service.entries import value
-from registry.service.imports.repository import Counts, RepositoryImport
+from registry.service.imports.repository import Bounds, Counts, RepositoryImport
 from registry.service.imports.source import Source, SourceUnknown
 from registry.service.ingest import Ingest
 from registry.service.records import Corrupt, Record
 from registry.service.services import Services
+from registry.service.terms import Terms
 from registry.spec.errors import RegistryError
 from registry.spec.names import Place, RepositoryName
 from storage import keys
 from storage.coordination import Coordinator
 from storage.ports import ContentStore, StorageError
+
+_AT_ONCE: Final = 8
+"""Repositories that are imported at once."""
+
+_KEPT_SECONDS: Final = 1.0
+"""Seconds from one record of how far it is to the next."""
 
 Places = Callable[[RepositoryName], Awaitable[Place]]
 """Tells where a repository's content goes. ``NoProject``."""
@@ -67,11 +77,11 @@ class Importer:
         places: Places,
         *,
         into: str = "",
-        jobs: int = 4,
+        jobs: int = 8,
         told: Callable[[Journal], None] = lambda _: None,
         failed: Failed = lambda _, __: None,
     ) -> None:
-        """``services`` are over ``store``. Up to ``jobs`` blobs of an image are fetched at once.
+        """``services`` are over ``store``. Up to ``jobs`` blobs are fetched at once.
 
         ``into`` and what the source was asked for tell this import from others of the source.
         """
@@ -80,7 +90,8 @@ class Importer:
         self._services = services
         self._source = source
         self._places = places
-        self._jobs = jobs
+        self._bounds = Bounds(jobs)
+        self._placed = asyncio.Lock()
         self._told = told
         self._report = failed
         self._ingest = ingest
@@ -104,23 +115,33 @@ class Importer:
             journal = await self.journal()
             if journal is None or journal.ended or journal.failed:
                 journal = Journal(self._source.name, self._services.terms.clock())
-            resumed, seen = bool(journal.after), set[str]()
-            async for name in self._source.repositories(journal.after):
-                journal = await self._keep(await self._repository(name, journal))
-                if resumed:
-                    seen.add(name)
-            if resumed:
-                async for name in self._source.repositories(""):
-                    if name not in seen:
-                        journal = await self._keep(await self._again(name, journal))
-            return await self._keep(
-                msgspec.structs.replace(journal, ended=self._services.terms.clock())
-            )
+            progress = _Progress(self._store, self._key, self._services.terms, journal, self._told)
+            seen = set[str]() if journal.after else None
+            async with progress.kept():
+                await self._walk(self._source.repositories(journal.after), progress.done, seen)
+                if seen is not None:
+                    await self._walk(self._passed_over(seen), progress.looked_again)
+            return await progress.end()
 
-    async def _keep(self, journal: Journal) -> Journal:
-        await self._store.put(self._key, journal.encode())
-        self._told(journal)
-        return journal
+    async def _passed_over(self, seen: set[str]) -> AsyncIterator[str]:
+        async for name in self._source.repositories(""):
+            if name not in seen:
+                yield name
+
+    async def _walk(
+        self,
+        names: AsyncIterator[str],
+        done: Callable[[str, Counts], Awaitable[None]],
+        seen: set[str] | None = None,
+    ) -> None:
+        """Import repositories, some at once; they are ``done`` in their order."""
+
+        async def repository(name: str) -> Counts:
+            if seen is not None:
+                seen.add(name)
+            return await self._repository(name)
+
+        await in_turn(names, repository, done, at_once=_AT_ONCE)
 
     @asynccontextmanager
     async def _settled(self) -> AsyncIterator[None]:
@@ -140,17 +161,7 @@ class Importer:
             if await quotas.find(tenant) is not None:
                 await quotas.counting.of(tenant)
 
-    async def _again(self, name: str, journal: Journal) -> Journal:
-        """Look at a repository that was passed over: what is new in it counts, itself it did."""
-        looked = await self._repository(name, journal)
-        return msgspec.structs.replace(
-            looked,
-            after=journal.after,
-            repositories=journal.repositories,
-            tags=journal.tags,
-        )
-
-    async def _repository(self, text: str, journal: Journal) -> Journal:
+    async def _repository(self, text: str) -> Counts:
         counts = Counts()
 
         def failed(what: str, error: Exception) -> None:
@@ -158,7 +169,8 @@ class Importer:
 
         try:
             name = RepositoryName.parse(text)
-            place = await self._places(name)
+            async with self._placed:  # of a project that is made, one repository is the first
+                place = await self._places(name)
             self._tenants.add(place.tenant)
             work = RepositoryImport(
                 self._store,
@@ -169,19 +181,77 @@ class Importer:
                 place,
                 counts,
                 failed,
-                jobs=self._jobs,
+                self._bounds,
             )
             await work.take()
         except (RegistryError, SourceUnknown, NoProject, Corrupt) as error:
             counts.failed += 1
             failed(text, error)
-        return msgspec.structs.replace(
-            journal,
-            after=text,
-            repositories=journal.repositories + 1,
-            manifests=journal.manifests + counts.manifests,
-            tags=journal.tags + counts.tags,
-            blobs=journal.blobs + counts.blobs,
-            bytes=journal.bytes + counts.bytes,
-            failed=journal.failed + counts.failed,
+        return counts
+
+
+class _Progress:
+    """The journal of an import that is at work, written down now and then."""
+
+    def __init__(
+        self,
+        store: ContentStore,
+        key: str,
+        terms: Terms,
+        journal: Journal,
+        told: Callable[[Journal], None],
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._terms = terms
+        self._journal = journal
+        self._told = told
+        self._when = 0.0
+
+    async def done(self, name: str, counts: Counts) -> None:
+        """Tell that a repository is done, and all before it."""
+        await self._count(
+            counts,
+            after=name,
+            repositories=self._journal.repositories + 1,
+            tags=self._journal.tags + counts.tags,
         )
+
+    async def looked_again(self, _name: str, counts: Counts) -> None:
+        """Tell of one that was passed over: what is new in it counts, itself it did."""
+        await self._count(counts)
+
+    async def _count(self, counts: Counts, **more: Any) -> None:
+        before = self._journal
+        self._journal = msgspec.structs.replace(
+            before,
+            manifests=before.manifests + counts.manifests,
+            blobs=before.blobs + counts.blobs,
+            bytes=before.bytes + counts.bytes,
+            failed=before.failed + counts.failed,
+            **more,
+        )
+        self._told(self._journal)
+        if self._terms.pace() - self._when >= _KEPT_SECONDS:
+            await self._keep()
+
+    async def end(self) -> Journal:
+        """Tell that all is done."""
+        self._journal = msgspec.structs.replace(self._journal, ended=self._terms.clock())
+        await self._keep()
+        self._told(self._journal)
+        return self._journal
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Write the journal down also where the import breaks off."""
+        try:
+            yield
+        except BaseException:
+            with suppress(StorageError):
+                await self._keep()
+            raise
+
+    async def _keep(self) -> None:
+        self._when = self._terms.pace()
+        await self._store.put(self._key, self._journal.encode())

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from registry.service.bounded import each
@@ -27,6 +28,18 @@ BY: Final = "system:import"
 
 _IMAGES: Final = 4
 """Images of a repository that are imported at once."""
+
+_IN_ALL: Final = 8
+"""Images of all repositories that are imported at once."""
+
+
+class Bounds:
+    """How much is done at once, of all repositories together."""
+
+    def __init__(self, jobs: int) -> None:
+        """Up to ``jobs`` blobs are fetched at once."""
+        self.images = asyncio.Semaphore(_IN_ALL)
+        self.blobs = asyncio.Semaphore(jobs)
 
 
 @dataclass(slots=True)
@@ -56,10 +69,9 @@ class RepositoryImport:
         place: Place,
         counts: Counts,
         failed: Callable[[str, Exception], None],
-        *,
-        jobs: int,
+        bounds: Bounds,
     ) -> None:
-        """Take ``name`` of ``source`` to ``place``. Up to ``jobs`` blobs are fetched at once."""
+        """Take ``name`` of ``source`` to ``place``."""
         self._store = store
         self._manifests = services.manifests
         self._reinstatements = services.reinstatements
@@ -70,7 +82,7 @@ class RepositoryImport:
         self._place = place
         self._counts = counts
         self._failed = failed
-        self._gate = asyncio.Semaphore(jobs)
+        self._bounds = bounds
         self._done: dict[Digest, bool] = {}
         self._locks: defaultdict[Digest, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._subjects: list[Digest] = []
@@ -109,6 +121,10 @@ class RepositoryImport:
 
         If it was not here, ``tags`` are pointed at it too.
         """
+        async with self._bounds.images:
+            return await self._with_referrers(digest, *tags)
+
+    async def _with_referrers(self, digest: Digest, *tags: Tag) -> bool:
         whole = await self._manifest(digest, *tags)
         while self._subjects:
             subject = self._subjects.pop()
@@ -166,12 +182,13 @@ class RepositoryImport:
 
     async def _blobs(self, manifest: Manifest) -> None:
         foreign = {layer.digest for layer in manifest.foreign}
+        sizes = {layer.digest: layer.size for layer in (*manifest.blobs, *manifest.foreign)}
 
         async def take(digest: Digest) -> None:
             before = self._looked.get(digest)
             if before and self._terms.pace() - before[0] <= self._terms.patience / 2:
                 return
-            async with self._gate:
+            async with self._bounds.blobs:
                 began = self._terms.pace()
                 try:
                     taken = await self._ingest.blob(
@@ -179,7 +196,7 @@ class RepositoryImport:
                         digest,
                         self._open,
                         held=lambda came: self._source.held(self._name, digest, came=came),
-                        placing=lambda key: self._source.place(self._name, digest, key),
+                        placing=partial(self._place_blob, digest, sizes[digest]),
                     )
                 except SourceUnknown:
                     if digest in foreign:
@@ -190,8 +207,11 @@ class RepositoryImport:
                 self._counts.blobs += 1
                 self._counts.bytes += taken.size
 
-        wanted = {layer.digest for layer in manifest.blobs} | foreign
+        wanted = sizes.keys()
         await each(sorted(wanted), take, at_once=len(wanted) or 1)
+
+    async def _place_blob(self, digest: Digest, size: int, key: str) -> bool:
+        return await self._source.place(self._name, digest, key, size)
 
     @asynccontextmanager
     async def _open(self, digest: Digest) -> AsyncIterator[AsyncIterator[bytes]]:

@@ -74,9 +74,10 @@ class Source(Protocol):
         """
         ...
 
-    async def place(self, repository: RepositoryName, digest: Digest, key: str) -> bool:
+    async def place(self, repository: RepositoryName, digest: Digest, key: str, size: int) -> bool:
         """Make a blob content at ``key`` of the store with no byte passing through here.
 
+        ``size`` is what a manifest says that it has, in bytes, which may be wrong.
         ``False`` where that can't be done: its bytes have to be read. May be repeated. ``held`` was
         asked just before.
         """

@@ -28,11 +28,12 @@ ROOT: Final = "docker/registry/v2"
 _REPOSITORIES: Final = f"{ROOT}/repositories/"
 _LONGEST_LINK: Final = 1024
 
-Placing = Callable[[str, str], Awaitable[bool]]
-"""Makes what is at a key of the tree content at a key of the store; ``False`` if it can't."""
+Placing = Callable[[str, str, int], Awaitable[bool]]
+"""Makes what is at a key of the tree, of about so many bytes, content at a key of the store;
+``False`` if it can't, or if that is not worth it."""
 
 
-async def _never(_source: str, _key: str) -> bool:
+async def _never(_source: str, _key: str, _size: int) -> bool:
     return False
 
 
@@ -141,9 +142,15 @@ class TreeSource:
         async with self._opened(digest) as pieces:
             yield pieces
 
-    async def place(self, repository: RepositoryName, digest: Digest, key: str) -> bool:  # noqa: ARG002
+    async def place(
+        self,
+        repository: RepositoryName,  # noqa: ARG002
+        digest: Digest,
+        key: str,
+        size: int,
+    ) -> bool:
         """As ``Source.place``."""
-        return await self._placing(_data(digest), key)
+        return await self._placing(_data(digest), key, size)
 
     @asynccontextmanager
     async def _opened(
