@@ -210,15 +210,25 @@ class Probe:
     answered: list[tuple[float, float, bool]] = field(default_factory=list)
     """Begin and end of each request (monotonic seconds), and whether it was served."""
 
+    failures: list[str] = field(default_factory=list)
+    """When those began that were not, how long they took, and what came of them."""
+
     def run(self, stop: threading.Event) -> None:
         """Go on until told to stop."""
         while not stop.is_set():
-            began = time.monotonic()
+            began, at = time.monotonic(), time.strftime("%H:%M:%S")
             try:
-                served = self.send().status in self.statuses
-            except (OSError, AssertionError):
-                served = False
-            self.answered.append((began, time.monotonic(), served))
+                answer = self.send()
+                came, served = (
+                    f"{answer.status} {answer.body[:200]!r}",
+                    answer.status in self.statuses,
+                )
+            except (OSError, AssertionError) as error:
+                came, served = repr(error), False
+            ended = time.monotonic()
+            self.answered.append((began, ended, served))
+            if not served:
+                self.failures.append(f"{at}, after {ended - began:.1f} s: {came}")
             stop.wait(0.05)
 
     @property

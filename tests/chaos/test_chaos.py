@@ -19,7 +19,7 @@ from tests.oracle.load import verify, verify_names
 from tests.oracle.wire import Client
 
 LOGS = os.environ.get("MOORAGE_CHAOS_LOGS", "")
-"""A directory for the logs of a test that failed; empty: they are not kept."""
+"""A directory for the logs of each test; empty: they are not kept."""
 
 LONG = bool(os.environ.get("MOORAGE_CHAOS"))
 CUSTOMERS = 5 if LONG else 3
@@ -45,10 +45,9 @@ def table():
 
 @pytest.fixture(autouse=True)
 def logs(request, cluster):
-    """Keep the logs of what failed."""
-    failed = request.session.testsfailed
+    """Keep the logs."""
     yield
-    if LOGS and request.session.testsfailed > failed:
+    if LOGS:
         target = Path(LOGS, request.node.name)
         target.mkdir(parents=True, exist_ok=True)
         for log in cluster.home.glob("*.log"):
@@ -86,6 +85,9 @@ def test_nothing_is_lost_and_clients_get_through(cluster, scenario, monkeypatch)
     cluster.heal()
     ROWS.append(row(scenario, customers, crane, reads, writes))
     print("\n" + ROWS[-1])
+    for kind, probe in (("read", reads), ("write", writes)):
+        for text in probe.failures[:5]:
+            print(f"  a probe's {kind} failed at {text}")
     wrong = [text for each in customers for text in each.wrong]
     assert not wrong, wrong[0]
     for number, address in enumerate(cluster.addresses):
