@@ -46,8 +46,8 @@ test: dev system tools ## everything that proves the project (ARGS= goes to pyte
 clients: dev system tools ## a layer of 1 GiB with each client (`make test` has two of them)
 	MOORAGE_CLIENTS=1 $(BIN)/pytest -v -ra tests/clients/test_clients.py -k gib $(ARGS)
 
-imports: dev ## import 20,000 layers from a tree, killed twice on the way
-	MOORAGE_IMPORT_LAYERS=20000 $(BIN)/pytest -v -s --timeout=2000 tests/imports -k killed $(ARGS)
+imports: dev tools ## import 20,000 layers of files and of a bucket, 4,000 of a running registry, killed on the way
+	MOORAGE_IMPORT_LAYERS=20000 $(BIN)/pytest -v -s --timeout=3600 tests/imports -k killed $(ARGS)
 
 storm: dev system tools ## ten minutes of pushes and deletions against the collector, on each store
 	MOORAGE_STORM_SECONDS=600 $(BIN)/pytest -v -s --timeout=2000 tests/storm $(ARGS)

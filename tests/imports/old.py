@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -110,8 +111,10 @@ class BucketTree(Tree):
 
 def killed(blobs: int, *arguments: str) -> None:
     """Run ``moorage import`` until it takes so many blobs up, and kill it there."""
+    began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", _KILLED, str(blobs), "import", *arguments],
         cwd=_PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    print(f"killed at blob {blobs} after {time.monotonic() - began:.1f} s; ", end="")

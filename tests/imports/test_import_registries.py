@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import tarfile
+import time
 
 import pytest
 
@@ -17,8 +18,9 @@ from storage.filesystem import FileStore
 from tests.backup.keeper import Registry
 from tests.fixtures.programs import require_program
 from tests.fixtures.projects import make_projects
+from tests.imports.old import LAYERS, Tree, killed
 
-LAYERS = 5
+COUNT = 5
 
 
 def crane(*arguments):
@@ -39,12 +41,12 @@ def old(tmp_path_factory):
     try:
         address = f"{side.endpoint.host}:{side.endpoint.port}"
         files = []
-        for number in range(LAYERS):
+        for number in range(COUNT):
             (work / f"{number}.txt").write_bytes(os.urandom(60_000 * (number + 1)))
             files.append(work / f"{number}.tar")
             with tarfile.open(files[-1], "w") as layer:
                 layer.add(work / f"{number}.txt", f"{number}.txt")
-        for count in range(1, LAYERS + 1):
+        for count in range(1, COUNT + 1):
             layers = [flag for file in files[:count] for flag in ("-f", str(file))]
             crane("append", *layers, "-t", f"{address}/demo:{count}-3.7.0.{count}")
             crane("append", *layers, "-t", f"{address}/a/b/c:v{count}")
@@ -83,7 +85,7 @@ def test_a_tree_of_distribution_is_taken_over_as_it_is(old, tmp_path, capsys, re
         crane("validate", "--remote", f"{server.address}/{name}:{tag}")
     taken = {file.stat().st_ino for file in (tmp_path / "store").rglob("*") if file.is_file()}
     blobs = list((tree / "docker/registry/v2/blobs").rglob("data"))
-    assert sum(file.stat().st_ino in taken for file in blobs) == done["blobs"] > LAYERS
+    assert sum(file.stat().st_ino in taken for file in blobs) == done["blobs"] > COUNT
     # The old one still serves what is shared now.
     crane("validate", "--remote", f"{address}/demo:latest")
 
@@ -173,6 +175,31 @@ async def tags_in(root):
     return {
         (place, tag): digest for place, (own, _, _) in found.items() for tag, digest in own.items()
     }
+
+
+def test_an_import_from_a_running_registry_that_is_killed_again_and_again_goes_on(tmp_path, capsys):
+    """Distribution serves a tree that was put where it keeps its own."""
+    if not DISTRIBUTION.exists():
+        pytest.skip("not installed: registry")
+    layers, store = max(LAYERS // 5, 100), tmp_path / "store"
+    (tmp_path / "side").mkdir()
+    side = distribution(tmp_path / "side")
+    try:
+        wanted = Tree(side.data).environments(layers)
+        url = f"http://{side.endpoint.host}:{side.endpoint.port}"
+        command = ("registry", "--data", str(store), url)
+        for part in (5, 3):
+            killed(layers // part, *command)
+            assert len(asyncio.run(tags_in(store))) < len(wanted)
+        began = time.monotonic()
+        done = imported(capsys, *command)
+        seconds = time.monotonic() - began
+    finally:
+        side.stop()
+    assert (done["failed"], done["repositories"]) == (0, len(wanted))
+    tags = {(place, tag): digest for place in wanted for tag, digest in wanted[place].items()}
+    assert asyncio.run(tags_in(store)) == tags
+    print(f"{layers} layers of {len(wanted)} repositories; the last run took {seconds:.1f} s")
 
 
 @pytest.fixture
