@@ -254,23 +254,23 @@ class Probe:
         return max((later - earlier for earlier, later in itertools.pairwise(ends)), default=0.0)
 
 
-def reading(client: Client) -> Probe:
-    """Get a manifest by its tag."""
+def reading(client: Client, repository: str) -> Probe:
+    """Get a manifest by its tag, of a repository of its own."""
     manifest = image(encode({"probe": "read"}))
-    client_push(client, "chaos/probe", [encode({"probe": "read"})])
-    put_manifest(client, "chaos/probe", "stable", manifest).expect(201)
-    return Probe(lambda: client.get("/v2/chaos/probe/manifests/stable"), (200,))
+    client_push(client, repository, [encode({"probe": "read"})])
+    put_manifest(client, repository, "stable", manifest).expect(201)
+    return Probe(lambda: client.get(f"/v2/{repository}/manifests/stable"), (200,))
 
 
-def writing(client: Client) -> Probe:
-    """Move a tag, to one manifest and the other."""
+def writing(client: Client, repository: str) -> Probe:
+    """Move a tag, to one manifest and the other, in a repository of its own."""
     configs = [encode({"probe": number}) for number in range(2)]
-    client_push(client, "chaos/probe", configs)
+    client_push(client, repository, configs)
     manifests = [image(config) for config in configs]
 
     def send() -> Reply:
         manifests.reverse()
-        return put_manifest(client, "chaos/probe", "moving", manifests[0])
+        return put_manifest(client, repository, "moving", manifests[0])
 
     return Probe(send, (201,))
 

@@ -73,7 +73,7 @@ def test_nothing_is_lost_and_clients_get_through(cluster, scenario, monkeypatch)
         for n in range(CUSTOMERS)
     ]
     reads, writes = (
-        probe(Client(cluster.address, fresh=True, timeout=15))
+        probe(Client(cluster.address, fresh=True, timeout=15), f"{run}/probe")
         for probe in (load.reading, load.writing)
     )
     with at_work(*customers, crane, reads, writes):
