@@ -109,12 +109,12 @@ class BucketTree(Tree):
         return len(self._files)
 
 
-def killed(blobs: int, *arguments: str) -> None:
-    """Run ``moorage import`` until it takes so many blobs up, and kill it there."""
+def killed(blobs: int, *arguments: str) -> float:
+    """Run ``moorage import`` until it takes so many blobs up, and kill it there: after how long."""
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", _KILLED, str(blobs), "import", *arguments],
         cwd=_PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    print(f"killed at blob {blobs} after {time.monotonic() - began:.1f} s; ", end="")
+    return time.monotonic() - began
