@@ -120,3 +120,65 @@ def test_more_bases_can_be_named():
 def test_what_can_be_no_user_there(user):
     with pytest.raises(Invalid):
         names.user_name(user)
+
+
+RESTS = st.from_regex(r"[A-Za-z0-9.-][A-Za-z0-9._-]{0,60}", fullmatch=True)
+BACKUPS = st.from_regex(r"[A-Za-z0-9.-]{1,30}", fullmatch=True)
+
+
+@given(NAMES.filter(known), RESTS, BACKUPS)
+def test_a_tag_of_the_shared_repository_is_one_projects(name, rest, backup):
+    """`ManagedDockerRegistryMngr`: `<project>__<ms>-<version>.<n>`, and a backup's copy of it."""
+    tag = f"{name}__{rest}"
+    assert names.tag_project(tag) == name.lower()
+    assert names.tag_project(f"__backup_{backup}_{tag}") == name.lower()
+    assert names.tag_project(tag.replace("__", "_", 1)) != name.lower()
+
+
+@given(NAMES.filter(known), NAMES.filter(known), RESTS)
+def test_no_prefix_of_one_project_is_anothers(one, other, rest):
+    """HWORKS-211: what begins with `demo__` is no image of `demo_x`, nor the other way round."""
+    if one.lower() != other.lower():
+        assert not f"{other}__{rest}".lower().startswith(f"{one}__".lower())
+        assert names.tag_project(f"{other}__{rest}") != one.lower()
+
+
+@given(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,60}", fullmatch=True))
+def test_whose_a_tag_is(tag):
+    """Only what has no `__` is the platform's own, for all to read."""
+    found = names.tag_project(tag)
+    assert (found == "") == ("__" not in tag)
+    if found:
+        own = tag.lower()
+        if own.startswith("__backup_"):
+            own = own.split("_", 4)[4]
+        assert own.startswith(f"{found}__")
+        assert known(found) == found
+
+
+@pytest.mark.parametrize(
+    ("tag", "project"),
+    [
+        ("python310_4.1.0", ""),
+        ("latest", ""),
+        ("demo_1611136370296-2.0.0.0", ""),
+        ("demo__1611136370296-4.1.0.0", "demo"),
+        ("demo_x__1", "demo_x"),
+        ("My_Project__1", "my_project"),
+        ("demo__x__1", "demo"),
+        ("demo___1", "demo"),
+        ("__backup_7_demo_x__1", "demo_x"),
+        ("__backup_7f-0_demo__1", "demo"),
+        ("__backup_7_python310_4.1.0", None),
+        ("__backup__demo__1", None),
+        ("__demo__1", None),
+        ("_demo__1", None),
+        ("demo__", None),
+        ("1611__1", None),
+        ("git__1", None),
+        ("a.b__1", None),
+        ("a-b__1", None),
+    ],
+)
+def test_tags_of_the_shared_repository(tag, project):
+    assert names.tag_project(tag) == project

@@ -7,6 +7,11 @@ all below ``my_project/`` (a repository for each environment). Its pods run in t
 
 The platform keeps names apart whatever their case (``Project.findByNameCaseInsensitive``), and each
 name here can only come from one there: so can each namespace, since no name has a ``-``.
+
+With a registry that knows no projects the platform has one repository for all of them, and its tags
+tell whose they are (``Settings.isManagedDockerRegistry``): ``demo__<ms>-<version>.<n>`` is an image
+of ``demo``, ``__backup_<id>_demo__…`` a copy of it, and what has no ``__`` is the platform's own. A
+name has no ``__``, so ``demo__…`` is none of ``demo_x``.
 """
 
 import re
@@ -30,6 +35,9 @@ MAX_ID: Final = 2**31 - 1
 """Highest id of a project: they count up, and none is used twice."""
 
 _NAME: Final = re.compile(r"(?![0-9]+\Z)[A-Za-z0-9]+(?:_[A-Za-z0-9]+)*", re.ASCII)
+_TAG: Final = re.compile(
+    rf"(?:__backup_[A-Za-z0-9.-]+_)?({_NAME.pattern})__[A-Za-z0-9._-]+", re.ASCII
+)
 _USER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}", re.ASCII)
 
 
@@ -65,6 +73,22 @@ def repository(name: str, environment: str = "", bases: Collection[str] = BASES)
     """
     project = namespace(name, bases)
     return RepositoryName.parse(f"{project}/{environment}" if environment else project)
+
+
+def tag_project(tag: str, bases: Collection[str] = BASES) -> str | None:
+    """Return the name here of the project that a tag of the shared repository belongs to.
+
+    ``""``: the platform's own image. ``None``: nobody's; whatever has a ``__`` in it and does not
+    begin as a project's tag does is none of the platform's either, since all may read those. The id
+    of a backup has no ``_``.
+    """
+    if "__" not in tag:
+        return ""
+    found = _TAG.fullmatch(tag)
+    try:
+        return namespace(found[1], bases) if found else None
+    except ProjectNameInvalid:
+        return None
 
 
 def user_name(text: str) -> str:
