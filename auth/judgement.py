@@ -5,7 +5,7 @@ credential reaches (its *ceiling*), and nothing at all where the caller or the c
 stands. What no rule allows is denied.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -37,7 +37,8 @@ class Action(msgspec.Struct, frozen=True):
 
     ``repository`` for the verbs of repositories, ``project`` (its name; for ``PURGE`` its id) for
     those of projects, ``subject`` (the principal) for ``ACCOUNT``. ``address`` is where the request
-    comes from, as far as it is known.
+    comes from, as far as it is known. ``shown`` is the name by which the client asked, where the
+    repository is shown in another one that is shared by many projects.
     """
 
     verb: Verb
@@ -45,6 +46,7 @@ class Action(msgspec.Struct, frozen=True):
     project: str = ""
     subject: str = ""
     address: str = ""
+    shown: RepositoryName | None = None
 
     @property
     def concerns(self) -> str:
@@ -188,18 +190,22 @@ def limit(identity: Identity, action: Action, verb: Verb, access: Access) -> Why
     """Why ``verb`` is beyond the credential, or ``None``. ``access`` has a project.
 
     A token counts for the project that it was made for, not for its name (harbor#22900). Which
-    repositories are listed to a credential that is good for the catalog is a matter of roles.
+    repositories are listed to a credential that is good for the catalog is a matter of roles. What
+    is good for a repository that is shared reaches what is shown in it.
     """
     tenant = access.tenant
     lists = verb is Verb.LIST
     by_catalog = lists and identity.ceiling is not None and _catalogs(identity.ceiling)
+    wanted = _resources(action, verb)
     for ceiling in (identity.ceiling, access.standing.ceiling):
         if ceiling is None or (lists and _catalogs(ceiling)):
             continue
-        if not ceiling.permits(*_resource(action, verb)):
+        if not any(ceiling.permits(*each) for each in wanted):
             return Why.CEILING
     if identity.projects is not None and not by_catalog and tenant is not None:
         made_for = identity.projects.get(tenant.name)
+        if made_for is None and action.shown is not None:
+            return None  # it was made for the repository that is shared: the roles decide
         return None if made_for == tenant.id else Why.GENERATION
     return None
 
@@ -208,11 +214,13 @@ def _catalogs(ceiling: Ceiling) -> bool:
     return ceiling.permits("registry", "catalog", "*")
 
 
-def _resource(action: Action, verb: Verb) -> tuple[str, str, str]:
-    if verb in REPOSITORY_VERBS and action.repository is not None:
-        wanted = Verb.PULL if verb is Verb.LIST else verb
-        return "repository", action.repository, wanted
-    return "project", action.concerns, "manage"
+def _resources(action: Action, verb: Verb) -> Sequence[tuple[str, str, str]]:
+    """That of which a credential has to reach one, as ``Ceiling.permits`` takes it."""
+    if verb not in REPOSITORY_VERBS or action.repository is None:
+        return (("project", action.concerns, "manage"),)
+    wanted = Verb.PULL if verb is Verb.LIST else verb
+    names = [action.repository] if action.shown is None else [action.repository, action.shown]
+    return [("repository", name, wanted) for name in names]
 
 
 def _about_registry(

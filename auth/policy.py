@@ -35,6 +35,8 @@ _JUDGED: Final = 4096
 """Decisions that are kept for as long as their facts are the very same."""
 
 
+_Asked = tuple[int, Verb, RepositoryName, RepositoryName | None]
+
 _UNCONFIRMED: Final = 5
 """Seconds after which a caller is to try again for whom nobody vouches now."""
 
@@ -114,7 +116,7 @@ class ProjectPolicy:
         self._clock = clock
         # The same caller and the same facts have the same decision. The caller is kept, so that no
         # other has its id meanwhile; it is one object for as long as its token is remembered.
-        self._judged: dict[tuple[int, Verb, RepositoryName], tuple[Identity, Proof, Decision]] = {}
+        self._judged: dict[_Asked, tuple[Identity, Proof, Decision]] = {}
 
     async def decide(self, identity: Identity, action: Action) -> Decision:
         """Say whether ``identity`` may do ``action``, from the facts as of the last change.
@@ -129,7 +131,7 @@ class ProjectPolicy:
         repository = action.repository
         if repository is None:
             return self._judge(identity, action, await self.facts(identity, action))
-        key = (id(identity), action.verb, repository)
+        key = (id(identity), action.verb, repository, action.shown)
         known = self._judged.get(key)
         if known is not None and known[0] is identity and await known[1]():
             return known[2]

@@ -291,7 +291,13 @@ async def _run(
         rooms: list[Room] = [health, *slowing]
         if not process.tokens_only:
             server = Server(
-                services, admission.policy, limits, admission.gate, throttle, admission.trail
+                services,
+                admission.policy,
+                limits,
+                admission.gate,
+                throttle,
+                admission.trail,
+                admission.shared,
             )
             rooms += [RegistryApi(server), *admission.rooms]  # what is asked for most comes first
         rooms += admission.tokens

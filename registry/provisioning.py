@@ -13,12 +13,16 @@ from auth.credentials import InvalidCredentials
 from auth.fetch import HttpFetch
 from auth.identity import Identity, Kind
 from auth.platform import Platform
+from auth.policy import Policy
 from registry.backend import Backend
 from registry.background import beside, repeated
 from registry.config import Config
 from registry.service.platform.lifecycle import Lifecycle
 from registry.service.platform.reconciliation import Guards, Reconciler
+from registry.service.platform.shared import SharedRepository
 from registry.service.platform.terms import PlatformTerms
+from registry.service.services import Services
+from registry.spec.names import RepositoryName
 from registry.spec.problems import PlatformUnreadable
 
 _log = logging.getLogger("moorage.platform")
@@ -38,6 +42,17 @@ def platform_terms(config: Config) -> PlatformTerms:
         platform.members == "told",
         frozenset(platform.bases),
     )
+
+
+def shared_repository(
+    config: Config, policy: Policy, services: Services
+) -> SharedRepository | None:
+    """Return the repository that all projects of the platform are shown in, if it has one."""
+    platform = config.platform
+    if not platform.shared_repository:
+        return None
+    name = RepositoryName(platform.shared_repository)
+    return SharedRepository(name, policy, services, platform.bases)
 
 
 @contextlib.asynccontextmanager

@@ -23,11 +23,13 @@ from registry.http.management.room import Management
 from registry.http.management.route import Managed
 from registry.http.throttle import Throttle
 from registry.http.trail import Trail
-from registry.provisioning import platform_terms, reconciling
+from registry.provisioning import platform_terms, reconciling, shared_repository
 from registry.rates import Limiting
 from registry.service.audit.journal import Journal
 from registry.service.audit.log import AuditLog
+from registry.service.platform.granting import SharedGrants
 from registry.service.platform.receiving import Receiver
+from registry.service.platform.shared import SharedRepository
 from registry.service.projects.events import log_event
 from registry.service.projects.projects import Projects
 from registry.service.projects.tenancy import Tenancy, TenancyTerms
@@ -41,7 +43,8 @@ class Admission:
     """Who is let in, what they may do, and the rooms beside the API where that is seen to.
 
     ``tokens`` is the token service's, which may be served alone. ``tenancy`` is ``None`` where
-    there are no projects: anyone may do all.
+    there are no projects: anyone may do all. ``shared`` is the repository that all projects of the
+    platform are shown in, if it has one.
     """
 
     policy: Policy
@@ -50,6 +53,7 @@ class Admission:
     rooms: Sequence[Room]
     trail: Trail
     tenancy: Tenancy | None = None
+    shared: SharedRepository | None = None
 
 
 @contextlib.asynccontextmanager
@@ -104,8 +108,12 @@ async def admitted(
         if config.webhooks.enabled:
             journal.accompany_by(outbox(config, tenancy.webhooks))
         journal.place_by(partial(_id_of, tenancy.projects))
+    shared = shared_repository(config, tenancy.policy, services)
     accounts = logins.Accounts(
-        tenancy.policy, tenancy.credentials, tenancy.directory.standing, tenancy.offline
+        SharedGrants(shared) if shared else tenancy.policy,
+        tenancy.credentials,
+        tenancy.directory.standing,
+        tenancy.offline,
     )
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(passwords.close)
@@ -140,7 +148,7 @@ async def admitted(
             *console(config, managed, opened.entrance, limits, throttle),
         )
         gate = LoginGate(opened.login)
-        yield Admission(tenancy.policy, gate, (opened.tokens,), rooms, trail, tenancy)
+        yield Admission(tenancy.policy, gate, (opened.tokens,), rooms, trail, tenancy, shared)
 
 
 def console(

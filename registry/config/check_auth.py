@@ -15,6 +15,8 @@ from registry.config.auth import (
 from registry.config.check_ldap import check_ldap
 from registry.config.errors import error
 from registry.config.sections import Config
+from registry.spec.errors import NameInvalid
+from registry.spec.names import RepositoryName
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 
@@ -58,6 +60,8 @@ def _check_platform(config: Config) -> None:
         raise error(
             "platform.service", 'where there are no projects, this does nothing: "projects"'
         )
+    if platform.shared_repository:
+        _check_shared(config)
     if 0 < secret < _SHORTEST_SECRET:
         raise error(
             "platform.events_secret",
@@ -67,6 +71,16 @@ def _check_platform(config: Config) -> None:
         raise error(
             "platform.service", "events are done in its name: give the platform's principal"
         )
+
+
+def _check_shared(config: Config) -> None:
+    place = "platform.shared_repository"
+    if config.auth.mode == "open":
+        raise error(place, 'where there are no projects, this does nothing: "projects"')
+    try:
+        RepositoryName.parse(config.platform.shared_repository)
+    except NameInvalid as problem:
+        raise error(place, problem.message) from None
 
 
 def _issuers(auth: AuthConfig) -> Iterable[tuple[str, _Issuer]]:

@@ -30,6 +30,14 @@ class PlatformConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...],
         Meta(max_length=100, description="Names that none of its projects may have."),
     ] = BASES
+    shared_repository: Annotated[
+        str,
+        Meta(
+            max_length=150,
+            description="The one repository in which the platform tells its projects' images apart "
+            "by a prefix of the tag. Empty: it has none.",
+        ),
+    ] = ""
     key: Annotated[
         Secret,
         Meta(

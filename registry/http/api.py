@@ -66,11 +66,15 @@ class RegistryApi:
         if server.throttle is not None:
             await server.throttle.principal(identity, record)
         action = Action(verb, repository, address=record.remote)
-        decision = await server.policy.decide(identity, action)
+        view = server.view(repository, identity, record.remote)
+        if view is None:
+            decision = await server.policy.decide(identity, action)
+        else:
+            decision = await view.decide(verb, request)
         if isinstance(decision, Deny):
             server.trail.denied(record, identity, action, decision)
             raise server.gate.refuse(http, identity, action, decision)
-        call = Call(http, request, identity, decision.place, server, record, decision.role)
+        call = Call(http, request, identity, decision.place, server, record, decision.role, view)
         if type(request) not in CHANGES:
             return await handler(call)
         async with server.trail.change(record, identity, decision.tenant):

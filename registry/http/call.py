@@ -18,9 +18,15 @@ from registry.http.limits import Limits
 from registry.http.observe import RequestRecord
 from registry.http.throttle import Throttle
 from registry.http.trail import Trail
+from registry.service.manifests import Manifests
+from registry.service.platform.shared import SharedRepository, SharedView
 from registry.service.services import Services
+from registry.service.tags import Tags
 from registry.spec.conditions import Conditions
+from registry.spec.digest import Digest
+from registry.spec.errors import NameInvalid
 from registry.spec.names import Place, RepositoryName
+from registry.spec.requests import GetBlob
 
 R = TypeVar("R")
 
@@ -44,6 +50,16 @@ class Server:
     gate: Gate
     throttle: Throttle | None = None
     trail: Trail = field(default_factory=Trail)
+    shared: SharedRepository | None = None
+    """The repository that all projects of a platform are shown in, if there is one."""
+
+    def view(
+        self, repository: RepositoryName | None, identity: Identity, address: str
+    ) -> SharedView | None:
+        """What the caller is shown of ``repository``, if it is the shared one; else ``None``."""
+        if self.shared is None or repository != self.shared.name:
+            return None
+        return self.shared.view(identity, address)
 
 
 class Call(msgspec.Struct, Generic[R], frozen=True):
@@ -51,7 +67,8 @@ class Call(msgspec.Struct, Generic[R], frozen=True):
 
     ``place`` is where the decision that allowed it says that the repository is kept. Services know
     repositories by their places, clients by their names: ``request.repository`` is for answers.
-    ``role`` is the caller's in the project.
+    ``role`` is the caller's in the project. ``view`` is what the caller is shown of the repository,
+    where that is shared.
     """
 
     http: BaseRequest
@@ -61,6 +78,17 @@ class Call(msgspec.Struct, Generic[R], frozen=True):
     server: Server
     record: RequestRecord
     role: Role | None = None
+    view: SharedView | None = None
+
+    @property
+    def manifests(self) -> Manifests | SharedView:
+        """By whom manifests are put into the repository."""
+        return self.view or self.server.services.manifests
+
+    @property
+    def tags(self) -> Tags | SharedView:
+        """By whom the tags of the repository are listed."""
+        return self.view or self.server.services.tags
 
     @property
     def address(self) -> str:
@@ -82,20 +110,27 @@ class Call(msgspec.Struct, Generic[R], frozen=True):
         text = self.server.services.quotas.warning(self.place.tenant)
         return (("Warning", f'299 - "{text}"'),) if text else ()
 
-    async def readable(self, repository: RepositoryName) -> Place | None:
-        """Where another repository is kept, if the caller may pull from it, else ``None``."""
+    async def readable(self, repository: RepositoryName, digest: Digest) -> Place | None:
+        """Where another repository may hold a blob, if the caller may pull it, else ``None``."""
         action = Action(Verb.PULL, repository, address=self.address)
-        decision = await self.server.policy.decide(self.identity, action)
+        view = self.server.view(repository, self.identity, self.address)
+        if view is not None:
+            decision = await view.decide(Verb.PULL, GetBlob(repository, digest))
+        else:
+            decision = await self.server.policy.decide(self.identity, action)
         if isinstance(decision, Allow):
             return decision.place
         self.server.trail.denied(self.record, self.identity, action, decision)
         return None
 
-    async def readable_sibling(self, place: Place) -> bool:
+    async def readable_sibling(self, place: Place, digest: Digest) -> bool:
         """Whether the caller may pull from a repository of the same project as the request's."""
         project = RepositoryName(getattr(self.request, "repository", "")).project
-        name = RepositoryName(project + place[len(place.tenant) :])
-        return await self.readable(name) == place
+        try:
+            name = RepositoryName.parse(project + place[len(place.tenant) :])
+        except NameInvalid:  # where uploads of others wait
+            return False
+        return await self.readable(name, digest) == place
 
 
 Handler = Callable[[Call[R]], Awaitable[Answer]]

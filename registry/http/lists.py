@@ -21,7 +21,7 @@ async def list_tags(call: Call[ListTags]) -> Answer:
     """List a repository's tags, all or a page of them (end-8)."""
     asked = call.request
     page = _bounded(asked.page, call)
-    found = await call.server.services.tags.page(call.place, page)
+    found = await call.tags.page(call.place, page)
     headers = [_JSON]
     if found.more and found.tags:
         following = ListTags(asked.repository, Page(page.n, found.tags[-1]))

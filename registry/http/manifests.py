@@ -47,7 +47,7 @@ async def put_manifest(call: Call[PutManifest]) -> Answer:
     asked = call.request
     http = call.http
     body = await manifest(http, call.server.limits)
-    pushed = await call.server.services.manifests.put(
+    pushed = await call.manifests.put(
         call.place,
         Push(
             asked.reference,

@@ -1,5 +1,6 @@
 """Upload sessions on the wire: end-4, end-5, end-6, end-11, end-13, end-14."""
 
+from functools import partial
 from typing import Any
 
 from aiohttp import hdrs
@@ -48,8 +49,9 @@ async def _mount(call: Call[StartUpload], digest: Digest) -> Blob | None:
     blobs = call.server.services.blobs
     asked = call.request
     if asked.source is None:
-        return await blobs.mount_any(call.place, digest, call.readable_sibling)
-    source = await call.readable(asked.source)
+        readable = partial(call.readable_sibling, digest=digest)
+        return await blobs.mount_any(call.place, digest, readable)
+    source = await call.readable(asked.source, digest)
     return None if source is None else await blobs.mount(call.place, digest, source)
 
 

@@ -113,7 +113,7 @@ class Tags:
         names = await self.lists.get(_list(repository), lambda: self._read_list(repository))
         if not names and not await self._catalog.knows(repository):
             raise NameUnknown
-        return _slice(names, page)
+        return cut(names, page)
 
     async def standing(self, repository: Place, tag: Tag) -> Value | None:
         """The tag's record as the store has it now, for ``point``; ``None`` for no such tag."""
@@ -349,7 +349,8 @@ def _decode(value: Value | None) -> TagRecord | None:
     return TagRecord.decode(value.data) if value else None
 
 
-def _slice(names: tuple[str, ...], page: Page) -> TagPage:
+def cut(names: Sequence[str], page: Page) -> TagPage:
+    """Return the page of ``names``, which are in byte order."""
     start = bisect_right(names, page.last) if page.last else 0
     end = len(names) if page.n is None else start + page.n
     return TagPage(names[start:end], end < len(names))

@@ -286,7 +286,7 @@ ROWS = (
         (
             cut(
                 JUDGEMENT,
-                "        if not ceiling.permits(*_resource(action, verb)):\n",
+                "        if not any(ceiling.permits(*each) for each in wanted):\n",
                 "        if False:\n",
                 "tests/projects/test_accounts.py::"
                 "test_scopes_narrow_an_access_token_however_it_is_shown",
@@ -303,9 +303,9 @@ ROWS = (
         (
             cut(
                 JUDGEMENT,
-                '        return "repository", action.repository, wanted\n',
-                '        return "repository", action.repository, "push" if wanted == "pull" and'
-                " verb is Verb.PULL else wanted\n",
+                '    return [("repository", name, wanted) for name in names]\n',
+                '    return [("repository", name, "push" if wanted == "pull" and'
+                " verb is Verb.PULL else wanted) for name in names]\n",
                 "tests/projects/test_accounts.py::"
                 "test_scopes_narrow_an_access_token_however_it_is_shown",
             ),

@@ -30,7 +30,7 @@ from tests.fixtures.programs import find_program, require_program
 from tests.fixtures.slapd import PASSWORD as DIRECTORY_PASSWORD
 from tests.fixtures.slapd import running_slapd
 from tests.hopsworks.platform import Platform, running_apart
-from tests.oracle.content import push_blob, put_manifest
+from tests.oracle.content import image, push_blob, put_manifest
 
 Shown = str | ssl.SSLContext | None
 """What a caller shows: the value of `Authorization`, or a certificate."""
@@ -47,6 +47,9 @@ REPOSITORIES = {
 }
 
 PROJECTS = {name: each.partition("/")[0] for name, each in REPOSITORIES.items() if name != "beside"}
+
+SHARED = "common/app"
+"""The repository that all projects of the platform are shown in."""
 
 LONG = 2 * 3600
 """Seconds for which the callers' tokens are good: longer than the suite runs."""
@@ -74,6 +77,9 @@ jwks_file = "{keys}"
 [auth.hopsworks]
 url = "{platform}"
 
+[platform]
+shared_repository = "{shared}"
+
 {ldap}
 
 [tls]
@@ -87,8 +93,10 @@ name = "{{cn}}"
 kind = "user"
 """
 
+THEIRS = b"a layer that the foreign project alone has"
+
 EVERYTHING = [
-    *(f"repository:{name}:pull,push,delete" for name in REPOSITORIES.values()),
+    *(f"repository:{name}:pull,push,delete" for name in (*REPOSITORIES.values(), SHARED)),
     *(f"project:{name}:manage" for name in PROJECTS.values()),
 ]
 """What a token is asked for: all repositories and projects of the matrices. Not the catalog."""
@@ -106,7 +114,9 @@ def furnished(directory: Path) -> Iterator[tuple[TenantRegistry, Mapping[str, Sh
         slapd = stack.enter_context(running_slapd()) if find_program("slapd") else None
         ldap = f"[auth.ldap]\n{slapd.toml()}" if slapd else ""
         settings.write_text(
-            SETTINGS.format(keys=keys, seconds=LONG, platform=platform.url, ldap=ldap, **files)
+            SETTINGS.format(
+                keys=keys, seconds=LONG, platform=platform.url, shared=SHARED, ldap=ldap, **files
+            )
         )
         with quick_passwords():
             registry = stack.enter_context(tenants(files=[settings], tls=TLSConfig(**files)))
@@ -143,14 +153,19 @@ def _furnish(registry: TenantRegistry, clients: Party, platform: Platform) -> Ma
         ("inside", Visibility.INTERNAL),
         ("public", Visibility.PUBLIC),
         ("foreign", Visibility.PRIVATE),
+        (SHARED.partition("/")[0], Visibility.INTERNAL),
     ):
         registry.project(name, visibility, filler="owner")
     with registry.caller(basic("filler")) as filler:
-        for repository in (*REPOSITORIES.values(), "own/other", "foreign/other"):
+        for repository in (*REPOSITORIES.values(), "own/other", "foreign/other", SHARED):
             if not repository.startswith("absent"):
                 push_blob(filler, repository, CONFIG)
                 push_blob(filler, repository, LAYER)
                 put_manifest(filler, repository, "v1", MANIFEST).expect(201)
+        for project in ("own", "lender", "inside", "public", "foreign"):
+            put_manifest(filler, SHARED, f"{project}__v1", MANIFEST).expect(201)
+        push_blob(filler, "foreign/app", THEIRS)
+        put_manifest(filler, SHARED, "foreign__theirs", image(CONFIG, [THEIRS])).expect(201)
     lender = registry.run(registry.tenancy.projects.named("lender")).tenant
     registry.run(registry.tenancy.shares.put(lender, own.id, "lender/app", ROOT))
     return _callers(registry, own, clients, old) | _of_platform(registry, platform)

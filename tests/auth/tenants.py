@@ -78,7 +78,13 @@ class TenantRegistry(LocalRegistry):
         self.policy, self.trail = admission.policy, admission.trail
         throttle = limited.throttle
         server = Server(
-            services, admission.policy, self._limits, admission.gate, throttle, admission.trail
+            services,
+            admission.policy,
+            self._limits,
+            admission.gate,
+            throttle,
+            admission.trail,
+            admission.shared,
         )
         slowing = [throttle] if throttle is not None else []
         return [*slowing, *admission.tokens, *admission.rooms, RegistryApi(server)]

@@ -175,13 +175,13 @@ def test_matrix(registry, callers, name, where):
             assert reply.status == status, told
             if example.method != "HEAD":
                 assert reply.code() == code, told
-            _check_challenge(reply, example, repository, error, told)
+            check_challenge(reply, example, repository, error, told)
 
 
 _CHALLENGE = re.compile(r'Bearer realm="https?://127\.0\.0\.1:\d+/token",service="moorage"')
 
 
-def _check_challenge(reply, example, repository, error, told):
+def check_challenge(reply, example, repository, error, told):
     values = reply.all("WWW-Authenticate")
     if reply.status != 401:
         assert values == [], told
@@ -230,7 +230,7 @@ def test_foreign_is_absent_byte_by_byte(registry, callers, name):
 
 
 def test_the_catalog_lists_what_may_be_pulled(registry, callers):
-    every = ["inside/app", "lender/app", "own/app", "own/other", "public/app"]
+    every = ["common/app", "inside/app", "lender/app", "own/app", "own/other", "public/app"]
     expected = {
         "owner": every,
         "owner with an access token": every,
@@ -238,9 +238,9 @@ def test_the_catalog_lists_what_may_be_pulled(registry, callers):
         "guest": every,
         "robot": every,
         "member by a group": every,
-        "stranger": ["inside/app", "public/app"],
-        "administrator": ["inside/app", "public/app"],
-        "member that was removed": ["inside/app", "public/app"],
+        "stranger": ["common/app", "inside/app", "public/app"],
+        "administrator": ["common/app", "inside/app", "public/app"],
+        "member that was removed": ["common/app", "inside/app", "public/app"],
     }
     for name, repositories in expected.items():
         with registry.caller(callers[name]) as caller:

@@ -18,6 +18,9 @@ from tests.auth.requests import EVERY, NOWHERE
 from tests.auth.tenants import basic, bearer, tenants
 from tests.oracle.content import digest_of, push_blob, push_image, random_bytes, with_digest
 
+SHARED = "common/app"
+"""The repository that all projects of a platform are shown in."""
+
 ROUNDS = 150
 SLOW_CALLS = ("get", "stat", "list", "put", "put_all", "create", "delete")
 SLOW = 0.01
@@ -70,13 +73,15 @@ def registry():
         return watched[0]
 
     # The audit log looks things up behind the answers, and would be counted with them.
-    with tenants(wrap=wrap, settings={"audit.mode": "off"}) as registry:
+    settings = {"audit.mode": "off", "platform.shared_repository": SHARED}
+    with tenants(wrap=wrap, settings=settings) as registry:
         registry.watched = watched[0]
         for name in ("mal", "vic"):
             registry.user(name)
         registry.project("mine", mal="owner")
         registry.project("foreign", vic="owner")
         registry.project("public", Visibility.PUBLIC, vic="owner")
+        registry.project("common", Visibility.INTERNAL, vic="owner")
         with registry.caller(basic("vic")) as victim:
             push_image(victim, "foreign/app", "x", "v1")
         # A password is checked once, and then remembered: no test's first request is the one.
@@ -87,7 +92,8 @@ def registry():
 
 @pytest.fixture
 def callers(registry):
-    scopes = [f"repository:{name}/app:pull,push,delete" for name in ("foreign", "absent1", "mine")]
+    names = ("foreign", "absent1", "mine", "common")
+    scopes = [f"repository:{name}/app:pull,push,delete" for name in names]
     return {
         "anonymous": None,
         "stranger": basic("mal"),
@@ -161,6 +167,37 @@ def test_the_store_is_asked_the_same_for_a_blob_that_others_have(registry):
                 caller.request(method, target.format(digest_of(data)))
                 asked.append(dict(registry.watched.calls))
             assert asked[0] == asked[1], (method, target)
+
+
+@pytest.mark.parametrize("who", ["anonymous", "stranger", "stranger with a token"])
+def test_the_store_is_asked_the_same_where_projects_share_a_repository(registry, callers, who):
+    theirs, never = (random_bytes(name, 3000) for name in ("theirs", "never"))
+    with registry.caller(basic("vic")) as victim:
+        push_blob(victim, "foreign/app", theirs)
+        there = digest_of(push_image(victim, SHARED, "shared", "foreign__v1"))
+    with registry.caller(callers[who]) as caller:
+        for kind, named in (
+            ("manifests", ("foreign__v1", "absent1__v1")),
+            ("manifests", (there, NOWHERE)),
+            ("referrers", (there, NOWHERE)),
+            ("blobs", (digest_of(theirs), digest_of(never))),
+        ):
+            for method in ("GET", "HEAD", "DELETE"):
+                caller.request(method, f"/v2/{SHARED}/{kind}/{NOWHERE}")  # rules are read once
+                asked = []
+                for each in named:
+                    forget(registry)
+                    registry.watched.calls.clear()
+                    caller.request(method, f"/v2/{SHARED}/{kind}/{each}")
+                    asked.append(dict(registry.watched.calls))
+                assert asked[0] == asked[1], (method, kind)
+        asked = []
+        for each in (theirs, never):
+            forget(registry)
+            registry.watched.calls.clear()
+            caller.post(f"/v2/mine/app/blobs/uploads/?mount={digest_of(each)}&from={SHARED}")
+            asked.append(dict(registry.watched.calls))
+        assert asked[0] == asked[1]
 
 
 def medians(runs, rounds=ROUNDS):

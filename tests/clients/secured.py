@@ -73,19 +73,19 @@ class Registry:
         finally:
             connection.close()
 
-    def put_secret(self):
+    def put_secret(self, repository="other/secret", tag="v1"):
         """Push an image to the project of bob."""
 
         def blob(data):
             digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-            path = f"/v2/other/secret/blobs/uploads/?digest={digest}"
+            path = f"/v2/{repository}/blobs/uploads/?digest={digest}"
             assert self.ask("POST", path, "bob", data, {"Content-Type": OCTETS})[0] == 201
             return {"mediaType": OCTETS, "digest": digest, "size": len(data)}
 
         manifest = {"schemaVersion": 2, "mediaType": MANIFEST,
                     "config": blob(b"{}"), "layers": [blob(b"secret" * 100)]}  # fmt: skip
         body, head = json.dumps(manifest).encode(), {"Content-Type": MANIFEST}
-        assert self.ask("PUT", "/v2/other/secret/manifests/v1", "bob", body, head)[0] == 201
+        assert self.ask("PUT", f"/v2/{repository}/manifests/{tag}", "bob", body, head)[0] == 201
 
 
 def secured(kind, registry):

@@ -154,6 +154,8 @@ CI = f'{PROJECTS}[auth.workload.ci]\nissuer = "https://ci.example"\naudiences = 
             r"certificates: .* tls\.client_ca",
         ),
         ("[tls]\nclient_ca = 'ca.pem'\n", r"client_ca: .* certificate"),
+        ("[platform]\nshared_repository = 'hops/base'\n", r"shared_repository: .* no projects"),
+        (f"{PROJECTS}[platform]\nshared_repository = 'Hops'\n", r"shared_repository: .*lower-case"),
     ],
 )
 def test_what_is_wrong_with_logins_is_said_with_its_place(tmp_path, text, message):

@@ -8,9 +8,11 @@ import time
 
 import pytest
 
+from auth.roles import Visibility
 from conformance.__main__ import PROGRAM, STORES, WORKERS, possible, run_against_moorage
 from conformance.replicas import Spread, judged, spread
 from conformance.suite import IMAGES_ONLY, PROFILES, Result, run
+from tests.auth.tenants import PASSWORD, tenants
 from tests.fixtures.programs import require_program
 
 pytestmark = pytest.mark.timeout(300)
@@ -46,6 +48,28 @@ def test_suite_as_it_comes_passes_on_the_server_as_it_comes(profile):
     result = run_against_moorage("filesystem", 2, profile, every_flag=False)
     assert result.complaints == ()
     assert (result.failed, result.skipped) == (0, 0)
+
+
+def test_suite_passes_in_the_repository_that_projects_are_shown_in(tmp_path):
+    """As who keeps the base images, to whose repository its tags belong.
+
+    To mount, the suite asks for no token that is good for the source, so it skips that as in every
+    repository where it has to log in.
+    """
+    settings = {"platform.shared_repository": "hops/base"}
+    with tenants(settings=settings, allow_sparse=True) as registry:
+        registry.user("adm")
+        registry.project("hops", Visibility.INTERNAL, adm="owner")
+        switches = {
+            "OCI_USERNAME": "adm",
+            "OCI_PASSWORD": PASSWORD,
+            "OCI_REPO1": "hops/base",
+            "OCI_REPO2": "hops/other",
+        }
+        result = run(PROGRAM, registry.address, profile="1.1", report=tmp_path, switches=switches)
+    assert [each for each in result.complaints if "blobs/mount" not in each] == []
+    assert (result.failed, result.disabled) == (0, 0)
+    assert result.passed >= MINIMUM_CHECKS
 
 
 def test_images_pass_over_three_replicas(cluster, tmp_path):
