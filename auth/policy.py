@@ -68,6 +68,13 @@ class Policy(Protocol):
         """
         ...
 
+    async def projects(self, identity: Identity) -> list[str]:
+        """Return the names of the projects that may concern the caller, in byte order.
+
+        Perhaps of some that no longer do: ``decide`` decides.
+        """
+        ...
+
 
 @lru_cache(maxsize=_JUDGED)
 def _open(repository: str) -> Allow:
@@ -92,6 +99,10 @@ class OpenPolicy:
     ) -> AsyncIterator[Visible]:
         """Yield everything."""
         yield Visible("", Place(), lambda _: True)
+
+    async def projects(self, identity: Identity) -> list[str]:  # noqa: ARG002
+        """Return none: there are no projects."""
+        return []
 
 
 class ProjectPolicy:
@@ -173,6 +184,10 @@ class ProjectPolicy:
             if access.tenant is not None:
                 shows = _lister(identity, access, self._clock(), address)
                 yield Visible(project, Place(access.tenant.id), shows)
+
+    async def projects(self, identity: Identity) -> list[str]:
+        """Return their names, as the indexes of the caller have them now."""
+        return await self._directory.projects(identity)
 
     async def _purge(self, identity: Identity, action: Action) -> Decision:
         if identity.kind is Kind.SYSTEM and await self._directory.removed(action.project):

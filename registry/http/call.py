@@ -19,7 +19,8 @@ from registry.http.observe import RequestRecord
 from registry.http.throttle import Throttle
 from registry.http.trail import Trail
 from registry.service.manifests import Manifests
-from registry.service.platform.shared import SharedRepository, SharedView
+from registry.service.platform.shared import SharedRepository
+from registry.service.platform.view import SharedView
 from registry.service.services import Services
 from registry.service.tags import Tags
 from registry.spec.conditions import Conditions
@@ -59,7 +60,7 @@ class Server:
         """What the caller is shown of ``repository``, if it is the shared one; else ``None``."""
         if self.shared is None or repository != self.shared.name:
             return None
-        return self.shared.view(identity, address)
+        return SharedView(self.shared, identity, address)
 
 
 class Call(msgspec.Struct, Generic[R], frozen=True):
@@ -82,7 +83,7 @@ class Call(msgspec.Struct, Generic[R], frozen=True):
 
     @property
     def manifests(self) -> Manifests | SharedView:
-        """By whom manifests are put into the repository."""
+        """By whom manifests of the repository are read and stored."""
         return self.view or self.server.services.manifests
 
     @property

@@ -23,7 +23,7 @@ from registry.spec.requests import (
 async def get_manifest(call: Call[GetManifest]) -> Answer:
     """Answer GET and HEAD of a manifest by tag or digest (end-3)."""
     services, reference = call.server.services, call.request.reference
-    stored = await services.manifests.get(call.place, reference)
+    stored = await call.manifests.get(call.place, reference)
     headers = [
         ("Content-Type", stored.media_type),
         ("Docker-Content-Digest", stored.digest),

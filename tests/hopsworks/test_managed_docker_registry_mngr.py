@@ -12,6 +12,8 @@ from contextlib import suppress
 import pytest
 
 from auth.roles import Visibility
+from registry.spec.digest import Digest
+from registry.spec.names import Place
 from registry.spec.problems import AccountExists
 from tests.auth.tenants import ROOT, basic, bearer, tenants
 from tests.auth.test_timing import Watched, forget
@@ -28,6 +30,8 @@ from tests.oracle.content import (
     put_manifest,
     random_bytes,
 )
+from tests.service.collection import CONFIG, IMAGE, LAYER, V1, A, B, Clock, Registry
+from tests.service.content import push
 
 SHARED = "hops/base"
 VERSION = "1611136370296-4.1.0"
@@ -136,13 +140,14 @@ def test_each_library_is_a_layer_on_the_image_before(registry, made):
             caller.get(f"/v2/grown/base/blobs/{layer['digest']}").expect(200)
 
 
-def test_a_project_begins_with_the_base_image(registry, made):
+def test_a_project_begins_with_the_base_image(registry, made, service):
     """`ProjectController.createProject`, in one call and with no byte copied."""
     made("Begun", beg="guest")
-    service = Api(registry, basic("platform"))
-    source = {"repository": SHARED, "reference": PYTHON}
+    api = Api(registry, basic("platform"))
     tag = f"begun__{VERSION}.0"
-    service.put(f"/repositories/begun:base/tags/{tag}", source).expect(200)
+    wanted = {"repository": SHARED, "reference": PYTHON, "environment": "base", "tag": tag}
+    number = next(NUMBERS) - 1
+    api.put(f"/platform/projects/{number}", {"name": "Begun", "environment": wanted}).expect(200)
     with registry.caller(basic("beg")) as caller:
         assert digest_by_tag(caller, tag) == digest_by_tag(caller, PYTHON)
         caller.delete(f"/v2/{SHARED}/manifests/{tag}").refused(403, "DENIED")
@@ -389,4 +394,23 @@ def test_what_it_costs(counted):
         once = cost(counted, one, "HEAD", f"/v2/p19/base/{never}", 404)
         assert cost(counted, one, "HEAD", f"/v2/{SHARED}/{never}", 404) == 3 * once
         assert cost(counted, many, "HEAD", f"/v2/{SHARED}/{never}", 404) == 23 * once
-        assert cost(counted, many, "HEAD", f"/v2/{SHARED}/blobs/{layer}", 200) <= 21 * once
+        # Who has pulled an image need not look in all of them for what it consists of.
+        many.get(f"/v2/{SHARED}/manifests/{tag}").expect(200)
+        for path in (f"manifests/{digest_of(body)}", f"blobs/{layer}"):
+            own = cost(counted, many, "HEAD", f"/v2/p19/base/{path}", 200)
+            assert cost(counted, many, "HEAD", f"/v2/{SHARED}/{path}", 200) == own
+
+
+async def test_what_waited_is_collected_and_the_project_keeps_it(monkeypatch):
+    """Uploads of whoever pushes to several projects: `put` mounts them where they are to be."""
+    collected = Registry(Clock(monkeypatch))
+    assert await collected.marker().begin()
+    aside, blobs = Place(f"{A}/-{'0' * 32}"), collected.services.blobs
+    for data in (LAYER, CONFIG):
+        await collected.upload(data, aside)
+        assert await blobs.mount(B, Digest.of(data), aside)
+    await collected.services.manifests.put(B, push(IMAGE, V1), "me")
+    await collected.upload(b"what no tag came for", aside)
+    await collected.empty()
+    assert await collected.pulls(B)
+    assert await collected.keys(f"repos/{aside}!/", f"refs/{Digest.of(LAYER)}/{A}/") == []

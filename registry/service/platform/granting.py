@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 from auth.identity import SECRET, Identity
 from auth.policy import Action, Allow, Decision, Policy, Visible
+from registry.service.platform.reach import Reach
 from registry.service.platform.shared import SharedRepository
 
 
@@ -24,7 +25,7 @@ class SharedGrants:
             return decision
         if not self._reaches(identity, action):
             return decision
-        found = await self._shared.view(identity, action.address).anywhere(action.verb)
+        found = await Reach(self._shared, identity, action.address).anywhere(action.verb)
         return found if isinstance(found, Allow) else decision
 
     def _reaches(self, identity: Identity, action: Action) -> bool:
@@ -41,6 +42,10 @@ class SharedGrants:
     def visible(self, identity: Identity, after: str, address: str = "") -> AsyncIterator[Visible]:
         """See ``Policy``."""
         return self._shared.policy.visible(identity, after, address)
+
+    async def projects(self, identity: Identity) -> list[str]:
+        """See ``Policy``."""
+        return await self._shared.policy.projects(identity)
 
 
 _: type[Policy] = SharedGrants
