@@ -6,13 +6,13 @@ so that many replicas may start at once, and is deleted again. There is an objec
 upload before it is begun: what a process leaves that is killed is found by that.
 """
 
-import asyncio
 import contextlib
 import logging
 import secrets
 from typing import Final
 
 from storage._s3_bucket import Abilities, Bucket, Checksum, ConditionFailed, Refused
+from storage._s3_wire import all_of, both
 from storage.ports import NotFound, Unavailable
 
 _log = logging.getLogger("moorage.storage")
@@ -40,11 +40,9 @@ async def probe(bucket: Bucket) -> Abilities:
     bucket.honours = _ALL  # so that conditions are sent
     with contextlib.suppress(NotFound):
         await bucket.get(f"{place}/missing")
-    writes, completes, sums, order = await asyncio.gather(
-        _writes(bucket, f"{place}/writes"),
-        _completes(bucket, f"{place}/completes"),
-        _sums(bucket, f"{place}/sums"),
-        _order(bucket, f"{place}/order/"),
+    (writes, completes), (sums, order) = await both(
+        both(_writes(bucket, f"{place}/writes"), _completes(bucket, f"{place}/completes")),
+        both(_sums(bucket, f"{place}/sums"), _order(bucket, f"{place}/order/")),
     )
     create, replace, delete = writes
     return Abilities(
@@ -68,7 +66,7 @@ async def _writes(bucket: Bucket, key: str) -> tuple[bool, bool, bool]:
         # or say that they have deleted what is gone, so that two are told that it was they
         delete = delete and not await _took(bucket.delete(f"{key}-none", version=version))
     finally:
-        await asyncio.gather(bucket.delete(key), bucket.delete(f"{key}-gone"))
+        await all_of([bucket.delete(key), bucket.delete(f"{key}-gone")])
     return create, replace, delete
 
 
@@ -115,11 +113,11 @@ async def _try_sums(bucket: Bucket, key: str) -> Checksum:
 
 async def _order(bucket: Bucket, prefix: str) -> bool:
     keys = [f"{prefix}a!", f"{prefix}a/b"]
-    await asyncio.gather(*(bucket.put(key, [b""]) for key in keys))
+    await all_of([bucket.put(key, [b""]) for key in keys])
     try:
         return list((await bucket.page(prefix)).keys) == keys
     finally:
-        await asyncio.gather(*(bucket.delete(key) for key in keys))
+        await all_of([bucket.delete(key) for key in keys])
 
 
 async def _took(write: object) -> bool:

@@ -5,7 +5,6 @@ whose process was killed is found by its exact key, though nothing tells of it, 
 ever looked for by listing.
 """
 
-import asyncio
 import logging
 import time
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 from storage._s3_bucket import Bucket
 from storage._s3_probe import PREFIX as PROBES
 from storage._s3_progress import Progress
+from storage._s3_wire import all_of
 from storage.ports import Unavailable
 
 _log = logging.getLogger("moorage.storage")
@@ -69,4 +69,4 @@ async def _delete(bucket: Bucket, key: str, token: str, *, tails: bool) -> None:
     names = [tail_key(key, slot) for slot in _SLOTS] if tails else []
     if token:
         names.append(begun_key(key, token))
-    await asyncio.gather(*map(bucket.delete, names))
+    await all_of([bucket.delete(name) for name in names])

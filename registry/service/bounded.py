@@ -1,4 +1,8 @@
-"""Many things at once, but not too many."""
+"""Many things at once, but not too many, and none is under way any more when this goes on.
+
+``asyncio.gather`` raises at the first failure and lets the others run: a request would be answered,
+and still be writing.
+"""
 
 import asyncio
 from collections import deque
@@ -67,8 +71,28 @@ async def _awaited(work: Callable[[T], Awaitable[U]], item: T) -> U:
     return await work(item)
 
 
+async def results(
+    items: Iterable[T], work: Callable[[T], Awaitable[U]], *, at_once: int
+) -> list[U]:
+    """As ``each``; return what the work came to, in the order of the items."""
+    found: dict[int, U] = {}
+
+    async def one(numbered: tuple[int, T]) -> None:
+        number, item = numbered
+        found[number] = await work(item)
+
+    await each(enumerate(items), one, at_once=at_once)
+    return [found[number] for number in range(len(found))]
+
+
+async def all_of(things: Iterable[Awaitable[T]]) -> list[T]:
+    """Do things at once. All have ended when this raises what the first in order failed of."""
+    ended = await asyncio.gather(*things, return_exceptions=True)
+    return [good(each) for each in ended]
+
+
 async def both(one: Awaitable[T], other: Awaitable[U]) -> tuple[T, U]:
-    """Do two things at once. Both have ended when this raises, what the first of them failed of."""
+    """As ``all_of``, for two things of two kinds."""
     ended = await asyncio.gather(one, other, return_exceptions=True)
     return good(ended[0]), good(ended[1])
 

@@ -1,9 +1,9 @@
 """Deleted manifests: what is kept of them for a while, so that they can be had back."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from registry.service.bounded import all_of
 from registry.service.collection.candidates import Candidates
 from registry.service.entries import value
 from registry.service.listing import every_key
@@ -63,7 +63,7 @@ class Deleted:
         """Write down that a manifest is being deleted, and when to look at what it needed."""
         noting = self.note(repository, stored.digest, manifest)
         kept = [self._keep(repository, stored, by)] if self._terms.window else []
-        await asyncio.gather(noting, *kept)
+        await all_of([noting, *kept])
 
     async def note(self, repository: Place, digest: Digest, manifest: Manifest) -> None:
         """Write down when to look at what a manifest needs that is gone within the patience.

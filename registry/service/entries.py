@@ -6,11 +6,11 @@ process, those of a second have the same mark: a store on files makes them names
 no collector looks at one that is younger than a second.
 """
 
-import asyncio
 import secrets
 import time
 from typing import Final
 
+from registry.service.bounded import all_of
 from storage.ports import AlreadyExists, Items, NotFound, ObjectStore, PreconditionFailed, Value
 
 _PROCESS: Final = secrets.token_urlsafe(9).encode()
@@ -40,7 +40,7 @@ class Entries:
             await self._store.put_all(*steps, settled=settled)
             return
         for step in steps:
-            await asyncio.gather(*(self._swap_in(key, data) for key, data in step))
+            await all_of(self._swap_in(key, data) for key, data in step)
 
     async def _swap_in(self, key: str, data: bytes) -> None:
         for _ in range(_ROUNDS):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from registry.service.blobs import Blobs
+from registry.service.bounded import both, results
 from registry.service.hashing import beside
 from registry.service.manifests import Manifests
 from registry.service.pulls.history import Pulled, PullHistory
@@ -140,20 +141,19 @@ class Environments:
                 f"environments are shown of repositories of up to {MOST:,} tags: let retention "
                 "remove old ones"
             )
-        gate, parts = asyncio.Semaphore(_AT_ONCE), 0
+        parts = 0
 
-        async def read(tag: Tag) -> Version | None:
+        async def read(name: str) -> Version | None:
             nonlocal parts
-            async with gate:
-                _check(parts)
-                try:
-                    version = await self.version(place, tag)
-                except ManifestUnknown:  # no image, or deleted meanwhile
-                    return None
-                parts += version.facts.parts
-                return version
+            _check(parts)
+            try:
+                version = await self.version(place, Tag(name))
+            except ManifestUnknown:  # no image, or deleted meanwhile
+                return None
+            parts += version.facts.parts
+            return version
 
-        found = await asyncio.gather(*(read(Tag(name)) for name in page.tags))
+        found = await results(page.tags, read, at_once=_AT_ONCE)
         _check(parts)
         return sorted(filter(None, found), key=lambda each: (each.at, each.tag), reverse=True)
 
@@ -211,7 +211,7 @@ class Environments:
 
     async def last_pull(self, place: Place, version: Version) -> Pulled | None:
         """Who pulled a version last, by its tag or its digest; ``None``: nobody, as is known."""
-        found = await asyncio.gather(
+        found = await both(
             self._pulls.of(place, version.tag), self._pulls.of(place, version.digest)
         )
         mine = [each for each in found if each is not None and each.digest == version.digest]

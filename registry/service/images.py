@@ -1,13 +1,12 @@
 """Images on their way into a repository: what they need, themselves, and the tags to them."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
 from registry.service.blobs import Blobs
-from registry.service.bounded import each
+from registry.service.bounded import all_of, both, each, results
 from registry.service.entries import Entries, mark
 from registry.service.presence import exists, stat
 from registry.service.quotas.charges import NO_CHARGE, Charge
@@ -122,30 +121,28 @@ class Images:
         Clients allocate and verify by that size: such an image could be pushed, never pulled.
         Blobs that were ``looked`` at already have these sizes.
         """
-        gate = asyncio.Semaphore(CHECKS)
 
-        async def size_of(descriptor: Content, read: Sizes) -> int | None:
+        async def size_of(wanted: tuple[Content, Sizes]) -> int | None:
+            descriptor, read = wanted
             if descriptor.digest in looked:
                 return looked[descriptor.digest]
-            async with gate:
-                try:
-                    return await read(repository, descriptor.digest)
-                except (BlobUnknown, ManifestUnknown):
-                    return None
+            try:
+                return await read(repository, descriptor.digest)
+            except (BlobUnknown, ManifestUnknown):
+                return None
 
-        wanted = [*manifest.blobs, *manifest.manifests]
-        sizes = await asyncio.gather(
-            *(size_of(blob, self._blob_size) for blob in manifest.blobs),
-            *(size_of(child, self._manifest_size) for child in manifest.manifests),
-        )
+        wanted: list[tuple[Content, Sizes]]
+        wanted = [(blob, self._blob_size) for blob in manifest.blobs]
+        wanted += [(child, self._manifest_size) for child in manifest.manifests]
+        sizes = await results(wanted, size_of, at_once=CHECKS)
         missing = {
             descriptor.digest
-            for descriptor, size in zip(wanted, sizes, strict=True)
+            for (descriptor, _), size in zip(wanted, sizes, strict=True)
             if size is None
         }
         if missing and not self._allow_sparse:
             raise ManifestBlobUnknown(sorted(missing))
-        for descriptor, size in zip(wanted, sizes, strict=True):
+        for (descriptor, _), size in zip(wanted, sizes, strict=True):
             if size is not None and size != descriptor.size:
                 raise ManifestInvalid(
                     f"the manifest says that {descriptor.digest} has {descriptor.size} bytes, "
@@ -171,7 +168,7 @@ class Images:
             place = image.repository
             wanted = [keys.manifest(place, image.digest), keys.catalog(place)]
             wanted += [keys.tag(place, tag) for tag in image.tags]
-            there = await asyncio.gather(*(exists(self._store, key) for key in wanted))
+            there = await all_of(exists(self._store, key) for key in wanted)
             new = Amounts(0 if there[0] else size, not there[1], there[2:].count(False))
             await charge.hold(new)
 
@@ -211,11 +208,12 @@ class Images:
         than the patience, manifest and links are there when the tags are; else it looks.
         """
         repository, tags = image.repository, image.tags
-        _, _, *standing = await asyncio.gather(
-            # what is written later makes it last, too
-            self._entries.put(image.announced(), settled=False),
-            make() if make is not None else _nothing(),
-            *(self._tags.standing(repository, tag) for tag in tags),
+        # what is written later makes it last, too
+        writes: list[Awaitable[None]] = [self._entries.put(image.announced(), settled=False)]
+        if make is not None:
+            writes.append(make())
+        _, standing = await both(
+            all_of(writes), all_of(self._tags.standing(repository, tag) for tag in tags)
         )
         pointings = list(zip(tags, conditions, standing, strict=True))
         name, target = manifest_name(repository, image.digest), image.target()
@@ -366,7 +364,3 @@ class Images:
         if not await exists(self._store, keys.manifest(place, digest)):
             return False
         return await exists(self._store, links[0]) or await exists(self._store, links[1])
-
-
-async def _nothing() -> None:
-    """What is done where nothing is to be done."""

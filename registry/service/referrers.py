@@ -1,6 +1,5 @@
 """Referrers: which manifests name a manifest as their subject."""
 
-import asyncio
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from registry.service.bounded import all_of
 from registry.service.entries import value
 from registry.service.hashing import beside
 from registry.service.presence import exists
@@ -95,7 +95,7 @@ class Referrers:
             named = await self._named(keys.referrers(repository, subject), last, listed)
             for start in range(0, len(named), _AT_ONCE):
                 chosen = named[start : start + _AT_ONCE]
-                read = await asyncio.gather(*map(look, chosen))
+                read = await all_of(map(look, chosen))
                 for (digest, _), there in zip(chosen, read, strict=True):
                     descriptor, length = await _listed(there)
                     if _matches(descriptor, artifact_types):

@@ -5,13 +5,12 @@ that moved meanwhile stays, and so does a manifest that a tag leads to by now. W
 was pushed meanwhile needs is had back. So it may run beside pushes, be broken off, and run twice.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from registry.service.bounded import each
+from registry.service.bounded import both, each
 from registry.service.entries import value
 from registry.service.expiry import Expiry
 from registry.service.history import PastRecord
@@ -182,9 +181,7 @@ class Retainer:
         """When the tag or its digest was pulled last; where pulls are not counted: just now."""
         if not self.pulls.counting:
             return now
-        times = await asyncio.gather(
-            self.pulls.last(place, tag), self.pulls.last(place, record.target)
-        )
+        times = await both(self.pulls.last(place, tag), self.pulls.last(place, record.target))
         return max((each for each in times if each is not None), default=None)
 
     async def _prune(self, key: str) -> None:

@@ -1,8 +1,8 @@
 """How much a pull of an image fetches, as its manifests tell."""
 
-import asyncio
 from typing import Final
 
+from registry.service.bounded import all_of
 from registry.service.manifests import Manifests
 from registry.spec.digest import Digest
 from registry.spec.errors import ManifestUnknown
@@ -25,7 +25,7 @@ async def content_size(manifests: Manifests, repository: Place, digest: Digest) 
     if len(children) > MAX_CHILDREN:
         return None
     try:
-        below = await asyncio.gather(*(manifests.get(repository, child) for child in children))
+        below = await all_of(manifests.get(repository, child) for child in children)
     except ManifestUnknown:
         return None
     for child in below:

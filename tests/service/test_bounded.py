@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from registry.service.bounded import both, in_turn
+from registry.service.bounded import all_of, both, in_turn, results
 
 
 async def fails() -> None:
@@ -89,3 +89,33 @@ async def test_of_what_is_done_in_turn_nothing_is_under_way_when_one_has_failed(
         await in_turn(items(6), work, done, at_once=4)
     assert set(told) <= {0}
     assert set(ended) <= {0, 2, 3}
+
+
+async def test_all_have_ended_when_some_have_failed():
+    ended = []
+
+    async def slow() -> None:
+        await asyncio.sleep(0.01)
+        ended.append("slow")
+
+    with pytest.raises(ValueError, match="the first"):
+        await all_of([slow(), fails(), slow()])
+    assert ended == ["slow", "slow"]
+    assert await all_of(asyncio.sleep(0, number) for number in range(3)) == [0, 1, 2]
+
+
+async def test_results_come_in_the_order_of_the_items():
+    running = most = 0
+
+    async def later(number: int) -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        for _ in range(10 - number):
+            await asyncio.sleep(0)
+        running -= 1
+        return number
+
+    assert await results(range(10), later, at_once=3) == list(range(10))
+    assert most == 3
+    assert await results([], later, at_once=3) == []

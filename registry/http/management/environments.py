@@ -1,6 +1,5 @@
 """Environments: images as versions, what they were built on, their packages, what they share."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
@@ -34,6 +33,7 @@ from registry.http.management.inputs import (
 from registry.http.management.repositories import OfTag, visible
 from registry.http.management.route import Call, Reply, Route
 from registry.http.management.views import View, moment
+from registry.service.bounded import all_of, results
 from registry.service.environments import BaseImages, Known, Lineage, Version
 from registry.spec import environments as grammar
 from registry.spec import packages
@@ -252,20 +252,18 @@ async def _pulls(call: Call[Any, Any], versions: list[Version]) -> list[LastPull
     decision = await call.managed.policy.decide(call.identity, action)
     if not isinstance(decision, Allow):
         return [None] * len(versions)
-    gate = asyncio.Semaphore(_READS)
 
     async def read(version: Version) -> LastPullView | None:
-        async with gate:
-            found = await call.managed.services.environments.last_pull(call.place, version)
+        found = await call.managed.services.environments.last_pull(call.place, version)
         return None if found is None else LastPullView(at=moment(found.last), by=found.by)
 
-    return await asyncio.gather(*map(read, versions))
+    return await results(versions, read, at_once=_READS)
 
 
 async def _platforms(call: Call[Any, Any], versions: list[Version]) -> list[tuple[str, ...]]:
     """What each version runs on."""
     configs = call.managed.services.configs
-    return await asyncio.gather(*(configs.platforms(call.place, e.digest) for e in versions))
+    return await all_of(configs.platforms(call.place, e.digest) for e in versions)
 
 
 async def _lineage(call: Call[Any, Any], tag: Tag) -> Lineage:

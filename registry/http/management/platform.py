@@ -1,6 +1,5 @@
 """What a platform tells of its projects: by calls of its own, or by signed events."""
 
-import asyncio
 import time
 from typing import Any
 
@@ -40,6 +39,7 @@ from registry.http.management.pull_secrets import (
 )
 from registry.http.management.route import Call, Reply, Route
 from registry.service.audit.events import Happening
+from registry.service.bounded import both
 from registry.service.derivations import Derived
 from registry.service.platform import names
 from registry.service.platform.lifecycle import Lifecycle, Standing
@@ -162,7 +162,7 @@ async def _environment(
         standing.name, wanted.environment, call.tenancy.platform.terms.bases
     )
     action = Action(Verb.PUSH, repository, address=call.address)
-    source, allowed = await asyncio.gather(
+    source, allowed = await both(
         source_of(call, wanted, by), call.managed.policy.decide(by, action)
     )
     if isinstance(allowed, Deny):

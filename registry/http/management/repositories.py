@@ -1,6 +1,5 @@
 """What projects hold: repositories, and their tags."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ from registry.http.management.views import (
     moment,
 )
 from registry.service.audit.events import Happening
+from registry.service.bounded import results
 from registry.service.records import TagRecord
 from registry.service.sizes import content_size
 from registry.spec.conditions import Conditions, EntityTags
@@ -90,17 +90,15 @@ async def list_tags(call: Call[PagesOfRepository, None]) -> Reply:
     """List the tags of a repository, with what they point at."""
     asked, tags = call.input, call.managed.services.tags
     page = await tags.page(call.place, Page(asked.limit, asked.after))
-    gate = asyncio.Semaphore(_READS)
 
     async def view(name: str) -> TagView | None:
-        async with gate:
-            try:
-                record = await tags.resolve(call.place, Tag(name))
-            except ManifestUnknown:  # it was deleted meanwhile
-                return None
-            return await _tag_view(call, name, record)
+        try:
+            record = await tags.resolve(call.place, Tag(name))
+        except ManifestUnknown:  # it was deleted meanwhile
+            return None
+        return await _tag_view(call, name, record)
 
-    found = await asyncio.gather(*map(view, page.tags))
+    found = await results(page.tags, view, at_once=_READS)
     after = page.tags[-1] if page.more and page.tags else ""
     return Reply(TagPage(items=tuple(filter(None, found)), next=after or None), after=after)
 

@@ -20,6 +20,7 @@ import msgspec
 
 from registry.service.audit.chain import Chain, Head
 from registry.service.audit.events import BACKGROUND, CHEAP, AuditEvent, Happening
+from registry.service.bounded import all_of
 from registry.service.projects.events import Event
 from registry.spec.errors import Unavailable
 from storage import keys
@@ -159,9 +160,8 @@ class Journal:
         """Find the projects of events that say a name only, some at once."""
         while self._unplaced:
             names = list(dict.fromkeys(event.project for event in self._unplaced))[:_LOOKUPS]
-            found = dict(
-                zip(names, await asyncio.gather(*map(self._looked_up, names)), strict=True)
-            )
+            tenants = await all_of(map(self._looked_up, names))
+            found = dict(zip(names, tenants, strict=True))
             for _ in range(len(self._unplaced)):
                 event = self._unplaced.popleft()
                 if event.project in found:

@@ -1,6 +1,5 @@
 """Reading the audit log, page by page, and verifying all of it."""
 
-import asyncio
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from registry.service.audit.chain import Damaged, Entry, Head, Part, Verification, entries
+from registry.service.bounded import all_of
 from registry.service.listing import every_key
 from registry.service.projects.kept import Leaf
 from storage import keys
@@ -98,7 +98,7 @@ class AuditLog:
             last = listed[-1]
 
     async def _all(self, some: Sequence[str]) -> Sequence[bytes]:
-        return await asyncio.gather(*map(self._get, some))
+        return await all_of(map(self._get, some))
 
     async def _get(self, key: str) -> bytes:
         try:

@@ -1,6 +1,5 @@
 """The projects of a platform, from their beginning there to their end, as they are to be here."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import msgspec
 
 from auth.identity import Identity
 from auth.roles import PLATFORM_ROLES, Role
+from registry.service.bounded import both
 from registry.service.platform import names
 from registry.service.platform.members import PlatformMembers
 from registry.service.platform.records import (
@@ -97,7 +97,7 @@ class Lifecycle:
         wanted = names.namespace(name, self.terms.bases)
         parts = {names.user_name(user): _role(role) for user, role in (members or {}).items()}
         async with self._coordinator.hold(f"platform/{number}", wait=_WAIT):
-            standing, found = await asyncio.gather(
+            standing, found = await both(
                 self._facts.find(keys.told_project(number)), self._projects.named(wanted)
             )
             before = standing.record if standing is not None else None

@@ -12,7 +12,6 @@ is in none of them gets no further, so a foreign project and an absent one are o
 through this code, with the same reads.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
@@ -22,6 +21,7 @@ from auth.access import WHOLE, Access, Proof, Standing, Tenant
 from auth.identity import SECRET, Identity, Kind
 from auth.roles import Role
 from auth.scopes import Scopes
+from registry.service.bounded import all_of, both
 from registry.service.composed import Composed, Watch
 from registry.service.listing import every_key
 from registry.service.presence import exists
@@ -129,7 +129,7 @@ class StoredDirectory:
 
     async def projects(self, identity: Identity) -> list[str]:
         """Return the names of the projects that may concern the caller, in byte order."""
-        caller, opened = await asyncio.gather(self._caller(identity, _unwatched), self._opened())
+        caller, opened = await both(self._caller(identity, _unwatched), self._opened())
         own = set[str]().union(*caller.parts.values())
         shared = {source for source, targets in opened.shared.items() if targets & own}
         return sorted(own | shared | opened.everyone | _for_users(identity, opened))
@@ -151,7 +151,7 @@ class StoredDirectory:
         await watch(principal_stamp(identity.name))
         if identity.kind is Kind.ROBOT:
             return await self._robot_standing(identity, watch)
-        account, token = await asyncio.gather(
+        account, token = await both(
             self._accounts.find(keys.account(identity.name)), self._token(identity)
         )
         record = account.record if account else None
@@ -198,9 +198,7 @@ class StoredDirectory:
 
     async def _read_access(self, identity: Identity, project: str, watch: Watch) -> Access:
         await watch(ACCESS, principal_stamp(identity.name))
-        caller, opened = await asyncio.gather(
-            self._caller(identity, watch, project), self._opened()
-        )
+        caller, opened = await both(self._caller(identity, watch, project), self._opened())
         if project in opened.shared:  # with which of the caller's own projects?
             caller = await self._caller(identity, watch)
         principals = caller.principals_in(project)
@@ -215,7 +213,7 @@ class StoredDirectory:
         if found is None:
             return Access(caller.standing)
         record = found.record
-        roles, shared = await asyncio.gather(
+        roles, shared = await both(
             self._roles(record.id, project, principals),
             self._shared(record.id, sharers, caller, watch),
         )
@@ -230,13 +228,11 @@ class StoredDirectory:
             parts = {identity.name: frozenset({its})}
             return _Caller(identity, await self.standing(identity), parts)
         # At once: all but the caller's own index depends on its groups.
-        standing, own = await asyncio.gather(
-            self.standing(identity), self._index(identity.name, project)
-        )
+        standing, own = await both(self.standing(identity), self._index(identity.name, project))
         groups = identity.groups if standing.groups is None else standing.groups
         others = [f"group:{group}" for group in sorted(groups)]
         await watch(*map(principal_stamp, (identity.name, *others)))
-        indexes = await asyncio.gather(*(self._index(each, project) for each in others))
+        indexes = await all_of(self._index(each, project) for each in others)
         parts = {identity.name: own, **dict(zip(others, indexes, strict=True))}
         return _Caller(identity, standing, parts)
 
@@ -262,7 +258,7 @@ class StoredDirectory:
 
     async def _opened(self) -> _Open:
         async def load() -> _Open:
-            everyone, users = await asyncio.gather(
+            everyone, users = await both(
                 self._names(keys.parts(keys.EVERYONE)), self._names(keys.parts(keys.USERS))
             )
             shared: dict[str, set[str]] = {}
@@ -288,7 +284,7 @@ class StoredDirectory:
             return found.record.role if found else None
 
         principals = list(principals)
-        roles = await asyncio.gather(*map(role, principals))
+        roles = await all_of(map(role, principals))
         return {
             principal: found
             for principal, found in zip(principals, roles, strict=True)
@@ -311,7 +307,7 @@ class StoredDirectory:
             found = [key async for key in every_key(self._store, prefix)]
             return [keys.share_parts(key)[1] or WHOLE for key in found]
 
-        lists = await asyncio.gather(*map(with_project, sorted(sharers)))
+        lists = await all_of(map(with_project, sorted(sharers)))
         return frozenset(name for names in lists for name in names)
 
 

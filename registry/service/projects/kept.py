@@ -1,10 +1,10 @@
 """Records of one kind, each under a key of its own, with the version that conditions speak of."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from registry.service.bounded import results
 from registry.service.records import Record
 from registry.spec.problems import Changed
 from storage.ports import NotFound, ObjectStore
@@ -58,13 +58,7 @@ class Records(Generic[R]):
         """
         limit = max(1, min(limit, PAGE))
         keys = await self._store.list(prefix, after=after, limit=limit + 1)
-        gate = asyncio.Semaphore(_READS)
-
-        async def read(key: str) -> Kept[R] | None:
-            async with gate:
-                return await self.find(key)
-
-        found = await asyncio.gather(*(read(key) for key in keys[:limit]))
+        found = await results(keys[:limit], self.find, at_once=_READS)
         return Leaf([each for each in found if each is not None], len(keys) > limit)
 
     async def count(self, prefix: str, limit: int) -> int:

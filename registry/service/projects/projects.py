@@ -1,6 +1,5 @@
 """Projects themselves: created, described, opened or closed to others, removed. Never renamed."""
 
-import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ import msgspec
 from auth.access import Directory, Tenant
 from auth.identity import Identity, Kind
 from auth.roles import Role, Visibility
+from registry.service.bounded import all_of
 from registry.service.projects.directory import ACCESS, principal_stamp, project_stamp
 from registry.service.projects.events import EventKind, Events, event
 from registry.service.projects.kept import Kept, Leaf, Records, check_version
@@ -315,12 +315,10 @@ class Projects:
             await self._store.put(keys.part(_whom(visibility), name), b"")
 
     async def _close_to(self, name: str, visibility: Visibility) -> None:
-        await asyncio.gather(
-            *(
-                self._store.delete(keys.part(_whom(other), name))
-                for other in (Visibility.INTERNAL, Visibility.PUBLIC)
-                if other is not visibility
-            )
+        await all_of(
+            self._store.delete(keys.part(_whom(other), name))
+            for other in (Visibility.INTERNAL, Visibility.PUBLIC)
+            if other is not visibility
         )
 
 

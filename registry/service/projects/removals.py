@@ -19,6 +19,7 @@ from auth.access import Tenant
 from auth.identity import Identity, Kind
 from auth.policy import Action, Deny, Policy, Verb
 from registry.service.blobs import Blobs
+from registry.service.bounded import each
 from registry.service.collection.candidates import Candidates
 from registry.service.collection.findings import NOWHERE
 from registry.service.listing import every_key
@@ -259,7 +260,7 @@ class Removals:
         async def end(batch: list[str]) -> None:
             if before is not None:
                 await before(batch)
-            await asyncio.gather(*map(drop, batch))
+            await each(batch, drop, at_once=_BATCH)
             await meter.add(len(batch))
 
         batch: list[str] = []
