@@ -2,7 +2,8 @@
 
 One reads ``mrg_<kind>_<id>_<random>``: a prefix that scanners of code can look for, what it is for,
 the id of its record, and 256 random bits. Since nobody can guess these, what is kept is a plain
-SHA-256; only what people choose needs a slow hash (decision 13).
+SHA-256; only what people choose needs a slow hash (decision 13). That of a webhook signs what is
+sent and opens nothing: it is kept as it is.
 """
 
 import hmac
@@ -25,6 +26,7 @@ class SecretKind(StrEnum):
     ACCESS_TOKEN = "pat"  # noqa: S105 -- a name
     ROBOT = "bot"
     OFFLINE = "off"
+    WEBHOOK = "whk"
 
 
 @dataclass(frozen=True, slots=True)

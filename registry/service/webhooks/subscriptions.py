@@ -3,7 +3,6 @@
 import logging
 import re
 import secrets
-import string
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from registry.service.projects.events import EventKind, Events, event
 from registry.service.projects.kept import Kept, Leaf, Records, check_version
 from registry.service.projects.names import robot_name
 from registry.service.projects.projects import Projects
+from registry.service.projects.secrets import SecretKind, mint
 from registry.service.records import Corrupt
 from registry.service.remembered import Remembered
 from registry.service.webhooks.cloudevents import TOLD, wanted
@@ -37,7 +37,6 @@ MIN_SECRET: Final = 16
 MAX_SECRET: Final = 256
 
 _PATTERN: Final = re.compile(r"[a-z.*?-]{1,64}", re.ASCII).fullmatch
-_ALPHABET: Final = string.ascii_letters + string.digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +151,8 @@ class Subscriptions:
             check_version(standing, version)
             secret = wanted.secret or (standing.record.secret if standing else "")
             if not secret:
-                shown = secret = _minted()
+                secret, _ = mint(SecretKind.WEBHOOK)
+                shown = secret
             if standing is None:
                 limit = MAX_WEBHOOKS
                 if await self._records.count(keys.webhooks(tenant.id), limit) == limit:
@@ -247,12 +247,6 @@ def _named(name: str) -> str:
             f"{name[:80]!a} can be no webhook's name: use up to 63 lower-case letters and digits, "
             "joined by single . _ -"
         ) from None
-
-
-def _minted() -> str:
-    return f"mrg_whk_{secrets.token_hex(8)}_" + "".join(
-        secrets.choice(_ALPHABET) for _ in range(43)
-    )
 
 
 def _check(wanted_: Wanted) -> None:
