@@ -43,6 +43,7 @@ from registry.scrubbing import scrubbing
 from registry.service.services import Services
 from registry.service.uploads import Uploads
 from registry.shares import Shares
+from registry.sockets import CannotStart, listen
 from registry.spec.tagrules import TagRules
 from registry.supervisor import CANNOT_START, FAILED, OK
 from registry.telling import telling
@@ -69,6 +70,7 @@ _HOUR = 3600.0
 
 
 _CANNOT = (
+    CannotStart,
     TLSError,
     StorageError,
     CoordinationUnavailable,
@@ -332,10 +334,11 @@ async def _listen(
     )
     scrapes = MetricsServer(observer.metrics, process.metrics_directory)
     watching = asyncio.create_task(certificate.watch()) if certificate is not None else None
+    if config.metrics.addr is not None:
+        listen(process.metrics, config.metrics.addr, config.server.backlog)
     await scrapes.start(process.metrics)
     if not process.supervised:  # else they have listened since before the workers were started
-        for sock in process.sockets:
-            sock.listen(config.server.backlog)
+        listen(process.sockets, config.server.addr, config.server.backlog)
     listener.start(process.sockets)
     # What was imported and built stays: the collector need not look at it again.
     gc.collect()

@@ -29,11 +29,28 @@ def open_sockets(address: Address) -> list[socket.socket]:
                     raise
     except OSError as error:
         close_all(sockets)
-        raise CannotStart(
-            f"can't listen on {address}: {error.strerror or error}. Is another registry, or "
-            "something else, using this port? Choose another with --addr HOST:PORT."
-        ) from error
+        raise _cannot_listen(address, error) from error
     return sockets
+
+
+def listen(sockets: list[socket.socket], address: Address, backlog: int) -> None:
+    """Let clients connect to ``sockets``, which ``open_sockets`` has bound to ``address``.
+
+    Of several processes that bind one address at the same moment one can do that, and the others
+    get ``CannotStart``. May be repeated.
+    """
+    for sock in sockets:
+        try:
+            sock.listen(backlog)
+        except OSError as error:
+            raise _cannot_listen(address, error) from error
+
+
+def _cannot_listen(address: Address, error: OSError) -> CannotStart:
+    return CannotStart(
+        f"can't listen on {address}: {error.strerror or error}. Is another registry, or something "
+        "else, using this port? Choose another with --addr HOST:PORT."
+    )
 
 
 def _bind(family: socket.AddressFamily, target: tuple[Any, ...]) -> socket.socket:

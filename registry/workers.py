@@ -17,7 +17,7 @@ import msgspec
 from registry.config import Config
 from registry.logs import Sink, shared_lock, text_wanted
 from registry.shares import Shares
-from registry.sockets import close_all, open_sockets
+from registry.sockets import close_all, listen, open_sockets
 from registry.summary import summary, token_summary
 from registry.supervisor import Supervisor, Worker
 
@@ -50,8 +50,8 @@ def run(config: Config, *, tokens_only: bool = False) -> int:
         if config.server.workers == 1:
             return _serve(config, shared, Worker(0), partial(_tell, config, told))
         shared.shares = Shares(config.server.workers)
-        for sock in sockets:  # from the first moment: connections wait for whoever serves first
-            sock.listen(config.server.backlog)
+        # from the first moment: connections wait for whoever serves first
+        listen(sockets, config.server.addr, config.server.backlog)
         shared.log_lock = shared_lock()
         if config.metrics.addr:
             shared.metrics_directory = Path(

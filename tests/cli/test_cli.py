@@ -11,10 +11,10 @@ import pytest
 from tests.ops.wire import eventually
 
 
-def moorage(*arguments, env=None, cwd=None):
+def moorage(*arguments, env=None, cwd=None, program=("-m", "registry")):
     kept = {name: text for name, text in os.environ.items() if not name.startswith("MOORAGE__")}
     return subprocess.run(
-        [sys.executable, "-m", "registry", *arguments],
+        [sys.executable, *program, *arguments],
         capture_output=True,
         text=True,
         timeout=30,
@@ -148,6 +148,37 @@ def test_a_taken_port_is_said_and_nothing_more(registry_server):
     assert "can't listen" in done.stderr
     assert "--addr" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+RIVAL = """
+import socket, sys
+from registry import cli, workers
+
+bind = workers.open_sockets
+
+def bind_as_another_does(address):
+    bound = bind(address)
+    rival = socket.socket()
+    rival.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    rival.bind(bound[0].getsockname())
+    rival.listen()
+    globals()["kept"] = rival
+    return bound
+
+workers.open_sockets = bind_as_another_does
+sys.exit(cli.main(sys.argv[1:]))
+"""
+"""A registry that begins at the same moment as another: both bind, and the other listens first."""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_that_another_takes_at_the_same_moment_is_said_and_nothing_more(workers):
+    options = ("serve", "--memory", "--addr", "127.0.0.1:0", "--workers", workers)
+    done = moorage(*options, program=("-c", RIVAL))
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert "can't listen on 127.0.0.1:0: Address already in use" in line
+    assert "--addr" in line
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
