@@ -15,8 +15,9 @@ from isal import isal_zlib
 
 from storage._locks import NamedLocks
 from storage._s3_settings import escaped
-from storage._s3_wire import Answer, Piece, Request, Wire, all_of, unbroken
+from storage._s3_wire import Answer, Piece, Request, Wire, all_of
 from storage._s3_xml import BadDocument, Page, completion, error_code, page, upload_id, uploads
+from storage.outlast import outlast
 from storage.ports import NotFound, Stat, Unavailable, Value
 
 T = TypeVar("T")
@@ -390,7 +391,7 @@ class Bucket:
             raise ConditionFailed(repeated=False)
 
     async def _write(self, request: Request) -> Answer:
-        return await unbroken(self._call(request))
+        return await outlast(self._call(request))
 
     async def _call(self, request: Request) -> Answer:
         answer = await self.wire.call(request)

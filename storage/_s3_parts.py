@@ -8,7 +8,8 @@ from storage._s3_bucket import Bucket
 from storage._s3_budget import Share
 from storage._s3_plan import MAX_PARTS, PartPlan
 from storage._s3_progress import Part, Progress
-from storage._s3_wire import Piece, unbroken
+from storage._s3_wire import Piece
+from storage.outlast import outlast
 from storage.ports import NotFound, StorageError, Unavailable
 
 
@@ -40,7 +41,7 @@ class Parts:
         async def begin() -> None:
             self.upload = await self._bucket.begin(self._key, token)
 
-        await unbroken(begin())
+        await outlast(begin())
 
     async def room(self) -> None:
         """Wait while there are as many in flight as may be."""

@@ -299,22 +299,6 @@ def pause_before(number: int) -> float:
     return random.uniform(longest / 2, longest)  # noqa: S311  no secret
 
 
-async def unbroken(step: Coroutine[Any, Any, T]) -> T:
-    """Run a write to its end though its task is cancelled: nothing of it happens later."""
-    task = asyncio.ensure_future(step)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError:
-                continue
-        if not task.cancelled():
-            task.exception()
-        raise
-
-
 async def all_of(steps: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Run steps at a time; all have ended when an error of one is raised, or it is cancelled."""
     if len(steps) == 1:

@@ -36,7 +36,6 @@ from hashlib import blake2b
 from typing import Any, Final, Self, final
 
 from storage import _redis_table as layout
-from storage._outlast import outlast
 from storage._pace import PACE, Pace
 from storage._redis_batch import Stamps
 from storage._redis_link import Command
@@ -50,6 +49,7 @@ from storage.coordination import (
     Lease,
     LeaseHeld,
 )
+from storage.outlast import outlast
 from storage.redis_address import RedisAccess, RedisAddress
 
 __all__ = [

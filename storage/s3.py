@@ -36,8 +36,9 @@ from storage._s3_reader import S3Reader
 from storage._s3_settings import S3Settings
 from storage._s3_sign import signer
 from storage._s3_unfinished import abandon, sweep
-from storage._s3_wire import Wire, all_of, unbroken
+from storage._s3_wire import Wire, all_of
 from storage._s3_writer import S3Writer
+from storage.outlast import outlast
 from storage.ports import (
     AlreadyExists,
     ContentReader,
@@ -303,11 +304,11 @@ class S3Store:
                 await writer.resume()
             yield writer
         finally:
-            await unbroken(writer.close())
+            await outlast(writer.close())
 
     async def abandon(self, key: str, progress: str) -> None:
         check_key(key)
-        await unbroken(abandon(self._bucket, key, Progress.parse(key, progress)))
+        await outlast(abandon(self._bucket, key, Progress.parse(key, progress)))
 
     async def sweep(self, older: float) -> int:
         return await sweep(self._bucket, older)

@@ -13,6 +13,7 @@ from typing import Final
 from aiohttp.web import BaseRequest
 
 from registry.service.pools import Pool
+from storage.outlast import outlast
 from storage.ports import OpenFile, RelayedReader
 
 _STRIDE = 16 * 1024 * 1024
@@ -80,11 +81,7 @@ async def send_file(
             sending = loop.run_in_executor(
                 SENDING, _send_some, sock, file.fd, start, count, patience
             )
-            try:
-                sent = await asyncio.shield(sending)
-            except asyncio.CancelledError:
-                await asyncio.wait([sending])
-                raise
+            sent = await outlast(sending)
             start += sent
             if sent < count:
                 await _writable(sock, idle_seconds)

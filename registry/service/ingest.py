@@ -15,6 +15,7 @@ from registry.spec.digest import Digest, Hasher
 from registry.spec.errors import BlobUnknown, DigestMismatch
 from registry.spec.names import Place
 from storage import keys
+from storage.outlast import outlast
 from storage.ports import ContentStore, StorageError
 
 Source = Callable[[Digest], AbstractAsyncContextManager[AsyncIterator[bytes]]]
@@ -144,7 +145,7 @@ class Ingest:
         except BaseException:
             # Nobody knows the key, so nobody else would.
             with suppress(StorageError):
-                await asyncio.shield(self._store.abandon(data, ""))
+                await outlast(self._store.abandon(data, ""))
             raise
         if found != digest:
             await self._store.abandon(data, "")

@@ -10,6 +10,7 @@ from registry.service.pools import Pool
 from registry.spec.digest import Digest, Hasher
 from registry.spec.errors import RangeInvalid
 from registry.spec.ranges import ContentRange
+from storage.outlast import outlast
 from storage.ports import ContentWriter
 
 BLOCK = 512 * 1024
@@ -139,13 +140,8 @@ class Intake:
     async def settle(self) -> None:
         """Wait until no block is under way. Its failure is raised here, once."""
         running, self._running = self._running, None
-        if running is None:
-            return
-        try:
-            await asyncio.shield(running)
-        except asyncio.CancelledError:
-            await asyncio.wait([running])
-            raise
+        if running is not None:
+            await outlast(running)
 
     async def checkpoint(self) -> str:
         """Make the bytes taken so far durable, and return the store's progress."""

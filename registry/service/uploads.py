@@ -1,7 +1,6 @@
 """Upload sessions: bytes in order, from any worker, until a digest closes them."""
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -29,6 +28,7 @@ from registry.spec.quota import Amounts
 from registry.spec.upload import Event, State, advance, check_append
 from storage import keys
 from storage.coordination import Coordinator
+from storage.outlast import outlast
 from storage.ports import (
     AlreadyExists,
     ContentStore,
@@ -115,7 +115,7 @@ class Uploads:
                 try:
                     await self._take(session, standing, intake, chunk)
                 finally:
-                    await _complete(self._checkpoint(session, standing, intake))
+                    await outlast(self._checkpoint(session, standing, intake))
             return Progress(session, intake.offset)
 
     async def finish(
@@ -163,7 +163,7 @@ class Uploads:
             try:
                 return await self._close(repository, session, standing, digest, chunk)
             except BaseException:
-                await _complete(self._records.discard(session, standing))
+                await outlast(self._records.discard(session, standing))
                 raise
 
     async def cancel(self, repository: Place, session: SessionId, principal: str) -> None:
@@ -213,7 +213,7 @@ class Uploads:
             try:
                 await self._take(session, standing, intake, chunk)
             except BaseException:
-                await _complete(self._checkpoint(session, standing, intake))
+                await outlast(self._checkpoint(session, standing, intake))
                 raise
             # Where the last of it came with this request, the object that is named tells whose
             # bytes these were, when the request is repeated.
@@ -253,7 +253,7 @@ class Uploads:
             yield
         except QuotaExceeded:
             if standing.lost or standing.version is not None:
-                await _complete(self._records.abort(session, standing, State.ABORTED))
+                await outlast(self._records.abort(session, standing, State.ABORTED))
             raise
 
     async def _check_young(self, session: SessionId, standing: Standing) -> None:
@@ -376,7 +376,7 @@ class Uploads:
             if standing.data not in (keys.data(session), standing.record.data):
                 # Nobody knows the key, so nobody else would.
                 with suppress(StorageError):
-                    await asyncio.shield(self._store.abandon(standing.data, ""))
+                    await outlast(self._store.abandon(standing.data, ""))
             if not isinstance(error, (AlreadyExists, NotFound)):
                 raise
             # Its content was finished with other bytes, or is gone: the session is over.
@@ -417,13 +417,3 @@ def _hasher(record: UploadRecord, algorithm: str) -> Hasher | None:
         return Hasher(algorithm)
     hasher = Hasher.restore(record.hashed) if record.hashed is not None else None
     return hasher if hasher is not None and hasher.length == record.offset else None
-
-
-async def _complete(step: Coroutine[object, object, None]) -> None:
-    """Run a step to its end though the request is cancelled: bytes that came are not lost."""
-    task = asyncio.ensure_future(step)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise

@@ -15,10 +15,10 @@ from hiredis import Reader
 from redis.exceptions import ResponseError
 
 from storage import _redis_table as layout
-from storage._outlast import outlast
 from storage._redis_primary import Session
 from storage.coordination import CoordinationUnavailable
 from storage.memory import MemoryStore
+from storage.outlast import outlast
 from storage.ports import Unavailable
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from storage._s3_budget import Budget, Share
 from storage._s3_progress import Progress
-from storage._s3_wire import unbroken
 from storage._s3_writer import S3Writer
+from storage.outlast import outlast
 from storage.ports import Unavailable
 from storage.s3 import MIN_PART, PartPlan
 from storage.testing.content import pattern, read_content
@@ -156,7 +156,7 @@ async def test_many_uploads_hold_no_more_than_that_and_all_come_to_their_end(see
                         await asyncio.sleep(chance.random() * 0.001)
                 flying.add(asyncio.ensure_future(arrive(share, OWN)))
         finally:
-            await unbroken(end(share, flying))
+            await outlast(end(share, flying))
 
     tasks = [asyncio.ensure_future(upload(share)) for share in shares]
     await asyncio.sleep(0.002)
