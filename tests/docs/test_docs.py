@@ -2,12 +2,14 @@
 
 import ast
 import re
+import shlex
 from functools import cache
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from registry.cli import command_line
 from registry.spec import requests
 from registry.spec.errors import STATUSES
 from registry.spec.problems import PROBLEMS
@@ -19,6 +21,7 @@ KINDS = get_args(requests.Request)
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _ABSOLUTE = re.compile(r"(?i)[a-z][a-z0-9+.-]*:")
+_COMMAND = re.compile(r"`(moorage [^`\n]+)`|^\s*[$#] (moorage [^\n|&;>#]+)", re.MULTILINE)
 _MACHINE = re.compile(
     r"(?<![\w.])/(?:work|root|home/\w|users/\w)\b|"
     r"\b(?:pypi\.org|pythonhosted\.org|npmjs\.\w+|proxy\.golang\.org|crates\.io|"
@@ -146,3 +149,25 @@ def test_links_lead_to_files(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_machine_path_and_no_host_of_another_registry(page):
     assert _MACHINE.findall(page.read_text()) == []
+
+
+def refusal(parser, words, capsys):
+    """What the command line says against a command; one may be named without what it works on."""
+    try:
+        parser.parse_args(words)
+    except SystemExit as ended:
+        said = capsys.readouterr().err
+        return said if ended.code and "arguments are required" not in said else ""
+    return ""
+
+
+def test_commands_and_their_options_are_those_that_there_are(capsys):
+    parser, found = command_line(), 0
+    for page in PAGES:
+        for spans in _COMMAND.findall(page.read_text().replace("\\\n", " ")):
+            words = shlex.split("".join(spans))[1:]
+            if "COMMAND" in words:
+                continue
+            found += 1
+            assert not refusal(parser, [each for each in words if each != "…"], capsys), page
+    assert found > 100
