@@ -26,8 +26,8 @@ _REDIRECT = cut(
 )
 _UNPACKS_NOTHING = cut(
     "registry/service/uploads.py",
-    "import asyncio\n",
-    "import asyncio\nimport gzip\n",
+    "from dataclasses import dataclass\n",
+    "import gzip\nfrom dataclasses import dataclass\n",
     "tests/advisories/test_sources.py::test_cve_2021_3762_no_layer_is_unpacked",
 )
 ENDS = cut(
