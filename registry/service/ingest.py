@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from registry.service.blobs import SMALL, Blobs
+from registry.service.data_keys import fresh_data
 from registry.service.hashing import hashed
 from registry.service.presence import exists
-from registry.service.scrub.contents import fresh_data
 from registry.spec.digest import Digest, Hasher
 from registry.spec.errors import BlobUnknown, DigestMismatch
 from registry.spec.names import Place

@@ -121,6 +121,11 @@ class UploadRecord(Record, frozen=True):
     data: str = ""
     content: bytes = b""
 
+    @property
+    def written(self) -> bool:
+        """Whether bytes of the session are in the store's content, and not in this record."""
+        return self.offset > len(self.content)
+
     def encode(self) -> bytes:
         """The bytes to store."""
         if not self.content:

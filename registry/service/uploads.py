@@ -5,16 +5,16 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from registry.service.blobs import SMALL, Blob, Blobs
-from registry.service.hashing import hashed
+from registry.service.data_keys import DataKeys
 from registry.service.intake import Chunk, Intake
 from registry.service.pointers import ContentGone
 from registry.service.presence import exists
 from registry.service.quotas.quotas import Quotas
 from registry.service.records import UploadRecord
-from registry.service.scrub.contents import fresh_data
 from registry.service.session_records import SessionRecords, Standing
-from registry.service.sessions import LIFETIME, OPENING, Sessions, age, algorithm_of, opened
+from registry.service.sessions import LIFETIME, OPENING, Sessions, age, algorithm_of
 from registry.service.terms import Terms
+from registry.service.verification import Verification, running_hash
 from registry.spec.digest import Digest, Hasher
 from registry.spec.errors import (
     BlobUnknown,
@@ -69,11 +69,12 @@ class Uploads:
     ) -> None:
         """Keep sessions and their bytes in ``store``; finished ones become ``blobs``."""
         self._quotas = quotas
-        self._terms = terms
         self._store = store
         self._blobs = blobs
         self._sessions = Sessions(store)
         self._records = SessionRecords(store, coordinator, quotas)
+        self._data_keys = DataKeys(store, terms)
+        self._verification = Verification(store, self._records)
 
     async def start(self, repository: Place, principal: str, algorithm: str = "sha256") -> Progress:
         """Open a session (end-4a, end-4c). Nothing is stored before its first byte comes.
@@ -102,10 +103,10 @@ class Uploads:
         await self._sessions.check(session, repository, principal)
         async with self._records.writing(session, repository.tenant) as standing:
             record, algorithm = standing.record, algorithm_of(session)
-            standing.data = self._place(session, standing, algorithm)
+            standing.data = self._data_keys.choose(session, standing, algorithm)
             advance(record.state, Event.APPEND, session)
             check_append(record.offset, chunk.content_range, chunk.length)
-            hasher = _hasher(record, algorithm)
+            hasher = running_hash(record, algorithm)
             async with (
                 self._fitting(session, standing, chunk),
                 self._receiving(session, standing, hasher, self._store.value_bytes) as intake,
@@ -203,9 +204,9 @@ class Uploads:
         digest: Digest,
         chunk: Chunk,
     ) -> Blob:
-        await self._check_young(session, standing)
-        standing.data = self._place(session, standing, digest.algorithm)
-        hasher = _hasher(standing.record, digest.algorithm)
+        await self._data_keys.check_young(session, standing)
+        standing.data = self._data_keys.choose(session, standing, digest.algorithm)
+        hasher = running_hash(standing.record, digest.algorithm)
         async with (
             self._fitting(session, standing, chunk),
             self._receiving(session, standing, hasher, SMALL) as intake,
@@ -219,7 +220,7 @@ class Uploads:
             # bytes these were, when the request is repeated.
             resumed = standing.record.offset > 0 and chunk.length != 0
             whole = None if resumed or intake.offset > SMALL else intake.whole
-            actual, size = await self._verify(
+            actual, size = await self._verification.finish(
                 session, standing, intake, digest, write=whole is None
             )
         if actual != digest:
@@ -256,101 +257,12 @@ class Uploads:
                 await outlast(self._records.abort(session, standing, State.ABORTED))
             raise
 
-    async def _check_young(self, session: SessionId, standing: Standing) -> None:
-        """Refuse content that was finished so long ago that its name may have been collected.
-
-        Then the collector may be taking the bytes away, and they can't be given a name again.
-        """
-        record = standing.record
-        if standing.version is None or record.content or self._is_young(opened(session)):
-            return
-        with suppress(NotFound):
-            if not self._is_young((await self._store.stat(standing.data)).modified):
-                raise UploadUnknown(session)
-
-    def _is_young(self, since: float) -> bool:
-        """Whether nothing can have been collected of what was finished ``since`` then."""
-        return self._terms.clock() - since <= self._terms.grace - self._terms.patience
-
-    def _place(self, session: SessionId, standing: Standing, algorithm: str) -> str:
-        """The key for bytes of the session that ``algorithm`` is to name.
-
-        What its record holds may have been finished before, by a request whose end was not told.
-        Where that was so long ago that a collector may be taking the bytes away, they get a key
-        that no late deletion names.
-
-        A key is never named by two digests, so what another algorithm names than was announced
-        has one of its own: else who deletes the one blob would take the other's bytes.
-        """
-        record = standing.record
-        if record.content and not self._is_young(opened(session)):
-            return fresh_data()
-        if algorithm != algorithm_of(session) and not _written(record):
-            standing.apart = True
-            return keys.data_by(session, algorithm)
-        return standing.data
-
-    async def _verify(
-        self,
-        session: SessionId,
-        standing: Standing,
-        intake: Intake,
-        digest: Digest,
-        *,
-        write: bool,
-    ) -> tuple[Digest, int]:
-        """Finish the content if its digest is the expected one; return its digest and size.
-
-        Unless it is to ``write`` its bytes, they are kept elsewhere.
-        """
-        actual = await intake.digest()
-        if actual is not None and actual.algorithm == digest.algorithm:
-            if actual != digest or not write:
-                return actual, intake.offset
-            await self._records.prepare(session, standing, intake.offset)
-            return actual, await intake.finish()
-        # The hash is not known, or the client names the algorithm last: read it again. Content that
-        # stood there before may be named by a digest already, and stays.
-        data = standing.data
-        stood = await exists(self._store, data)
-        size = await intake.finish()
-        named = standing.apart or digest.algorithm == algorithm_of(session)
-        if named:
-            actual = await self._hash_again(data, digest.algorithm)
-        else:
-            standing.data = keys.data_by(session, digest.algorithm)
-            actual = await self._copy(data, standing.data, digest)
-        if not stood and (actual != digest or not named):
-            await self._store.delete(data)
-        return actual, size
-
     async def _finished(self, repository: Place, digest: Digest) -> Blob | None:
         """The blob, where an earlier answer to this finish may have been lost on its way."""
         try:
             return await self._blobs.find(repository, digest)
         except BlobUnknown:
             return None
-
-    async def _copy(self, data: str, copy: str, digest: Digest) -> Digest:
-        """Copy content to another key if it has that digest; return the one that it has."""
-        async with self._store.append(copy, "") as writer:
-            actual = await self._hash_again(data, digest.algorithm, writer)
-            if actual == digest:
-                await writer.finish(settled=False)
-                return actual
-        await self._store.abandon(copy, "")
-        return actual
-
-    async def _hash_again(
-        self, data: str, algorithm: str, writer: ContentWriter | None = None
-    ) -> Digest:
-        """Read content for its digest; ``writer`` gets the bytes as well."""
-        hasher = Hasher(algorithm)
-        async with self._store.open(data) as reader:
-            async for piece in hashed(reader, hasher):
-                if writer is not None:
-                    await writer.write(piece)
-        return hasher.digest()
 
     @asynccontextmanager
     async def _receiving(
@@ -404,16 +316,3 @@ class Uploads:
         else:
             record = UploadRecord(intake.offset, content=intake.whole)
         await self._records.checkpoint(session, standing, record)
-
-
-def _written(record: UploadRecord) -> bool:
-    """Whether bytes of the session are in the store's content, and not in its record."""
-    return record.offset > len(record.content)
-
-
-def _hasher(record: UploadRecord, algorithm: str) -> Hasher | None:
-    """The running hash; ``None`` where its state could not be kept, or is not that of the bytes."""
-    if not _written(record):
-        return Hasher(algorithm)
-    hasher = Hasher.restore(record.hashed) if record.hashed is not None else None
-    return hasher if hasher is not None and hasher.length == record.offset else None

@@ -1,6 +1,5 @@
 """Bytes of blobs, read and hashed at a bounded rate."""
 
-import secrets
 from collections.abc import Awaitable, Callable
 
 from registry.service.entries import value
@@ -10,7 +9,6 @@ from registry.service.records import Corrupt, Pointer
 from registry.service.terms import Terms
 from registry.service.throttle import Throttle
 from registry.spec.digest import Digest, Hasher
-from storage import keys
 from storage.ports import ContentStore, NotFound
 
 _Sink = Callable[[bytes], Awaitable[None]]
@@ -94,9 +92,3 @@ class Second:
         """Return a small object as it is there."""
         found = await value(self._store, key)
         return found.data if found is not None else None
-
-
-def fresh_data() -> str:
-    """A key for bytes that no upload brought; nobody else has it."""
-    number = secrets.token_hex(16)
-    return f"{keys.DATA}{number[:2]}/{number}"

@@ -16,13 +16,14 @@ from typing import Final
 import msgspec
 
 from registry.service.collection.findings import NOWHERE
+from registry.service.data_keys import fresh_data
 from registry.service.entries import value
 from registry.service.hashing import digest_of
 from registry.service.listing import every_key
 from registry.service.memberships import member_name
 from registry.service.pointers import Pointers
 from registry.service.records import Corrupt, Pointer, Record
-from registry.service.scrub.contents import Second, damage, fresh_data
+from registry.service.scrub.contents import Second, damage
 from registry.service.stored import StoredManifest, manifest_name
 from registry.service.terms import Terms
 from registry.service.throttle import Throttle
