@@ -1,35 +1,25 @@
-"""The connections of a listener, with bounds on what a client may hold of them.
+"""One connection, with bounds on what a client may hold of it.
 
 aiohttp parses and writes HTTP. What is added here: a request head must come whole within a time
-and a size, connections are counted, and what can't be parsed is answered in the API's JSON and
-never repeated in a log.
+and a size, a chunked body passes by the parser, and what can't be parsed is answered in the API's
+JSON and never repeated in a log.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, Protocol, cast
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from aiohttp import StreamReader, hdrs
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.helpers import reify
+from aiohttp import StreamReader
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong, TransferEncodingError
 from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
-from aiohttp.web import (
-    BaseRequest,
-    RequestHandler,
-    RequestPayloadError,
-    Server,
-    StreamResponse,
-)
+from aiohttp.web import BaseRequest, RequestHandler, RequestPayloadError, StreamResponse
 
 from registry.config import ServerConfig
 from registry.http.answer import Answer
-from registry.http.forwarded import Proxies
-from registry.http.observe import Observer, RequestRecord
+from registry.http.observe import RequestRecord
 from registry.http.receive import begins_chunked_body, receive_chunks
-from registry.shares import Part
 from registry.spec.errors import (
     HeaderTooLarge,
     Internal,
@@ -40,24 +30,18 @@ from registry.spec.errors import (
     encode,
 )
 
+if TYPE_CHECKING:
+    from registry.http.connections import Connections
+
 _log = logging.getLogger("moorage.listener")
 
 REQUEST_LINE_BYTES: Final = 16_384
 """Longest request line: room for a PUT that sets a hundred tags."""
 
-Handler = Callable[[BaseRequest], Awaitable[StreamResponse]]
+READ_BUFFER: Final = 256 * 1024
+"""Bytes of a body that may wait to be read."""
 
-
-class ConnectionObserver(Observer, Protocol):
-    """Hears of requests, and of connections that were closed on a client."""
-
-    def connection_closed(self, reason: str) -> None:
-        """The reason is limit, head_timeout or malformed."""
-        ...
-
-    def watch_connections(self, count: Callable[[], int]) -> None:
-        """``count`` gives the number of open connections."""
-        ...
+_HEAD_END: Final = b"\r\n\r\n"
 
 
 def _raw(error: RegistryError) -> bytes:
@@ -73,108 +57,17 @@ def _raw(error: RegistryError) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-class _Request(BaseRequest):
-    """A request whose answer is the connection's last once the listener drains."""
-
-    def __init__(self, *parts: Any, web: "Connections") -> None:
-        super().__init__(*parts)
-        self._web = web
-
-    @reify
-    def remote(self) -> str:
-        """The address of the client: of the connection, or what a proxy says that is believed."""
-        address = super().remote or ""
-        proxies = self._web.proxies
-        if proxies and hdrs.X_FORWARDED_FOR in self.headers:
-            return proxies.client(address, self.headers.getall(hdrs.X_FORWARDED_FOR))
-        return address
-
-    @reify
-    def scheme(self) -> str:
-        """``https`` where the client speaks TLS: to this process, or to a proxy as for ``remote``.
-
-        What clients are told goes by ``registry.http.login.is_secure``, not by this.
-        """
-        proxies, transport = self._web.proxies, self.transport
-        if proxies and transport is not None and hdrs.X_FORWARDED_PROTO in self.headers:
-            peer = (transport.get_extra_info("peername") or ("",))[0]
-            if proxies.secure(peer, self.headers.getall(hdrs.X_FORWARDED_PROTO)):
-                return "https"
-        return super().scheme
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether another request may follow."""
-        connection = self.protocol
-        assert isinstance(connection, Connection)  # noqa: S101  made by ``Connections``
-        last = self._web.draining or connection.is_last(self.content)
-        return not last and super().keep_alive
-
-
-class Connections(Server):
-    """The connections of one listener."""
-
-    def __init__(
-        self,
-        handler: Handler,
-        config: ServerConfig,
-        observer: ConnectionObserver,
-        part: Part | None,
-    ) -> None:
-        super().__init__(handler)
-        self.part = part
-        self.config = config
-        self.observer = observer
-        self.proxies = Proxies(config.trusted_proxies)
-        self.draining = False
-
-    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """Count it."""
-        super().connection_made(handler, transport)
-        self._note()
-
-    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """Count it no more."""
-        super().connection_lost(handler, exc)
-        self._note()
-
-    def _note(self) -> None:
-        if self.part is not None:
-            self.part.note(len(self._connections))
-
-    def _make_request(
-        self,
-        message: Any,
-        payload: StreamReader,
-        protocol: RequestHandler,
-        writer: AbstractStreamWriter,
-        task: "asyncio.Task[None]",
-    ) -> BaseRequest:
-        return _Request(message, payload, protocol, writer, task, self._loop, web=self)
-
-    def __call__(self) -> "Connection":
-        """Make a connection, for which nothing was accepted yet."""
-        config = self.config
-        return Connection(
-            self,
-            loop=self._loop,
-            access_log=None,
-            logger=_log,
-            auto_decompress=False,  # a blob's digest is that of the bytes as they were sent
-            keepalive_timeout=config.idle_seconds,
-            max_line_size=REQUEST_LINE_BYTES,
-            max_field_size=config.header_bytes,
-            read_bufsize=_READ_BUFFER,
-        )
-
-
-_READ_BUFFER: Final = 256 * 1024
-
-_HEAD_END: Final = b"\r\n\r\n"
+def parsing(config: ServerConfig) -> dict[str, Any]:
+    """How every parser of a connection reads."""
+    return {
+        "auto_decompress": False,  # a blob's digest is that of the bytes as they were sent
+        "max_line_size": REQUEST_LINE_BYTES,
+        "max_field_size": config.header_bytes,
+    }
 
 
 class Connection(RequestHandler):
-    """One connection.
+    """One of ``Connections``.
 
     It uses attributes of its base that aiohttp does not promise (``_waiter``, which is pending
     exactly while the connection waits for a request head, ``_messages``, those that wait to be
@@ -184,7 +77,7 @@ class Connection(RequestHandler):
 
     __slots__ = ("_answered", "_broken", "_head_bytes", "_head_timer", "_held", "_last", "_web")
 
-    def __init__(self, web: Connections, **options: Any) -> None:
+    def __init__(self, web: "Connections", **options: Any) -> None:
         super().__init__(web, **options)
         self._web = web
         self._head_bytes = 0
@@ -197,7 +90,7 @@ class Connection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serve it, unless there are too many; its first head must come in time."""
         web = self._web
-        if len(web._connections) >= web.config.max_connections:  # noqa: SLF001
+        if web.full:
             web.observer.connection_closed("limit")
             self._manager = None  # the base must not take it for one of its own
             self._force_close = True
@@ -258,16 +151,13 @@ class Connection(RequestHandler):
 
         ``behind`` is what the client sent with the last of it: the beginning of another request.
         """
-        config = self._web.config
         self._parser = HttpRequestParser(
             self,
             self._loop,
-            _READ_BUFFER,
-            max_line_size=REQUEST_LINE_BYTES,
-            max_field_size=config.header_bytes,
+            READ_BUFFER,
             payload_exception=RequestPayloadError,
-            auto_decompress=False,
             max_msg_queue_size=self._max_msg_queue_size,
+            **parsing(self._web.config),
         )
         if self.transport is not None:
             self.transport.set_protocol(self)

@@ -10,7 +10,8 @@ from typing import Any
 
 from registry.config import ServerConfig, TLSConfig
 from registry.http.accept import Acceptor
-from registry.http.connection import Connection, ConnectionObserver, Connections, Handler
+from registry.http.connection import Connection
+from registry.http.connections import ConnectionObserver, Connections, Handler
 from registry.http.tls import Certificate
 from registry.shares import Part
 

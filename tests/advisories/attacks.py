@@ -147,8 +147,8 @@ ROWS = (
         (
             cut(
                 "registry/http/connection.py",
-                "            auto_decompress=False,  # a blob",
-                "            auto_decompress=True,  # a blob",
+                '"auto_decompress": False,  # a blob',
+                '"auto_decompress": True,  # a blob',
                 "tests/http/test_uploads_http.py::"
                 "test_a_gzip_content_encoding_is_stored_as_sent[memory]",
             ),
