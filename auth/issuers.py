@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from auth.chain import AuthenticatorUnavailable
+from auth.files import Changes
 from auth.jose import InvalidToken, key_id, open_token
 from auth.keys import KeyUnusable, VerifyingKey, read_jwks
 
@@ -143,7 +144,7 @@ class FileKeys:
     def __init__(self, path: Path) -> None:
         """Read the file. ``KeyUnusable`` says what is wrong with it."""
         self._path = path
-        self._state = self._look()
+        self._changes = Changes([path])
         self._keys = self._read()
 
     async def get(self, kid: str | None) -> VerifyingKey | None:
@@ -152,20 +153,11 @@ class FileKeys:
 
     async def reload(self) -> None:
         """Read the file again if it has changed. If it can't be used, the old keys stay."""
-        state = await asyncio.to_thread(self._look)
-        if state != self._state:
-            self._state = state
+        if await asyncio.to_thread(self._changes.any):
             try:
                 self._keys = await asyncio.to_thread(self._read)
             except KeyUnusable as error:
                 _log.error("the new keys are not used, the old ones still are: %s", error)
-
-    def _look(self) -> tuple[int, int, int]:
-        try:
-            stat = self._path.stat()
-        except OSError:
-            return (0, 0, 0)
-        return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
     def _read(self) -> dict[str, VerifyingKey]:
         try:

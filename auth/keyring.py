@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from auth.files import Changes
 from auth.keys import KeySet, KeyUnusable, SigningKey
 
 _log = logging.getLogger("moorage.auth")
@@ -188,7 +189,7 @@ class KeyFiles:
         """Read the files. ``KeyUnusable`` names the first that can't be used."""
         self._files = files
         self._password = password
-        self._state = self._look()
+        self._changes = Changes(files)
         self._current = self._load()
 
     def current(self) -> KeySet:
@@ -197,27 +198,14 @@ class KeyFiles:
 
     async def reload(self) -> None:
         """See ``KeyRing``."""
-        state = await asyncio.to_thread(self._look)
-        if state == self._state:
+        if not await asyncio.to_thread(self._changes.any):
             return
-        self._state = state
         try:
             self._current = await asyncio.to_thread(self._load)
         except KeyUnusable as error:
             _log.error("the new signing keys are not used, the old ones still are: %s", error)
         else:
             _log.info("tokens are signed with the key %s now", self._current.signing.kid)
-
-    def _look(self) -> list[tuple[int, int, int]]:
-        found = []
-        for file in self._files:
-            try:
-                stat = file.stat()
-            except OSError:
-                found.append((0, 0, 0))
-            else:
-                found.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
-        return found
 
     def _load(self) -> KeySet:
         keys = []

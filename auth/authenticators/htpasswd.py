@@ -10,6 +10,7 @@ import bcrypt
 
 from auth.chain import Authenticator, AuthenticatorUnavailable
 from auth.credentials import Basic, Credentials
+from auth.files import Changes
 from auth.identity import Identity, Kind, Scheme
 from auth.passwords import Passwords, TooBusy
 
@@ -33,7 +34,7 @@ class HtpasswdUsers:
         """Read the file. ``HtpasswdError`` if it can't be used."""
         self._path = path
         self._passwords = passwords
-        self._state = self._look()
+        self._changes = Changes([path])
         self._users, self._nobody = self._read()
 
     async def authenticate(self, credentials: Credentials, _address: str) -> Identity | None:
@@ -55,23 +56,14 @@ class HtpasswdUsers:
 
     async def reload(self) -> None:
         """Read the file again if it has changed. If it can't be used, the old users stay."""
-        state = await asyncio.to_thread(self._look)
-        if state == self._state:
+        if not await asyncio.to_thread(self._changes.any):
             return
-        self._state = state
         try:
             self._users, self._nobody = await asyncio.to_thread(self._read)
         except HtpasswdError as error:
             _log.error("the new htpasswd file is not used, the old one still is: %s", error)
         else:
             _log.info("%s has %d users now", self._path, len(self._users))
-
-    def _look(self) -> tuple[int, int, int]:
-        try:
-            stat = self._path.stat()
-        except OSError:
-            return (0, 0, 0)
-        return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
     def _read(self) -> tuple[dict[str, str], str]:
         try:

@@ -7,11 +7,10 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
+from auth.files import Changes
 from registry.config import TLSConfig
 
 _log = logging.getLogger("moorage.tls")
-
-_State = tuple[tuple[int, int, int], ...]
 
 # Where the key has a password and none is set, OpenSSL would ask for it on the terminal, and wait.
 _NO_PASSWORD: Final = b""
@@ -31,7 +30,8 @@ class Certificate:
         """Read the files. ``TLSError`` if they can't be used. ``reloaded`` hears ok and error."""
         self._config = config
         self._reloaded = reloaded
-        self._state = self._look()
+        files = (config.certificate, config.key, config.client_ca)
+        self._changes = Changes([file for file in files if file])
         self._newest = self._read()
         self.context = self._read()
         """What the listener is given: it passes each handshake on to the newest one."""
@@ -74,22 +74,9 @@ class Certificate:
             raise TLSError(f"{authority}: no certificates in PEM form: {why}") from error
         context.verify_mode = ssl.CERT_OPTIONAL
 
-    def _look(self) -> _State:
-        """Return what tells whether the files, or what links to them, changed."""
-        found = []
-        config = self._config
-        for file in filter(None, (config.certificate, config.key, config.client_ca)):
-            try:
-                stat = os.stat(file)  # noqa: PTH116  two of these every few seconds
-            except OSError:
-                found.append((0, 0, 0))
-            else:
-                found.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
-        return tuple(found)
-
     def reload(self) -> None:
         """Read the files again. If they can't be used, say so and go on with the old ones."""
-        self._state = self._look()
+        self._changes.any()  # what is read now is not news any more
         try:
             self._newest = self._read()
         except TLSError as error:
@@ -100,12 +87,8 @@ class Certificate:
             self._reloaded("ok")
 
     async def watch(self) -> None:
-        """Reload whenever the files have changed, until cancelled.
-
-        A mounted Kubernetes Secret changes by a link to another directory, so the files are looked
-        at by what their paths lead to.
-        """
+        """Reload whenever the files have changed, until cancelled."""
         while True:
             await asyncio.sleep(self._config.reload_seconds)
-            if self._look() != self._state:
+            if self._changes.any():
                 self.reload()
