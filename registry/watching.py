@@ -68,7 +68,7 @@ def watch_tenancy(metrics: Metrics, tenancy: Tenancy) -> None:
     """As ``watch_caches``, of what is remembered of callers and projects."""
     caches: dict[str, Remembered[Any] | Composed[Any]] = {
         "access": tenancy.directory.known,
-        "standings": tenancy.directory.standings,
+        "standings": tenancy.directory.standings.known,
         "credentials": tenancy.credentials.known,
     }
     for name, cache in caches.items():

@@ -106,7 +106,7 @@ def forget(registry):
     registry.policy._judged.clear()
     directory = registry.tenancy.directory
     directory.known._entries.clear()
-    directory.standings._entries.clear()
+    directory.standings.known._entries.clear()
     for cache in (directory.indexes, directory.open, registry.services.quotas._limited):
         cache._kept = Kept(1024 * 1024, lambda _: 100)
 

@@ -8,8 +8,8 @@ from auth.roles import Role, Visibility
 from registry.service.backup.backups import ProjectsUnknown
 from registry.service.backup.restore import Elsewhere
 from registry.service.projects.accounts import AccountTerms
-from registry.service.projects.directory import principal_stamp
 from registry.service.projects.robots import RobotTerms
+from registry.service.projects.stamps import principal_stamp
 from registry.spec.names import Place
 from registry.spec.problems import ProjectNameInvalid
 from registry.spec.quota import Limits

@@ -10,8 +10,8 @@ from auth.identity import Identity, Kind
 from auth.policy import Action, Verb
 from auth.roles import Role
 from auth.scopes import Scopes
-from registry.service.projects.directory import project_stamp
 from registry.service.projects.members import MAX_MEMBERS
+from registry.service.projects.stamps import project_stamp
 from registry.spec.names import RepositoryName
 from registry.spec.problems import (
     Changed,

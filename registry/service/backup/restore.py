@@ -14,7 +14,6 @@ from registry.service.backup.contents import BY, Contents, Failed, Restored
 from registry.service.backup.layout import Descriptor
 from registry.service.entries import value
 from registry.service.presence import exists
-from registry.service.projects.directory import ACCESS, principal_stamp, project_stamp
 from registry.service.projects.names import root_name
 from registry.service.projects.records import (
     ProjectRecord,
@@ -22,6 +21,7 @@ from registry.service.projects.records import (
     ShareRecord,
     TenantRecord,
 )
+from registry.service.projects.stamps import ACCESS, principal_stamp, project_stamp
 from registry.service.records import Corrupt
 from registry.service.services import Services
 from registry.spec.names import Place

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from auth.identity import Identity
-from registry.service.projects.directory import principal_stamp
 from registry.service.projects.events import EventKind, Events, event
 from registry.service.projects.kept import Kept, Leaf, Records
 from registry.service.projects.names import ceiling
 from registry.service.projects.records import TokenRecord
 from registry.service.projects.secrets import SecretKind, mint
+from registry.service.projects.stamps import principal_stamp
 from registry.spec.problems import Invalid, TokenUnknown, TooMany
 from storage import keys
 from storage.coordination import Coordinator

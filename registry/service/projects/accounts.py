@@ -10,12 +10,12 @@ import msgspec
 
 from auth.identity import Identity, Kind
 from auth.passwords import MAX_SECRET, Passwords
-from registry.service.projects.directory import principal_stamp
 from registry.service.projects.events import EventKind, Events, event
 from registry.service.projects.kept import Kept, Leaf, Records, check_version
 from registry.service.projects.members import Members
 from registry.service.projects.names import group_names, member_name, user_name
 from registry.service.projects.records import AccountRecord, BootstrapRecord
+from registry.service.projects.stamps import principal_stamp
 from registry.spec.problems import AccountExists, AccountUnknown, BootstrapRefused, Invalid
 from storage import keys
 from storage.coordination import Coordinator

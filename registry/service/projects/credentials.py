@@ -13,16 +13,12 @@ from auth.passwords import Passwords
 from auth.roles import Verb
 from auth.scopes import Scopes
 from registry.service.composed import Composed, Watch
-from registry.service.projects.directory import (
-    StoredDirectory,
-    principal_stamp,
-    project_stamp,
-    robot_principal,
-)
+from registry.service.projects.directory import StoredDirectory
 from registry.service.projects.kept import Records
 from registry.service.projects.names import member_name, project_name, robot_name, user_name
 from registry.service.projects.records import AccountRecord, RobotRecord, TokenRecord
 from registry.service.projects.secrets import Presented, SecretKind, presented
+from registry.service.projects.stamps import principal_stamp, project_stamp, robot_principal
 from registry.spec.problems import Problem
 from storage import keys
 from storage.coordination import Coordinator

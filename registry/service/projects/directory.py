@@ -1,64 +1,42 @@
 """What decisions are made from: read from the store, remembered while it is provably still so.
 
-Three sorts of names have stamps here, and every change takes those that it concerns:
-
-- ``principal/<principal>``: its account, its secrets, and the index of its projects;
-- ``project/<name>``: the project itself, its members, robots and shares;
-- ``access``: which projects there are (a removal changes it), which of them are open to others, and
-  which shares there may be between them.
-
 A caller learns of a project only through what is stored under its own principals: the indexes. Who
 is in none of them gets no further, so a foreign project and an absent one are one and the same way
 through this code, with the same reads.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from ipaddress import ip_network
+from dataclasses import dataclass
 from typing import Final
 
 from auth.access import WHOLE, Access, Proof, Standing, Tenant
-from auth.identity import SECRET, Identity, Kind
+from auth.identity import Identity, Kind
 from auth.roles import Role
-from auth.scopes import Scopes
 from registry.service.bounded import all_of, both
 from registry.service.composed import Composed, Watch
 from registry.service.listing import every_key
 from registry.service.presence import exists
 from registry.service.projects.kept import Records
 from registry.service.projects.records import (
-    AccountRecord,
     MemberRecord,
     ProjectRecord,
     RemovalRecord,
     RobotRecord,
-    TokenRecord,
 )
+from registry.service.projects.stamps import (
+    ACCESS,
+    principal_stamp,
+    project_stamp,
+    robot_principal,
+)
+from registry.service.projects.standings import NOBODY, Standings, robot_of, secret_of
 from registry.service.remembered import Remembered, stamps_of
 from storage import keys
 from storage.coordination import Coordinator
 from storage.ports import ObjectStore
 
-ACCESS: Final = "access"
-"""The stamp of all that may connect a caller with a project that it is no member of."""
-
 _ENTRY_BYTES: Final = 1500
 _NAME_BYTES: Final = 110
-
-
-def principal_stamp(principal: str) -> str:
-    """The name that stands for a principal's account, secrets and index."""
-    return f"principal/{principal}"
-
-
-def project_stamp(name: str) -> str:
-    """The name that stands for a project and all that is kept of it but its content."""
-    return f"project/{name}"
-
-
-def robot_principal(project: str, robot: str) -> str:
-    """The principal that a robot account is."""
-    return f"robot:{project}/{robot}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +70,12 @@ class StoredDirectory:
         self._projects = Records(store, ProjectRecord)
         self._members = Records(store, MemberRecord)
         self._robots = Records(store, RobotRecord)
-        self._accounts = Records(store, AccountRecord)
-        self._tokens = Records(store, TokenRecord)
         self._removals = Records(store, RemovalRecord)
         # Names that lead nowhere are not remembered: there are as many as a client can make up.
         self.known: Composed[Access] = Composed(
             coordinator, memory // 4 // _ENTRY_BYTES, lambda access: access.tenant is not None
         )
-        self.standings: Composed[Standing] = Composed(coordinator, memory // 4 // _ENTRY_BYTES)
+        self.standings = Standings(store, coordinator, memory // 4 // _ENTRY_BYTES)
         self.indexes: Remembered[frozenset[str]] = Remembered(
             coordinator, memory // 4, lambda names: _NAME_BYTES * len(names) + 200
         )
@@ -107,13 +83,7 @@ class StoredDirectory:
 
     async def standing(self, identity: Identity) -> Standing:
         """Return what is known of the caller, as of the last change."""
-        if identity.kind in (Kind.ANONYMOUS, Kind.SYSTEM):
-            return _NOBODY
-
-        async def make(watch: Watch) -> Standing:
-            return await self._read_standing(identity, watch)
-
-        return await self.standings.get((identity.name, _secret_of(identity)), make)
+        return await self.standings.of(identity)
 
     async def access(self, identity: Identity, project: str) -> Access:
         """Return what connects the caller with the project of this name, as of the last change."""
@@ -147,55 +117,6 @@ class StoredDirectory:
         found = await self._projects.find(keys.project(name))
         return Tenant(found.record.id, name) if found else None
 
-    async def _read_standing(self, identity: Identity, watch: Watch) -> Standing:
-        await watch(principal_stamp(identity.name))
-        if identity.kind is Kind.ROBOT:
-            return await self._robot_standing(identity, watch)
-        account, token = await both(
-            self._accounts.find(keys.account(identity.name)), self._token(identity)
-        )
-        record = account.record if account else None
-        password = record.password_id if record else ""
-        standing = Standing(
-            revoked=not _stands(_secret_of(identity), token, password),
-            expires=token.secret.expires if token else None,
-            ceiling=_ceiling(token.scopes if token else None),
-        )
-        if record is None:
-            return standing
-        return replace(
-            standing,
-            administrator=record.administrator,
-            blocked=record.blocked,
-            groups=None if record.groups is None else frozenset(record.groups),
-        )
-
-    async def _token(self, identity: Identity) -> TokenRecord | None:
-        number = _secret_of(identity)
-        if not number:
-            return None
-        found = await self._tokens.find(keys.access_token(identity.name, number))
-        return found.record if found else None
-
-    async def _robot_standing(self, identity: Identity, watch: Watch) -> Standing:
-        """A robot that is no longer there is as good as blocked."""
-        project, robot = _robot_of(identity)
-        await watch(project_stamp(project))
-        tenant = await self.tenant(project)
-        found = await self._robots.find(keys.robot(tenant.id, robot)) if tenant else None
-        if found is None:
-            return Standing(blocked=True)
-        record = found.record
-        number = _secret_of(identity)
-        secret = next((each for each in record.secrets if each.id == number), None)
-        ends = (record.expires, secret.expires if secret else None)
-        return Standing(
-            revoked=number != "" and secret is None,
-            expires=min((each for each in ends if each is not None), default=None),
-            networks=tuple(ip_network(each) for each in record.networks),
-            ceiling=_ceiling(record.scopes),
-        )
-
     async def _read_access(self, identity: Identity, project: str, watch: Watch) -> Access:
         await watch(ACCESS, principal_stamp(identity.name))
         caller, opened = await both(self._caller(identity, watch, project), self._opened())
@@ -222,13 +143,13 @@ class StoredDirectory:
     async def _caller(self, identity: Identity, watch: Watch, project: str = "") -> _Caller:
         """Who asks. ``project``: whether it has a part in that one is all that has to be known."""
         if identity.kind in (Kind.ANONYMOUS, Kind.SYSTEM):
-            return _Caller(identity, _NOBODY, {})
+            return _Caller(identity, NOBODY, {})
         if identity.kind is Kind.ROBOT:
-            its, _ = _robot_of(identity)
+            its, _ = robot_of(identity)
             parts = {identity.name: frozenset({its})}
-            return _Caller(identity, await self.standing(identity), parts)
+            return _Caller(identity, await self.standings.of(identity), parts)
         # At once: all but the caller's own index depends on its groups.
-        standing, own = await both(self.standing(identity), self._index(identity.name, project))
+        standing, own = await both(self.standings.of(identity), self._index(identity.name, project))
         groups = identity.groups if standing.groups is None else standing.groups
         others = [f"group:{group}" for group in sorted(groups)]
         await watch(*map(principal_stamp, (identity.name, *others)))
@@ -311,41 +232,13 @@ class StoredDirectory:
         return frozenset(name for names in lists for name in names)
 
 
-_NOBODY: Final = Standing()
-
-
 async def _unwatched(*_names: str) -> None:
     """Watch nothing: for what is not remembered."""
 
 
 def _known_by(identity: Identity, project: str) -> tuple[object, ...]:
     """All of a caller that makes a difference to what connects it with a project."""
-    return identity.name, identity.groups, _secret_of(identity), project
-
-
-def _secret_of(identity: Identity) -> str:
-    """The id of the secret that the caller showed, if it is one that the registry gave out."""
-    credential = identity.credential
-    return credential[len(SECRET) :] if credential.startswith(SECRET) else ""
-
-
-def _ceiling(scopes: str | None) -> Scopes | None:
-    return None if scopes is None else Scopes.parse_ceiling(scopes)
-
-
-def _stands(secret: str, token: TokenRecord | None, password: str) -> bool:
-    """Whether a secret that the registry gave out is still good; ``""`` is none of these.
-
-    ``password`` is the id of the account's password, ``""`` where it has none.
-    """
-    if token is not None:
-        return token.password_id in ("", password)
-    return secret in ("", password)
-
-
-def _robot_of(identity: Identity) -> tuple[str, str]:
-    project, _, robot = identity.name.partition(":")[2].partition("/")
-    return project, robot
+    return identity.name, identity.groups, secret_of(identity), project
 
 
 def _for_users(identity: Identity, opened: _Open) -> frozenset[str]:

@@ -9,11 +9,11 @@ import msgspec
 from auth.credentials import InvalidCredentials
 from auth.identity import SECRET, Identity, Kind, Scheme
 from registry.service.projects.access_tokens import MAX_LABEL, MAX_TOKENS
-from registry.service.projects.directory import principal_stamp
 from registry.service.projects.events import EventKind, Events, event
 from registry.service.projects.kept import Kept, Records
 from registry.service.projects.records import AccountRecord, TokenRecord
 from registry.service.projects.secrets import Presented, SecretKind, mint, presented
+from registry.service.projects.stamps import principal_stamp
 from storage import keys
 from storage.coordination import Coordinator
 from storage.ports import ObjectStore

@@ -12,7 +12,6 @@ from auth.access import Directory, Tenant
 from auth.identity import Identity, Kind
 from auth.roles import Role, Visibility
 from registry.service.bounded import all_of
-from registry.service.projects.directory import ACCESS, principal_stamp, project_stamp
 from registry.service.projects.events import EventKind, Events, event
 from registry.service.projects.kept import Kept, Leaf, Records, check_version
 from registry.service.projects.names import member_name, project_name
@@ -22,6 +21,7 @@ from registry.service.projects.records import (
     RemovalRecord,
     TenantRecord,
 )
+from registry.service.projects.stamps import ACCESS, principal_stamp, project_stamp
 from registry.service.quotas.quotas import Quotas
 from registry.spec.problems import Invalid, ProjectExists, ProjectUnknown
 from registry.spec.quota import Limits

@@ -23,7 +23,6 @@ from registry.service.bounded import each
 from registry.service.collection.candidates import Candidates
 from registry.service.collection.findings import NOWHERE
 from registry.service.listing import every_key
-from registry.service.projects.directory import ACCESS, principal_stamp, project_stamp
 from registry.service.projects.events import EventKind, Events, event
 from registry.service.projects.kept import Kept, Leaf, Records
 from registry.service.projects.names import may_be_tenant
@@ -34,6 +33,7 @@ from registry.service.projects.records import (
     ShareRecord,
     TenantRecord,
 )
+from registry.service.projects.stamps import ACCESS, principal_stamp, project_stamp
 from registry.service.quotas.quotas import Quotas
 from registry.service.uploads import Uploads
 from registry.spec.digest import Digest

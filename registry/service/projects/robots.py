@@ -9,13 +9,13 @@ from typing import Final
 from auth.access import Tenant
 from auth.identity import Identity
 from auth.roles import Role
-from registry.service.projects.directory import robot_principal
 from registry.service.projects.events import EventKind, Events, event
 from registry.service.projects.kept import Kept, Leaf, Records, check_version
 from registry.service.projects.names import ceiling, networks, robot_name
 from registry.service.projects.projects import Projects
 from registry.service.projects.records import RobotRecord, SecretRecord
 from registry.service.projects.secrets import SecretKind, mint
+from registry.service.projects.stamps import robot_principal
 from registry.spec.problems import Invalid, RobotUnknown, TooMany
 from storage import keys
 from storage.ports import ObjectStore
