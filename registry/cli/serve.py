@@ -30,7 +30,7 @@ examples:
   MOORAGE__LOG__LEVEL=debug moorage serve       any setting, from the environment
   moorage serve --addr :5000 --open-to-network --tls-certificate c.pem --tls-key k.pem
 
-There is no login yet, so other addresses than those of this machine need --open-to-network."""
+Without logins (auth.mode = "open") other addresses than this machine's need --open-to-network."""
 
 _CHECK: Final = """\
 Read files, environment and options as serve does; print what they add up to as JSON, secrets as
