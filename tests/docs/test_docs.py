@@ -21,7 +21,7 @@ KINDS = get_args(requests.Request)
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _ABSOLUTE = re.compile(r"(?i)[a-z][a-z0-9+.-]*:")
-_COMMAND = re.compile(r"`(moorage [^`\n]+)`|^\s*[$#] (moorage [^\n|&;>#]+)", re.MULTILINE)
+_COMMAND = re.compile(r"`(moorage [^`\n]+)`|^\s*(?:[$#] )?(moorage [^\n|&;>#]+)", re.MULTILINE)
 _MACHINE = re.compile(
     r"(?<![\w.])/(?:work|root|home/\w|users/\w)\b|"
     r"\b(?:pypi\.org|pythonhosted\.org|npmjs\.\w+|proxy\.golang\.org|crates\.io|"
