@@ -12,6 +12,8 @@
     blobs/<alg>/<aa>/<hex>                   pointer: the blob's size, and its data key; or instead
                                              of that a line feed and the bytes of a small blob
     refs/<alg>:<hex>/<repository>!           the repository holds the blob (reverse membership)
+    mounts/<repository>!                     blobs that were mounted at once: the repository holds
+                                             them, and they are not among its members yet
     gc/due/<time>.<random>                   candidates of the collector, to be looked at then
     gc/past/<time>.<random>                  what a deleted tag was, to be forgotten then
     gc/…                                     how far the collector is
@@ -67,9 +69,9 @@
 the byte order of the names; and with it no key is a directory of another, though both ``a`` and
 ``a/b`` are repositories. ``<upload>`` is the first half of the session's id. ``<aa>`` is the first
 two characters of what follows, so that directories stay small and a scan can be cut into 256 parts.
-In ``repos``, ``refs`` and ``catalog`` a ``<repository>`` is a place: the project's id stands for
-its name. What *may* be so (``principals/…/projects``, ``shared``) is an index: it is written before
-the fact, removed after it, and never believed alone.
+In ``repos``, ``refs``, ``mounts`` and ``catalog`` a ``<repository>`` is a place: the project's id
+stands for its name. What *may* be so (``principals/…/projects``, ``shared``) is an index: it is
+written before the fact, removed after it, and never believed alone.
 """
 
 import re
@@ -89,6 +91,7 @@ REPOSITORIES = "repos/"
 DATA = "data/"
 POINTERS = "blobs/"
 REFERENCES = "refs/"
+MOUNTS = "mounts/"
 UPLOADS = "uploads/"
 SESSION_KEY = "secrets/sessions"
 PROJECTS = "projects/"
@@ -169,6 +172,21 @@ def references(digest: Digest, tenant: str) -> str:
 def reference_place(key: str) -> Place:
     """The inverse of ``reference``: the repository."""
     return Place(key.split("/", 2)[2][:-1])
+
+
+def mounted(repository: Place) -> str:
+    """Blobs that the repository holds, which were mounted at once and are no members yet."""
+    return f"{MOUNTS}{repository}!"
+
+
+def mounted_below(tenant: str) -> str:
+    """The prefix of these of a project's repositories, but for its root's."""
+    return f"{MOUNTS}{tenant}/"
+
+
+def mounted_place(key: str) -> Place:
+    """The inverse of ``mounted``: the repository."""
+    return Place(key[len(MOUNTS) : -1])
 
 
 def candidate(milliseconds: int, number: str) -> str:

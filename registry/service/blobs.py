@@ -5,16 +5,19 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from registry.service.bounded import both
 from registry.service.collection.candidates import Candidates
 from registry.service.entries import Entries
 from registry.service.memberships import Memberships, member_name
+from registry.service.mounts import Mounts, mounts_name
 from registry.service.pointers import Pointers
 from registry.service.presence import exists
 from registry.service.publishing import TRIES, Publishing, too_slow
 from registry.service.quotas.charges import NO_CHARGE, Charge
 from registry.service.quotas.quotas import Quotas
 from registry.service.records import Pointer
-from registry.service.remembered import Kept, Remembered
+from registry.service.remembered import Kept, Remembered, stamps_of
+from registry.service.settling import Settling
 from registry.service.terms import Terms
 from registry.spec.digest import Digest
 from registry.spec.errors import BlobUnknown
@@ -66,6 +69,7 @@ class Blobs:
         candidates: Candidates,
         terms: Terms,
         quotas: Quotas,
+        mounts: Mounts,
     ) -> None:
         """Remember members and small contents in up to ``memory`` bytes.
 
@@ -79,6 +83,8 @@ class Blobs:
         self._quotas = quotas
         self._candidates = candidates
         self._members = Memberships(store, entries, terms)
+        self._mounts = mounts
+        self._settling = Settling(store, coordinator, entries, candidates, terms)
         self._pointers = Pointers(store, terms)
         self._publishing = Publishing(
             store, entries, candidates, self._members, self._pointers, terms
@@ -91,11 +97,13 @@ class Blobs:
 
         It stays for the grace at least: a client that is told of it may skip its upload.
         """
+        name, record = member_name(repository, digest), mounts_name(repository)
+        of_record: int | None
 
         async def load() -> Blob:
             try:
                 # One after the other: what others hold must not show in the time that it takes.
-                if not await self._members.look(repository, digest):
+                if not await self._held(repository, digest, of_record):
                     raise BlobUnknown(digest)
                 pointer = await self._pointer(digest)
             except NotFound:
@@ -104,10 +112,25 @@ class Blobs:
 
         for _ in range(TRIES):
             began = self._terms.pace()
-            blob = await self.members.get(member_name(repository, digest), load)
+            # Both at once: through Redis that is one round trip instead of two.
+            stamp, of_record = await stamps_of(self._coordinator, name, record)
+            blob = await self.members.use(name, stamp, load)
             if self._in_time(began):
                 return blob
         raise too_slow(digest)
+
+    async def _held(self, repository: Place, digest: Digest, stamp: int | None) -> bool:
+        """Whether the blob is a member, or was mounted at once with others and is to be one.
+
+        ``stamp`` is that of the record of these, and was taken just now.
+        """
+        known = self._mounts.find(repository, stamp)
+        if known is not None:
+            return await self._members.look(repository, digest) or digest in known
+        load = self._mounts.load(repository, stamp)
+        mounted, held = await both(load, self._members.look(repository, digest))
+        # What had left the record by then may have been made a member after that look.
+        return held or digest in mounted or await self._members.look(repository, digest)
 
     def _in_time(self, began: float) -> bool:
         return self._terms.pace() - began <= self._terms.patience
@@ -284,6 +307,7 @@ class Blobs:
         Other repositories keep it, and its bytes stay for them. The collector takes away what is
         left.
         """
+        await self._settling.settle(repository)
         member = await self._members.read(repository, digest)
         if member is None or not member.life.visible:
             raise BlobUnknown(digest)

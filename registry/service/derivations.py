@@ -7,8 +7,8 @@ from functools import partial
 from typing import Final
 
 from auth.roles import Role
-from registry.service.blobs import Blobs
 from registry.service.manifests import Manifests, Push
+from registry.service.mounting import Mounting
 from registry.service.quotas.quotas import Quotas
 from registry.service.stored import StoredManifest
 from registry.spec.conditions import Conditions
@@ -30,7 +30,6 @@ MOST_BYTES: Final = 32 * 1024 * 1024
 MOST_BLOBS: Final = 20_000
 """Most blobs of one image."""
 
-_AT_ONCE: Final = 64
 _MANIFESTS_AT_ONCE: Final = 16
 
 
@@ -54,8 +53,8 @@ class Derived:
 class Derivations:
     """Makes images of images that are there: clones an environment, retags, begins a project."""
 
-    def __init__(self, blobs: Blobs, manifests: Manifests, quotas: Quotas) -> None:
-        self._blobs = blobs
+    def __init__(self, mounting: Mounting, manifests: Manifests, quotas: Quotas) -> None:
+        self._mounting = mounting
         self._manifests = manifests
         self._quotas = quotas
 
@@ -70,8 +69,8 @@ class Derivations:
     ) -> Derived:
         """Point ``tag`` of ``target`` at what ``source`` is now; the same digest, the same bytes.
 
-        It is what a client does who mounts each blob and pushes each manifest, in three rounds
-        that do not depend on how large the image is: blobs are mounted at once, then the manifests
+        It is what a client does who mounts each blob and pushes each manifest, in rounds that do
+        not depend on how large the image is: the blobs are mounted by one write, then the manifests
         of an index are put, then the one that the tag leads to. So it is refused like a push, and
         what broke off can be repeated. ``ManifestUnknown`` where there is no such source;
         ``Invalid`` for one that is nested too deep, or has too many parts. Referrers (signatures,
@@ -116,7 +115,7 @@ class Derivations:
             if held > MOST_BYTES:
                 raise Invalid(f"the image has more than {MOST_BYTES:,} bytes of manifests")
             levels.append(await self._present(source, {each: sizes[each] for each in wanted}))
-        await self._mount(source, target, blobs)
+        await self._mounting.mount(target, blobs, source, root.digest)
         for level in levels[:0:-1]:
             for stored in level:
                 push = Push(stored.digest, (), stored.data, stored.media_type, Conditions())
@@ -141,16 +140,6 @@ class Derivations:
 
         found = await asyncio.gather(*map(find, sorted(wanted)))
         return [each for each in found if each is not None]
-
-    async def _mount(self, source: Place, target: Place, blobs: Iterable[Digest]) -> None:
-        """Mount the blobs, all at once; whether one is missing is for the manifest's push."""
-        gate = asyncio.Semaphore(_AT_ONCE)
-
-        async def mount(digest: Digest) -> None:
-            async with gate:
-                await self._blobs.mount(target, digest, source)
-
-        await asyncio.gather(*map(mount, sorted(blobs)))
 
 
 async def _parsed(level: Iterable[StoredManifest]) -> list[Manifest]:

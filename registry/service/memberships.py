@@ -2,14 +2,17 @@
 
 A member that is live is an empty object, as ever. One that is in any other state holds a record
 that tells which, and since when. ``refs/…`` leads from a blob to the repositories that hold it; it
-is written before the membership and removed before it.
+is written before the membership and removed before it. A blob that was mounted at once with others
+is in a record of them until it is a member (``mounts``).
 """
 
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from registry.service.entries import Entries, mark, value
+from registry.service.mounts import mounted
 from registry.service.quotas.charges import NO_CHARGE, Charge
 from registry.service.records import Holding
 from registry.service.terms import Terms
@@ -41,7 +44,7 @@ class Memberships:
         self._terms = terms
 
     async def look(self, repository: Place, digest: Digest) -> bool:
-        """Whether the repository holds the blob, as a client may be told.
+        """Whether the blob is a member of the repository, as a client may be told.
 
         That is a promise: one that was condemned is live again when this returns.
         """
@@ -54,6 +57,15 @@ class Memberships:
             ):
                 return True
         raise PreconditionFailed(keys.blob(repository, digest))
+
+    async def find(self, repository: Place, digest: Digest) -> Member | None:
+        """As ``read``; what was mounted at once, and is to be a member, is a live one."""
+        # In this order: what has left the record is a member by then.
+        held = digest in await mounted(self._store, repository)
+        member = await self.read(repository, digest)
+        if held and (member is None or not member.life.visible):
+            return Member(Life.LIVE, 0.0, "")
+        return member
 
     async def read(self, repository: Place, digest: Digest) -> Member | None:
         """The member in whatever state; ``None`` where there is none."""
@@ -129,6 +141,33 @@ class Memberships:
                     return
                 storing.was_there()
         raise PreconditionFailed(key)
+
+    async def settle(
+        self, repository: Place, digest: Digest, stands: Callable[[], Awaitable[bool]]
+    ) -> None:
+        """Make a blob a member that was mounted at once with others, and was paid for then.
+
+        One that is in another state is made live only if it ``stands`` in the record after that was
+        seen: who deletes a blob removes the record first.
+        """
+        for _ in range(_ROUNDS):
+            began = self._terms.pace()
+            references, members = self.written(repository, digest)
+            await self._entries.put(references)
+            try:
+                await self._store.create(*members[0])
+            except AlreadyExists:
+                member = await self.read(repository, digest)
+                if member is None:
+                    continue
+                if member.life is not Life.LIVE:
+                    if not await stands():
+                        return
+                    if not await self.swap(repository, digest, member, Event.WRITE):
+                        continue
+            if self._terms.pace() - began <= self._terms.patience:
+                return
+        raise PreconditionFailed(keys.blob(repository, digest))
 
     async def hide(self, repository: Place, digest: Digest) -> bool:
         """Take the blob out of the repository, for clients. ``False`` if it holds none."""

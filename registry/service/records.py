@@ -69,6 +69,17 @@ class Holding(Record, frozen=True):
     nonce: str
 
 
+class MountRecord(Record, frozen=True):
+    """Blobs that were mounted at once for these manifests, and are to be made members.
+
+    ``nonce`` tells any two that were written apart.
+    """
+
+    blobs: tuple[str, ...]
+    manifests: tuple[str, ...]
+    nonce: str
+
+
 class TagState(msgspec.Struct, frozen=True, array_like=True):
     """Where a tag pointed, by whom and since when (Unix seconds); no digest: it was deleted."""
 

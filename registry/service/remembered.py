@@ -1,7 +1,7 @@
 """What a process remembers of the store, and may use only while it is still so."""
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from storage.coordination import CoordinationUnavailable, Coordinator
@@ -88,6 +88,21 @@ class Remembered(Generic[V]):
         """Return what ``make`` writes to the store, and remember it, whatever was remembered."""
         (stamp,) = await stamps_of(self._coordinator, name)
         return self._keep(name, stamp, await make())
+
+    async def made_all(
+        self, values: Mapping[str, V], make: Callable[[Sequence[V]], Awaitable[None]]
+    ) -> None:
+        """Remember all of the values, when ``make`` has written those that are not yet."""
+        stamps = await stamps_of(self._coordinator, *values)
+        new = {
+            name: stamp
+            for name, stamp in zip(values, stamps, strict=True)
+            if self.find(name, stamp) is None
+        }
+        if new:
+            await make([values[name] for name in new])
+        for name, stamp in new.items():
+            self._keep(name, stamp, values[name])
 
     def find(self, name: str, stamp: int | None) -> V | None:
         """Return what is remembered of ``name`` if it is still so, by a stamp taken just now."""

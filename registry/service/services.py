@@ -17,6 +17,8 @@ from registry.service.expiry import Expiry
 from registry.service.history import HISTORY_TERMS, HistoryTerms
 from registry.service.image_configs import ImageConfigs
 from registry.service.manifests import Manifests
+from registry.service.mounting import Mounting
+from registry.service.mounts import Mounts
 from registry.service.pulls.history import PullHistory
 from registry.service.quotas.quotas import Quotas
 from registry.service.quotas.terms import QUOTA_TERMS, QuotaTerms
@@ -61,11 +63,12 @@ class Services:
     configs: ImageConfigs = field(kw_only=True)
     repositories: Repositories = field(kw_only=True)
     standing: Standing = field(kw_only=True)
+    mounting: Mounting = field(kw_only=True)
 
     @property
     def derivations(self) -> Derivations:
         """Makes images of images that are there."""
-        return Derivations(self.blobs, self.manifests, self.quotas)
+        return Derivations(self.mounting, self.manifests, self.quotas)
 
     @property
     def rollbacks(self) -> Rollbacks:
@@ -99,8 +102,17 @@ class Services:
         """
         quotas = Quotas(store, coordinator, enabled=projects, terms=quota_terms)
         entries, candidates = Entries(store, exact=exact), Candidates(store, terms)
+        mounts = Mounts(store, coordinator, memory // 100)
         blobs = Blobs(
-            store, files, coordinator, memory * 2 // 5, entries, candidates, terms, quotas
+            store,
+            files,
+            coordinator,
+            memory * 39 // 100,
+            entries,
+            candidates,
+            terms,
+            quotas,
+            mounts,
         )
         catalog = Catalog(store, coordinator, entries, memory // 20)
         tags = Tags(
@@ -157,4 +169,5 @@ class Services:
                 store, deletions, deleted, reinstatements, tags, catalog, guards, quotas, terms
             ),
             standing=Standing(store, entries, terms),
+            mounting=Mounting(store, entries, blobs, mounts, quotas, terms),
         )

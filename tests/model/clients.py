@@ -9,19 +9,33 @@ from tests.model.world import WINDOW, A, Actor, B, Link, Manifest, Record, World
 
 def _where(actor: Actor) -> int:
     """The repository that is asked: a mount asks its source first."""
-    return A if actor.kind == "mount" and actor.step.startswith("find") else actor.repository
+    asks = actor.kind in ("mount", "derive") and actor.step.startswith("find")
+    return A if asks else actor.repository
 
 
 def _find(model: Model, world: World, number: int) -> Steps:
-    """Read the membership."""
+    """Read the record of what was mounted at once, where there may be one, and the membership."""
     repository = _where(world.actors[number])
+    if not any(world.mounts):
+        yield from _find_member(model, world, number)
+    elif world.mounts[repository] is None:
+        yield "reads no record", go(world, number, "find member", seen=())
+    else:
+        yield "reads a record", go(world, number, "find member", seen=("mounted",))
+
+
+def _find_member(model: Model, world: World, number: int) -> Steps:
+    repository = _where(world.actors[number])
+    held = world.actors[number].seen == ("mounted",)
     member = world.members[repository]
-    if member is None or not member.life.visible:
+    if held and (member is None or not member.life.visible):
+        yield "reads no member", go(world, number, "find pointer", seen=())
+    elif member is None or not member.life.visible:
         yield "reads no member", _unknown(model, world, number)
     elif member.life is Life.CONDEMNED and model.keeps("revive"):
         yield "reads a condemned member", go(world, number, "find revive", seen=(member,))
     else:
-        yield "reads a member", go(world, number, "find pointer")
+        yield "reads a member", go(world, number, "find pointer", seen=())
 
 
 def _find_revive(model: Model, world: World, number: int) -> Steps:
@@ -60,12 +74,14 @@ def _known(model: Model, world: World, number: int) -> World:
         return _put(world, number)
     if actor.kind == "mount":
         return go(world, number, "index", seen=())
+    if actor.kind == "derive":
+        return go(world, number, "record", seen=())
     return go(world, number, "announce" if model.keeps("pushed first") else "store", seen=())
 
 
 def _unknown(model: Model, world: World, number: int) -> World:
     actor = world.actors[number]
-    if actor.kind in ("mount", "undelete") or actor.tries >= model.tries:
+    if actor.kind in ("mount", "derive", "undelete") or actor.tries >= model.tries:
         return go(world, number, END, seen=())
     data = f"{actor.name}{actor.tries + 1}"
     world = world._replace(data=world.data | {data})
@@ -156,11 +172,19 @@ def _held(model: Model, world: World, number: int) -> World:
     if actor.slow and model.keeps("patient uploads"):
         if actor.tries >= model.tries:
             return go(world, number, END, seen=())
-        again, seen = ("find", ()) if actor.kind == "mount" else ("publish", actor.seen[:1])
+        mounts = actor.kind in ("mount", "derive")
+        again, seen = ("find", ()) if mounts else ("publish", actor.seen[:1])
         return go(world, number, again, slow=0, tries=actor.tries + 1, seen=seen)
     if len(actor.seen) == 2:
         world = world._replace(data=world.data - {actor.seen[0]})
     return _put(world.after("promised", actor.repository, 0), number)
+
+
+def _record(model: Model, world: World, number: int) -> Steps:
+    """Write down what is mounted at once."""
+    record = Link(nonce_of(world, number))
+    recorded = world.after("mounts", world.actors[number].repository, record)
+    yield "writes the record", _held(model, recorded, number)
 
 
 # A manifest is pushed
@@ -279,6 +303,7 @@ def _hide_blob(model: Model, world: World, number: int) -> Steps:
 
 STEPS: dict[str, Step] = {
     "find": _find,
+    "find member": _find_member,
     "find revive": _find_revive,
     "find pointer": _find_pointer,
     "publish": _publish,
@@ -286,6 +311,7 @@ STEPS: dict[str, Step] = {
     "index": _index,
     "member": _member,
     "member swap": _member_swap,
+    "record": _record,
     "announce": _announce,
     "store": _store,
     "ask": _ask,
@@ -307,6 +333,11 @@ def pusher(name: str, repository: int = A) -> Actor:
 def mounter(name: str) -> Actor:
     """A client that mounts the blob from A to B and pushes the manifest there."""
     return Actor(name, "mount", "find", B)
+
+
+def deriver(name: str) -> Actor:
+    """A client that has an image of A derived to B, with one record of what it needs."""
+    return Actor(name, "derive", "find", B)
 
 
 def deleter(name: str, repository: int = A) -> Actor:

@@ -12,7 +12,8 @@ def _idle(model: Model, world: World, number: int) -> Steps:
         return
     more = {"tries": actor.tries - 1, "seen": (), "slow": 0}
     if world.pointer is not None:
-        yield "takes up pointer", go(world, number, "judge pointer", **more)
+        first = "settle" if model.keeps("mounts first") and any(world.mounts) else "judge pointer"
+        yield "takes up pointer", go(world, number, first, **more)
     for repository in (A, B):
         more["repository"] = repository
         if world.members[repository] is not None:
@@ -27,6 +28,59 @@ def _due(model: Model, record: Record, age: int) -> bool:
     if record.life is Life.DELETING:
         return record.age >= model.settle
     return record.life is Life.LIVE or age >= GRACE or not model.keeps("grace")
+
+
+# What was mounted at once is made a member: only of B, into which images are derived
+
+
+def _settle(model: Model, world: World, number: int) -> Steps:
+    record = world.mounts[B]
+    if record is None:
+        yield "finds no record", go(world, number, "judge pointer", repository=A, seen=())
+    else:
+        first = "settle index" if model.keeps("members first") else "remove record"
+        yield "reads a record", go(world, number, first, repository=B, seen=(record,))
+
+
+def _settle_index(model: Model, world: World, number: int) -> Steps:
+    actor = world.actors[number]
+    world = world.after("index", B, Link(f"{actor.name}{actor.tries}"))
+    yield "enters it in the index", go(world, number, "settle member")
+
+
+def _settle_member(model: Model, world: World, number: int) -> Steps:
+    actor = world.actors[number]
+    member = world.members[B]
+    after = "remove record" if model.keeps("members first") else "settle"
+    if member is None:
+        world = world.after("members", B, Record(Life.LIVE, ""))
+        yield "makes it a member", go(world, number, after)
+    elif member.life is Life.LIVE:
+        yield "finds it a member", go(world, number, after)
+    else:
+        yield (
+            "finds it in another state",
+            go(world, number, "settle swap", seen=(*actor.seen, member)),
+        )
+
+
+def _settle_swap(model: Model, world: World, number: int) -> Steps:
+    record, seen = world.actors[number].seen
+    swapped = swap(world.members[B], seen, Event.WRITE, "")
+    if world.mounts[B] is None:
+        yield "finds that the record is gone", go(world, number, "settle", seen=())
+    elif swapped is None:
+        yield "is too late to swap it", go(world, number, "settle index", seen=(record,))
+    else:
+        world = world.after("members", B, swapped)
+        yield "swaps the member", go(world, number, "settle index", seen=(record,))
+
+
+def _remove_record(model: Model, world: World, number: int) -> Steps:
+    (record,) = world.actors[number].seen
+    world, _ = _bury(model, world, number, "mounts", record)
+    after = "settle" if model.keeps("members first") else "settle index"
+    yield "removes the record", go(world, number, after)
 
 
 # What was pushed is read: what it needs is entered, then it is struck out
@@ -237,7 +291,7 @@ def _swap_member(model: Model, world: World, number: int) -> Steps:
     if after is None:
         yield "is too late", go(world, number, "idle", seen=())
         return
-    if after.life is Life.DELETING:
+    if after.life is Life.DELETING and world.mounts[actor.repository] is None:
         _check_promise(world.promised[actor.repository])
     world = world.after("members", actor.repository, after)
     if event is Event.EXPIRE:
@@ -267,10 +321,18 @@ def _remove_member(model: Model, world: World, number: int) -> Steps:
 
 def _judge_pointer(model: Model, world: World, number: int) -> Steps:
     pointer = world.pointer
-    if pointer is None or not _due(model, pointer, pointer.age):
+    age = pointer.age if pointer is not None else 0
+    if pointer is not None and _as_of_the_mounts(model, pointer):
+        age -= world.actors[number].slow
+    if pointer is None or not _due(model, pointer, age):
         yield "leaves it", go(world, number, "idle")
     else:
-        yield f"reads a {pointer.life} pointer", go(world, number, "holders", seen=(pointer,))
+        seen = pointer._replace(age=age)
+        yield f"reads a {pointer.life} pointer", go(world, number, "holders", seen=(seen,))
+
+
+def _as_of_the_mounts(model: Model, pointer: Record) -> bool:
+    return pointer.life is not Life.DELETING and model.keeps("as of the mounts")
 
 
 def _holders(model: Model, world: World, number: int) -> Steps:
@@ -362,6 +424,11 @@ def _without(world: World, number: int, name: str) -> World:
 
 STEPS: dict[str, Step] = {
     "idle": _idle,
+    "settle": _settle,
+    "settle index": _settle_index,
+    "settle member": _settle_member,
+    "settle swap": _settle_swap,
+    "remove record": _remove_record,
     "forget": _forget,
     "forget it": _forget_it,
     "list": _list,
@@ -387,6 +454,11 @@ STEPS: dict[str, Step] = {
     "remove pointer": _remove_pointer,
     "remove late": _remove_late,
 }
+
+
+def listed(name: str) -> Actor:
+    """A collector that has seen to what was mounted, and is about to judge the pointer."""
+    return Actor(name, "collect", "judge pointer")
 
 
 def collector(name: str, visits: int) -> Actor:

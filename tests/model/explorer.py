@@ -85,7 +85,8 @@ def check(world: World) -> None:
         if world.exempt[repository] or not (kept or world.acknowledged[repository]):
             continue
         member = world.members[repository]
-        if member is None or not member.life.visible or not whole:
+        held = world.mounts[repository] is not None or (member is not None and member.life.visible)
+        if not (held and whole):
             raise BrokenError("an image lacks its blob that was acknowledged, or can be had back")
 
 
@@ -128,7 +129,7 @@ def _check_clean(world: World) -> None:
     for repository in (A, B):
         if world.manifests[repository] is not None:
             continue
-        for name in ("pushed", "links", "copies", "members"):
+        for name in ("pushed", "links", "copies", "members", "mounts"):
             if getattr(world, name)[repository] is not None:
                 raise BrokenError(f"garbage is left among {name}")
     if world.pointer is not None and not any(world.members):

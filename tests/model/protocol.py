@@ -27,6 +27,9 @@ RULES = {
     "look twice": "what it leads to is looked at once more, after the entry",
     "copies": "what can be had back counts as a need",
     "as of the list": "how long something was condemned counts up to the list of what was pushed",
+    "mounts first": "what was mounted at once is made a member before a pointer is judged",
+    "as of the mounts": "how long a pointer was condemned counts up to the list of these",
+    "members first": "what was mounted at once is a member before its record goes",
     "at the version": "what belongs to a record is removed at the version that was seen before",
     "settle": "on stores that can't delete at a version, nobody writes over what is being deleted",
 }

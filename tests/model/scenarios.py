@@ -3,8 +3,16 @@
 from collections.abc import Callable
 
 from registry.spec.life import Life
-from tests.model.clients import asker, blob_deleter, deleter, mounter, pusher, undeleter
-from tests.model.collectors import collector
+from tests.model.clients import (
+    asker,
+    blob_deleter,
+    deleter,
+    deriver,
+    mounter,
+    pusher,
+    undeleter,
+)
+from tests.model.collectors import collector, listed
 from tests.model.world import (
     OLDEST,
     A,
@@ -13,6 +21,7 @@ from tests.model.world import (
     World,
     announced,
     deleted,
+    derived,
     held,
     left,
     pushed,
@@ -45,6 +54,19 @@ SCENARIOS: dict[str, Callable[[int], World]] = {
     "a mount": lambda n: held(_world(mounter("m"), collector("c", n)), A),
     "a mount of what is condemned": lambda n: held(
         _world(mounter("m"), collector("c", n)), A, Life.CONDEMNED
+    ),
+    "a derivation": lambda n: held(_world(deriver("m"), collector("c", n)), A),
+    "a derivation of what is condemned": lambda n: held(
+        _world(deriver("m"), collector("c", n)), A, Life.CONDEMNED
+    ),
+    "a derivation to where it is condemned": lambda n: held(
+        held(_world(deriver("m"), collector("c", n)), A), B, Life.CONDEMNED
+    ),
+    "a derivation that nothing else holds": lambda n: derived(
+        held(_world(collector("c", n)), A, Life.HIDDEN), B
+    ),
+    "a derivation that two collectors know nothing of": lambda n: derived(
+        left(_world(listed("k"), listed("q"), collector("c", n)), Life.LIVE), B
     ),
     "a push of what was deleted": lambda n: deleted(
         pushed(_world(pusher("p"), collector("c", n)), A), A, OLDEST
@@ -84,6 +106,12 @@ DEEP: dict[str, Callable[[int], World]] = {
     "pushes to two repositories": lambda n: _world(pusher("p"), pusher("q", B), collector("c", n)),
     "a push and two collectors": lambda n: held(
         _world(pusher("p"), collector("c", n), collector("k", n)), A
+    ),
+    "a deletion and a derivation": lambda n: pushed(
+        _world(deleter("d"), deriver("m"), collector("c", n)), A
+    ),
+    "a deletion of the blob and a derivation": lambda n: held(
+        _world(blob_deleter("d"), deriver("m"), collector("c", n)), A
     ),
     "two collectors of what is left": lambda n: left(
         _world(pusher("p"), collector("c", n), collector("k", n)), Life.CONDEMNED

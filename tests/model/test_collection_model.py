@@ -32,6 +32,9 @@ BROKEN = {
     "look twice": ("a push while a deletion ends", 1, 1, True),
     "copies": ("a deletion", 2, 1, True),
     "as of the list": ("a push", 2, 1, True),
+    "mounts first": ("a derivation", 1, 1, True),
+    "as of the mounts": ("a derivation that two collectors know nothing of", 0, 1, True),
+    "members first": ("a derivation", 1, 1, True),
     "at the version": ("a push", 1, 1, True),
     "settle": ("a push onto a condemned pointer", 1, 1, False),
 }

@@ -36,7 +36,8 @@ class Record(NamedTuple):
 class Link(NamedTuple):
     """An entry that leads to a membership or manifest: ``refs/…``, ``…/needed/…``, ``…/pushed/…``.
 
-    Also the copy of a deleted manifest; ``timely``: of one that was stored within the patience.
+    Also a record of what was mounted at once, and the copy of a deleted manifest; ``timely``: of
+    one that was stored within the patience.
     """
 
     nonce: str
@@ -77,6 +78,7 @@ class World(NamedTuple):
     pushed: tuple[Link | None, ...] = (None, None)
     links: tuple[Link | None, ...] = (None, None)
     copies: tuple[Link | None, ...] = (None, None)
+    mounts: tuple[Link | None, ...] = (None, None)
     promised: tuple[int | None, ...] = (None, None)
     acknowledged: tuple[bool, ...] = (False, False)
     exempt: tuple[bool, ...] = (False, False)
@@ -108,6 +110,7 @@ def older(world: World) -> World:
         pushed=tuple(map(link, world.pushed)),
         links=tuple(map(link, world.links)),
         copies=tuple(map(link, world.copies)),
+        mounts=tuple(map(link, world.mounts)),
         promised=tuple(None if each is None else min(each + 1, OLDEST) for each in world.promised),
         ticks=world.ticks + 1,
     )
@@ -143,6 +146,15 @@ def left(world: World, life: Life, data: str = "old") -> World:
     """The world with a pointer that no repository holds, for long."""
     pointer = world.pointer or Record(life, "p0", OLDEST, data)
     return world._replace(pointer=pointer, data=world.data | {data})
+
+
+def derived(world: World, repository: int) -> World:
+    """The world with an image that was derived just now, and is to have its blob by a record."""
+    world = world.after("mounts", repository, Link("r0"))
+    world = world.after("manifests", repository, Manifest())
+    world = world.after("pushed", repository, Link("n0"))
+    world = world.after("promised", repository, 0)
+    return world.after("acknowledged", repository, True)  # noqa: FBT003
 
 
 def announced(world: World, repository: int, age: int = OLDEST) -> World:

@@ -133,7 +133,7 @@ class Client:
         return self.services.deletions.delete(REPOSITORY, reference, Conditions())
 
 
-CHECK = ["get repos/blobs + get repos/blobs", "get blobs + get blobs"]
+CHECK = ["get mounts + get repos/blobs + get repos/blobs", "get blobs + get blobs"]
 LOOKS = [f"{CHECK[0]} + stat catalog", CHECK[1]]
 KEPT = ["get repos/history", "put_all gc"]
 TABLE = {
@@ -189,11 +189,14 @@ TABLE = {
             *("put_all repos/manifests", "create repos/tags"),
         ],
     ),
-    "mount": (lambda c: c.mount(), ["get repos/blobs", "get blobs", "put_all refs"]),
-    "pull a small blob": (lambda c: c.read(SMALL), ["get repos/blobs", "get blobs"]),
+    "mount": (lambda c: c.mount(), ["get mounts + get repos/blobs", "get blobs", "put_all refs"]),
+    "pull a small blob": (
+        lambda c: c.read(SMALL),
+        ["get mounts + get repos/blobs", "get blobs"],
+    ),
     "pull a larger blob": (
         lambda c: c.read(LARGE),
-        ["get repos/blobs", "get blobs", "open data", "read data", "read data"],
+        ["get mounts + get repos/blobs", "get blobs", "open data", "read data", "read data"],
     ),
     "pull a manifest by its tag": (lambda c: c.get(), ["get repos/tags", "get repos/manifests"]),
     "push a manifest to a new tag": (

@@ -8,7 +8,7 @@ import pytest
 
 from registry.service.collection.collector import NotLinked
 from registry.service.collection.findings import Done, Kind
-from registry.service.collection.needs import Needs
+from registry.service.collection.needs import Known, Needs
 from registry.service.entries import Entries
 from registry.service.presence import exists
 from registry.service.records import Corrupt, Record
@@ -358,11 +358,15 @@ async def test_a_push_is_told_of_though_clocks_differ_by_a_quarter_of_the_grace(
     entries = Entries(store, exact=True)
     await entries.put([(keys.pushed(A, DIGEST, V1), b"mark")])
     clock.ahead += terms.patience + terms.grace / 4
-    known = await Needs(store, entries, services.candidates, terms).of(A)
-    assert known.left == {DIGEST}
+
+    async def left():
+        needs = Needs(store, entries, services.candidates, terms, Known(clock()))
+        return (await needs.of(A)).left
+
+    assert await left() == {DIGEST}
     assert await exists(store, keys.pushed(A, DIGEST, V1))
     clock.ahead += terms.grace / 4
-    assert (await Needs(store, entries, services.candidates, terms).of(A)).left == set()
+    assert await left() == set()
     assert not await exists(store, keys.pushed(A, DIGEST, V1))
 
 

@@ -7,7 +7,9 @@ import pytest
 
 from registry.service import derivations
 from registry.service.derivations import DEPTH, Source
+from registry.service.entries import Entries
 from registry.service.services import Services
+from registry.service.settling import Settling
 from registry.spec.conditions import Conditions, EntityTags
 from registry.spec.digest import Digest
 from registry.spec.errors import (
@@ -15,15 +17,18 @@ from registry.spec.errors import (
     ManifestBlobUnknown,
     ManifestUnknown,
     PreconditionFailed,
+    QuotaExceeded,
 )
 from registry.spec.mediatype import OCI_INDEX, OCI_MANIFEST
 from registry.spec.names import Place, Tag
 from registry.spec.pagination import Page
 from registry.spec.problems import Invalid
+from storage import keys
 from storage.inprocess import InProcessCoordinator
 from storage.memory import MemoryStore
 from storage.testing import Crash, FaultyStore
 from tests.service.content import chunk, encode, image, push
+from tests.service.quotas import limited, process
 from tests.service.test_calls import Rounds
 
 BASE, ENV = Place("base/python"), Place("project/env")
@@ -78,11 +83,16 @@ async def test_what_is_derived_is_the_same_image_and_outlives_its_source():
     await check_whole(registry, body, [CONFIG, *layers(3)])
 
 
-async def asked(number: int, size: int) -> list[list[str]]:
-    """Rounds of calls to derive an image of so many layers, in a process that knows nothing."""
+async def asked(number: int, size: int, *, known: bool = False) -> list[list[str]]:
+    """Rounds of calls to derive an image of so many layers.
+
+    In a process that knows nothing, or has ``known`` the image since it derived it once before.
+    """
     store = Rounds()
     await base(services(store), *layers(number, size))
     registry = services(store)
+    if known:
+        await registry.derivations.derive(Source(BASE, V1), Place("other/env"), MINE, "me")
     del store.rounds[:]
     await derive(registry)
     return store.rounds
@@ -94,12 +104,17 @@ async def test_how_large_an_image_is_makes_no_difference_to_what_the_store_is_as
     assert not [call for each in small for call in each if "data" in call], "no byte is touched"
 
 
-async def test_all_layers_are_mounted_at_once_and_looked_for_once():
-    """Two reads of each layer, and one call that writes its two entries."""
+async def test_all_layers_are_mounted_by_one_write_and_looked_for_once():
+    """Two reads of each layer, in a process that knows nothing; and nothing else of any of them."""
     few, many = await asked(2, 70_000), await asked(40, 70_000)
     assert len(few) == len(many) == 8
     calls = [sum(map(len, rounds)) for rounds in (few, many)]
-    assert calls[1] - calls[0] == 38 * 3
+    assert calls[1] - calls[0] == 38 * 2
+
+
+async def test_how_many_layers_an_image_has_makes_no_difference_where_its_base_is_known():
+    few, many = await asked(2, 70_000, known=True), await asked(40, 70_000, known=True)
+    assert few == many
 
 
 async def test_whether_there_are_limits_is_asked_once():
@@ -244,3 +259,44 @@ async def test_an_index_that_says_less_of_its_parts_than_they_have_is_refused():
     await base(registry, *layers(1), tag=Tag("part"))
     with pytest.raises(Invalid, match="another size"):
         await derive(registry)
+
+
+async def settle(registry: Services, store) -> None:
+    entries = Entries(store, exact=True)
+    await Settling(
+        store, InProcessCoordinator(), entries, registry.candidates, registry.terms
+    ).everything()
+
+
+async def test_a_project_with_limits_pays_once_for_what_is_derived():
+    store = MemoryStore()
+    registry = process(store)
+    body = await base(registry, *layers(3))
+    kept = len(OCI_MANIFEST) + 1 + len(body)
+    used = len(CONFIG) + sum(map(len, layers(3))) + kept
+    await limited(store, bytes=2 * used)
+    await derive(registry)
+
+    async def check() -> None:
+        counted = await registry.quotas.counting.of(ENV.tenant)
+        assert (counted.account.used.bytes, counted.drift) == (used, 0)
+
+    await check()
+    await derive(registry)
+    await check()
+    await settle(registry, store)
+    await check()
+    await registry.blobs.delete(ENV, Digest.of(CONFIG))
+    await derive(registry)
+    await check()
+
+
+async def test_what_does_not_fit_into_a_project_is_not_derived():
+    store = MemoryStore()
+    registry = process(store)
+    await base(registry, *layers(3))
+    await limited(store, bytes=len(layers(3)[0]))
+    with pytest.raises(QuotaExceeded):
+        await derive(registry)
+    assert not await store.list(keys.MOUNTS)
+    assert (await registry.quotas.counting.of(ENV.tenant)).account.used.bytes == 0

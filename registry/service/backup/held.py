@@ -87,7 +87,7 @@ class Held:
 
     async def _is_member(self, place: Place, digest: Digest) -> bool:
         try:
-            member = await self._members.read(place, digest)
+            member = await self._members.find(place, digest)
         except self.unreadable:
             return False
         return member is not None and member.life.visible

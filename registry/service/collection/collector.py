@@ -16,10 +16,12 @@ from registry.service.collection.needs import Known, Needs
 from registry.service.entries import Entries, value
 from registry.service.failures import FAILURES
 from registry.service.memberships import Memberships
+from registry.service.mounts import every_mounted
 from registry.service.pointers import Pointers
 from registry.service.presence import exists
 from registry.service.quotas.quotas import Quotas
 from registry.service.records import DeletedRecord
+from registry.service.settling import Settling
 from registry.service.terms import Terms
 from registry.service.throttle import Throttle
 from registry.spec.digest import Digest
@@ -86,6 +88,7 @@ class Collector:
         self._entries = Entries(store, exact=exact)
         self._members = Memberships(store, self._entries, terms)
         self._pointers = Pointers(store, terms)
+        self._settling = Settling(store, coordinator, self._entries, candidates, terms)
 
     async def collect(self, *, look: bool = False, wait: float = 0.0) -> Pass:
         """See to all candidates that are due; return when there are no more.
@@ -106,16 +109,33 @@ class Collector:
         done, after = Pass(), ""
         now = self._terms.clock()
         while True:
+            known = await self._mounted(look=look)
             page = await self._store.list(keys.CANDIDATES, after=after, limit=_PAGE)
             due = [key for key in page if look or keys.candidate_due(key) <= now * 1000]
             if due and not after:
                 done.lag = max(0.0, now - keys.candidate_due(due[0]) / 1000)
-            needs = Needs(self._store, self._entries, self._candidates, self._terms, look=look)
+            needs = Needs(
+                self._store, self._entries, self._candidates, self._terms, known, look=look
+            )
             see_to = partial(self._see_to, needs, done, look=look)
             await each(due, see_to, at_once=_AT_ONCE)
             if len(due) < _PAGE:
                 return done
             after = due[-1]
+
+    async def _mounted(self, *, look: bool) -> Known:
+        """Settle what was mounted at once, so that a list of holders has it from here on.
+
+        With ``look``, tell what it is instead.
+        """
+        as_of = self._terms.clock()
+        if not look:
+            await self._settling.everything()
+            return Known(as_of)
+        mounted: set[Digest] = set()
+        async for _, blobs in every_mounted(self._store):
+            mounted |= blobs
+        return Known(as_of, mounted=frozenset(mounted))
 
     async def _see_to(self, needs: Needs, done: Pass, key: str, *, look: bool) -> None:
         """See to one candidate. What fails stays in the queue, and does not keep others waiting."""
@@ -124,7 +144,7 @@ class Collector:
             if found is None:
                 return
             candidate = Candidate.decode(found.data)
-            known = Known(self._terms.clock())
+            known = needs.known
             if candidate.members or candidate.manifest:
                 known = await needs.of(Place(candidate.place))
             judge = Judge(

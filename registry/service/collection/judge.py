@@ -66,7 +66,7 @@ class Judge:
         *,
         look: bool = False,
     ) -> None:
-        """``known``: what was pushed to the repository whose members are looked at."""
+        """``known``: what was pushed to the repository whose members are looked at, and mounted."""
         self._known = known
         self._store = store
         self._coordinator = coordinator
@@ -173,6 +173,8 @@ class Judge:
 
     async def held(self, digest: Digest) -> Needed:
         """Whether a repository holds the blob, in whatever state. As ``needed``."""
+        if digest in self._known.mounted:
+            return Needed.YES
         return await self._any(keys.holders(digest), lambda key: self._is_member(digest, key))
 
     async def _any(self, prefix: str, leads: Leads) -> Needed:
@@ -228,7 +230,7 @@ class Judge:
 
     def _age(self, life: Life, since: float) -> float:
         # When to condemn is said by when the candidate is due; safety does not rest on it. What is
-        # condemned must have been so for the grace before what was pushed was listed.
+        # condemned must have been so for the grace before what was pushed, or mounted, was listed.
         return self._terms.grace if life is Life.LIVE else self._known.as_of - since
 
     def _young(self, entry: Stat) -> bool:

@@ -17,13 +17,15 @@ from typing import Final
 
 from registry.service.collection.candidates import BATCH, Candidates
 from registry.service.collection.findings import NOWHERE, Done, Finding, Kind, Report, nobody
-from registry.service.collection.needs import Needs
+from registry.service.collection.needs import Known, Needs
 from registry.service.entries import Entries, mark, value
 from registry.service.history import Histories
 from registry.service.listing import every_key
+from registry.service.mounts import every_mounted
 from registry.service.presence import exists
 from registry.service.records import Corrupt, DeletedRecord, Pointer, Record
 from registry.service.sessions import LIFETIME
+from registry.service.settling import Settling
 from registry.service.stored import StoredManifest
 from registry.service.terms import Terms
 from registry.spec.digest import Digest
@@ -41,13 +43,14 @@ _AT_ONCE: Final = 16
 class MarkRecord(Record, frozen=True):
     """How far a full mark is: the last repository; ``since`` it was known that one is needed.
 
-    ``reads``: collectors of this store read what was pushed. A release that does not can't read
-    this record then, and collects nothing.
+    ``reads``: collectors of this store read what was pushed; ``settles``: and settle what was
+    mounted at once. A release that does not can't read this record then, and collects nothing.
     """
 
     since: float = 0.0
     after: str = ""
     reads: bool = False
+    settles: bool = False
 
 
 @dataclass(slots=True)
@@ -84,6 +87,7 @@ class Marker:
         self._terms = terms
         self._entries = Entries(store, exact=exact)
         self._report = report
+        self._settling = Settling(store, coordinator, self._entries, candidates, terms)
         self._cataloged = (NOWHERE, False)
 
     async def begin(self) -> bool:
@@ -112,8 +116,9 @@ class Marker:
         they entered stays good: a store that was linked needs no mark. One that was taken over may
         be linked again: by a mark of theirs that was under way, or since this broke off.
         """
-        if not (await self._record()).reads:
-            await self._store.put(keys.MARK, MarkRecord(self._terms.clock(), reads=True).encode())
+        record = await self._record()
+        if not (record.reads and record.settles):
+            await self._store.put(keys.MARK, _mark(self._terms.clock()))
         if await exists(self._store, keys.LINKED):
             await self._store.put(keys.READ, b"")
             await self._store.delete(keys.LINKED)
@@ -135,10 +140,11 @@ class Marker:
         await self.take_over()
         async with self._coordinator.hold(LEASE):
             record = await self._record()
+            await self._settling.everything()
             await self._repositories(marked, record, look=False)
             await self._store.put(keys.READ, b"")
             await self._contents(marked, look=False)
-            await self._store.put(keys.MARK, MarkRecord(reads=True).encode())
+            await self._store.put(keys.MARK, _mark())
         return marked
 
     async def _repositories(self, marked: Marked, record: MarkRecord, *, look: bool) -> None:
@@ -147,8 +153,7 @@ class Marker:
             marked.repositories += 1
             if not look:
                 await self._forget(keys.catalog_place(key))
-                reached = MarkRecord(record.since, key, reads=True)
-                await self._store.put(keys.MARK, reached.encode())
+                await self._store.put(keys.MARK, _mark(record.since, key))
 
     async def _forget(self, place: Place) -> None:
         """Forget what deleted tags were. Earlier releases entered nowhere when that is to be."""
@@ -179,7 +184,9 @@ class Marker:
                 await self._entries.put(entries)
         marked.manifests += len(manifests)
         # What is left is struck out that pushes wrote which broke off.
-        await Needs(self._store, self._entries, self._candidates, self._terms, look=look).of(place)
+        known = Known(self._terms.clock())
+        needs = Needs(self._store, self._entries, self._candidates, self._terms, known, look=look)
+        await needs.of(place)
         unneeded: list[str] = []
         prefix = keys.members_of(place)
         async for key in every_key(self._store, prefix):
@@ -216,6 +223,9 @@ class Marker:
 
     async def _contents(self, marked: Marked, *, look: bool) -> None:
         """Find pointers that no repository holds, and bytes that no pointer names."""
+        mounted: set[Digest] = set()
+        async for _, blobs in every_mounted(self._store):
+            mounted |= blobs
         named = array("Q")
         unheld: list[str] = []
         strays: dict[Place, list[str]] = {}
@@ -225,7 +235,7 @@ class Marker:
             if pointer.data:
                 named.append(_hash(pointer.data))
             digest = keys.pointer_digest(key)
-            if not await self._is_held(digest, strays):
+            if not (await self._is_held(digest, strays) or digest in mounted):
                 unheld.append(digest)
             if sum(map(len, strays.values())) >= BATCH:
                 await self._strays(marked, strays, look=look)
@@ -317,6 +327,10 @@ class Marker:
                 batch.clear()
         async for item in read():
             yield item
+
+
+def _mark(since: float = 0.0, after: str = "") -> bytes:
+    return MarkRecord(since, after, reads=True, settles=True).encode()
 
 
 def _hash(key: str) -> int:

@@ -9,7 +9,7 @@ other tells.
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from registry.service.bounded import each
@@ -30,15 +30,18 @@ _AT_ONCE: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a repository: every need of what was pushed up to ``as_of`` (Unix seconds).
+    """What is known, of a repository or of none: all that came up to ``as_of`` (Unix seconds).
 
-    ``unread``: blobs whose entries were not made, since it was only looked. ``left``: manifests
-    that are not there, and may be about to be pushed.
+    That is every need of what was pushed, and every repository that holds a blob. ``unread``: blobs
+    whose entries were not made, since it was only looked. ``left``: manifests that are not there,
+    and may be about to be pushed. ``mounted``: blobs that were mounted at once and were not made
+    members, since it was only looked.
     """
 
     as_of: float
     unread: frozenset[Digest] = frozenset()
     left: frozenset[Digest] = frozenset()
+    mounted: frozenset[Digest] = frozenset()
 
 
 class Needs:
@@ -53,15 +56,18 @@ class Needs:
         entries: Entries,
         candidates: Candidates,
         terms: Terms,
+        known: Known,
         *,
         look: bool = False,
     ) -> None:
+        """``known`` is what is known of the holders of blobs, before anything is read."""
+        self.known = known
         self._store = store
         self._entries = entries
         self._candidates = candidates
         self._terms = terms
         self._look = look
-        self._known: dict[Place, Known] = {}
+        self._of: dict[Place, Known] = {}
         self._locks: defaultdict[Place, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def of(self, place: Place) -> Known:
@@ -71,13 +77,12 @@ class Needs:
         that can't be read: what it needs must not be guessed.
         """
         async with self._locks[place]:
-            known = self._known.get(place)
+            known = self._of.get(place)
             if known is None:
-                known = self._known[place] = await self._read(place)
+                known = self._of[place] = await self._read(place)
             return known
 
     async def _read(self, place: Place) -> Known:
-        as_of = self._terms.clock()
         unread: set[Digest] = set()
         left: set[Digest] = set()
 
@@ -85,7 +90,7 @@ class Needs:
             await self._enter(place, key, unread, left)
 
         await each(every_key(self._store, keys.all_pushed(place)), enter, at_once=_AT_ONCE)
-        return Known(as_of, frozenset(unread), frozenset(left))
+        return replace(self.known, unread=frozenset(unread), left=frozenset(left))
 
     async def _enter(self, place: Place, key: str, unread: set[Digest], left: set[Digest]) -> None:
         """Enter what a manifest needs, and strike out that it was pushed.

@@ -84,7 +84,7 @@ class Standing:
 
         ``BlobUnknown`` where the repository holds none, in whatever state.
         """
-        member = await self._members.read(repository, digest)
+        member = await self._members.find(repository, digest)
         if member is None or member.life is Life.DELETING:
             raise BlobUnknown(digest)
         found = await self._pointers.read(digest)

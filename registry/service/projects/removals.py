@@ -8,7 +8,7 @@ likes. Blobs leave their repositories here; their bytes are for the collector of
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -23,6 +23,7 @@ from registry.service.bounded import each
 from registry.service.collection.candidates import Candidates
 from registry.service.collection.findings import NOWHERE
 from registry.service.listing import every_key
+from registry.service.mounts import mounted_of
 from registry.service.projects.events import EventKind, Events, event
 from registry.service.projects.kept import Kept, Leaf, Records
 from registry.service.projects.names import may_be_tenant
@@ -195,10 +196,14 @@ class Removals:
         await self._end_memberships(tenant, meter)
         await self._end_shares(tenant, meter)
         await meter.add(await self._uploads.drop_of(tenant.id))
-        for prefix in (keys.repositories(Place(tenant.id)), keys.repositories_below(tenant.id)):
+        root = Place(tenant.id)
+        async for place, blobs in mounted_of(self._store, tenant.id):
+            await self._tell_unheld(sorted(blobs))
+            await self._store.delete(keys.mounted(place))
+            await meter.add(1)
+        for prefix in (keys.repositories(root), keys.repositories_below(tenant.id)):
             found = every_key(self._store, prefix)
             await self._each(found, self._drop_content, meter, self._tell_collector)
-        root = Place(tenant.id)
         await self._drop_entry(keys.catalog(root))
         await self._each(every_key(self._store, keys.cataloged(tenant.id)), self._drop_entry, meter)
         await self._each(every_key(self._store, keys.robots(tenant.id)), self._store.delete, meter)
@@ -214,9 +219,11 @@ class Removals:
             await self._store.delete(key)
 
     async def _tell_collector(self, batch: list[str]) -> None:
-        """Tell of blobs that may be without a repository soon, before they are."""
         found = map(keys.repository_parts, batch)
-        digests = [rest for _, kind, rest in found if kind == "blobs"]
+        await self._tell_unheld([rest for _, kind, rest in found if kind == "blobs"])
+
+    async def _tell_unheld(self, digests: Sequence[str]) -> None:
+        """Tell of blobs that may be without a repository soon, before they are."""
         if digests:
             await self._candidates.add(NOWHERE, pointers=digests, wait=self._candidates.patience)
 

@@ -8,6 +8,7 @@ from typing import Final
 from registry.service.bounded import each
 from registry.service.entries import value
 from registry.service.listing import every_key
+from registry.service.mounts import mounted_of
 from registry.service.presence import exists
 from registry.service.records import Corrupt, Pointer, UploadRecord
 from registry.service.unreadable import tell_unreadable
@@ -38,14 +39,16 @@ class _Sum:
         self._sizes: dict[Digest, int] = {}
         self.bytes = self.physical = self.tags = 0
         self._manifests: set[str] = set()
+        self.mounted: set[tuple[Place, Digest]] = set()
 
     async def add(self, key: str) -> None:
         """Add what is at one key of a repository."""
-        _, kind, rest = keys.repository_parts(key)
+        place, kind, rest = keys.repository_parts(key)
         if kind == "tags":
             self.tags += 1
         elif kind == "blobs":
-            await self._add_blob(Digest(rest))
+            self.mounted.discard((place, Digest(rest)))
+            await self.add_blob(Digest(rest))
         elif kind == "manifests":
             try:
                 size = (await self._store.stat(key)).size
@@ -56,7 +59,8 @@ class _Sum:
                 self._manifests.add(rest)
                 self.physical += size
 
-    async def _add_blob(self, digest: Digest) -> None:
+    async def add_blob(self, digest: Digest) -> None:
+        """Add a blob that a repository holds."""
         size = self._sizes.get(digest)
         if size is None:
             found = await value(self._store, keys.pointer(digest))
@@ -105,8 +109,13 @@ class Tally:
         """
         found = _Sum(self._store)
         root = Place(tenant)
+        # What was mounted at once first, and then the members that are made of it.
+        async for place, blobs in mounted_of(self._store, tenant):
+            found.mounted.update((place, digest) for digest in blobs)
         for prefix in (keys.repositories(root), keys.repositories_below(tenant)):
             await each(every_key(self._store, prefix), found.add, at_once=_AT_ONCE)
+        left = [digest for _, digest in found.mounted]
+        await each(left, found.add_blob, at_once=_AT_ONCE)
         repositories = int(await exists(self._store, keys.catalog(root)))
         async for _ in every_key(self._store, keys.cataloged(tenant)):
             repositories += 1

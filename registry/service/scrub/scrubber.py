@@ -21,6 +21,7 @@ from registry.service.entries import value
 from registry.service.hashing import digest_of
 from registry.service.listing import every_key
 from registry.service.memberships import member_name
+from registry.service.mounts import every_mounted
 from registry.service.pointers import Pointers
 from registry.service.records import Corrupt, Pointer, Record
 from registry.service.scrub.contents import Second, damage
@@ -254,10 +255,19 @@ class Scrubber:
         Whatever the repository: there are as many changes at once as repositories that hold it.
         """
         async with contextlib.AsyncExitStack() as stack:
-            async for key in every_key(self._store, keys.holders(digest)):
-                name = member_name(keys.reference_place(key), digest)
+            async for place in self._holders(digest):
+                name = member_name(place, digest)
                 await stack.enter_async_context(self._coordinator.change(name))
             yield
+
+    async def _holders(self, digest: Digest) -> AsyncIterator[Place]:
+        """Yield each repository that holds the blob, once."""
+        found = {place async for place, blobs in every_mounted(self._store) if digest in blobs}
+        async for key in every_key(self._store, keys.holders(digest)):
+            found.discard(keys.reference_place(key))
+            yield keys.reference_place(key)
+        for place in found:
+            yield place
 
     async def _manifest(self, place: Place, digest: Digest) -> tuple[int, bool]:
         key = keys.manifest(place, digest)

@@ -1,0 +1,114 @@
+"""Derivation, settling, deletion and collection, in every order that their calls can take.
+
+Turns are given as in ``test_interleavings``: in every way that goes over to another request once,
+and in some of those that do so more often.
+"""
+
+from contextlib import suppress
+
+import pytest
+
+from registry.service.derivations import Source
+from registry.service.entries import Entries
+from registry.service.settling import Settling
+from registry.spec.digest import Digest
+from registry.spec.errors import ManifestBlobUnknown, ManifestUnknown
+from storage import keys
+from storage.inprocess import InProcessCoordinator
+from tests.service.collection import CONFIG, LAYER, V1, A, B, Clock, Registry
+from tests.service.test_interleavings import ALL, LosesLocks, Schedules, Turns, _here, interleave
+
+BIG = Digest.of(LAYER)
+SHARES = (1.0, 1.0 if ALL else 0.1)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    _here(monkeypatch)
+    return Clock(monkeypatch)
+
+
+def settle(registry):
+    entries = Entries(registry.store, exact=True)
+    candidates = registry.services.candidates
+    settling = Settling(registry.store, registry.coordinator, entries, candidates, registry.terms)
+    return settling.settle(B)
+
+
+async def derive(registry) -> bool:
+    """Whether it was derived: not where its source, or what it brought, was deleted meanwhile."""
+    with suppress(ManifestUnknown, ManifestBlobUnknown):
+        await registry.services.derivations.derive(Source(A, V1), B, V1, "me")
+        return True
+    return False
+
+
+async def prepared(clock, coordinator) -> Registry:
+    clock.ahead = 0.0
+    registry = Registry(clock, Turns(), coordinator(), memory=0)
+    assert await registry.marker().begin()
+    await registry.push(A)
+    return registry
+
+
+@pytest.mark.parametrize("coordinator", [InProcessCoordinator, LosesLocks])
+async def test_who_settles_late_brings_back_nothing_that_was_deleted_since(clock, coordinator):
+    schedules = Schedules(3, SHARES)
+    for first, switches in schedules:
+        registry = await prepared(clock, coordinator)
+        await derive(registry)
+        setup = registry.store.total
+        deleting = registry.services.blobs.delete(B, BIG)
+        await interleave(
+            registry.store, [settle(registry), deleting, settle(registry)], first, switches
+        )
+        schedules.took(registry.store.total - setup)
+        assert not await registry.holds(LAYER, B), (first, switches)
+        assert await registry.holds(CONFIG, B), (first, switches)
+        assert not await registry.keys(keys.MOUNTS)
+    assert schedules.tried > 50
+
+
+@pytest.mark.parametrize("coordinator", [InProcessCoordinator, LosesLocks])
+async def test_a_derivation_beside_a_deletion_comes_before_or_after_it(clock, coordinator):
+    """Whichever it was, that does not change when it is settled."""
+    schedules = Schedules(3, SHARES)
+    held = 0
+    for first, switches in schedules:
+        registry = await prepared(clock, coordinator)
+        await derive(registry)
+        setup = registry.store.total
+        deleting = registry.services.blobs.delete(B, BIG)
+        await interleave(
+            registry.store, [derive(registry), deleting, settle(registry)], first, switches
+        )
+        schedules.took(registry.store.total - setup)
+        before = await registry.holds(LAYER, B)
+        await settle(registry)
+        assert await registry.holds(LAYER, B) == before, (first, switches)
+        assert await registry.holds(CONFIG, B), (first, switches)
+        held += before
+    assert 10 < held < schedules.tried - 10
+
+
+@pytest.mark.parametrize("coordinator", [InProcessCoordinator, LosesLocks])
+async def test_no_collector_takes_what_a_derivation_brought(clock, coordinator):
+    """Its source is deleted, and in the end nothing else holds what it needs."""
+    schedules = Schedules(3, SHARES)
+    derived = 0
+    for first, switches in schedules:
+        registry = await prepared(clock, coordinator)
+        setup = registry.store.total
+        made, *_ = await interleave(
+            registry.store,
+            [derive(registry), registry.delete(A), registry.collector().collect()],
+            first,
+            switches,
+        )
+        schedules.took(registry.store.total - setup)
+        await registry.pass_time(8)
+        assert not await registry.holds(LAYER, A), "the collector works"
+        assert await registry.holds(LAYER, B) == made, (first, switches)
+        assert not made or await registry.pulls(B)
+        derived += made
+    assert 10 < derived < schedules.tried
