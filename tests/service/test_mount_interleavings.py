@@ -70,6 +70,20 @@ async def test_who_settles_late_brings_back_nothing_that_was_deleted_since(clock
 
 
 @pytest.mark.parametrize("coordinator", [InProcessCoordinator, LosesLocks])
+async def test_who_asks_while_it_is_settled_is_told_that_it_is_there(clock, coordinator):
+    schedules = Schedules(2, SHARES)
+    for first, switches in schedules:
+        registry = await prepared(clock, coordinator)
+        await derive(registry)
+        setup = registry.store.total
+        asking = registry.services.blobs.holds(B, BIG)
+        held, _ = await interleave(registry.store, [asking, settle(registry)], first, switches)
+        schedules.took(registry.store.total - setup)
+        assert held, (first, switches)
+    assert schedules.tried > 20
+
+
+@pytest.mark.parametrize("coordinator", [InProcessCoordinator, LosesLocks])
 async def test_a_derivation_beside_a_deletion_comes_before_or_after_it(clock, coordinator):
     """Whichever it was, that does not change when it is settled."""
     schedules = Schedules(3, SHARES)
