@@ -147,6 +147,7 @@ async def objects(store: StoreProcess) -> tuple[Counter[str], int]:
             "data/",
             "blobs/",
             "refs/",
+            "mounts/",
             "repos/",
             "catalog/",
             "gc/",

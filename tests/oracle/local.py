@@ -34,7 +34,7 @@ from tests.oracle.wire import Client
 
 Kind = Literal["memory", "filesystem", "s3"]
 
-PREFIXES = ("data/", "uploads/", "blobs/", "refs/", "catalog/", "repos/")
+PREFIXES = ("data/", "uploads/", "blobs/", "refs/", "mounts/", "catalog/", "repos/")
 """The top directories of the storage layout."""
 
 

@@ -9,6 +9,8 @@ import pytest
 from auth.identity import Identity, Kind
 from auth.policy import Action, Allow, Deny, Verb
 from auth.roles import Role
+from registry.service.collection.candidates import Candidate
+from registry.service.derivations import Source
 from registry.service.projects.projects import Wanted
 from registry.service.projects.removals import Progress, Removals
 from registry.service.projects.robots import RobotTerms
@@ -82,6 +84,27 @@ async def test_nothing_is_left_but_the_bytes_and_the_name_of_the_id(world):
     blob = await world.services.blobs.find(Place(f"{other.id}/app"), Digest.of(LAYER))
     assert await world.services.blobs.read(blob) == LAYER
     assert [event.kind for event in world.told][-2:] == ["project.removed", "project.purged"]
+
+
+async def test_what_was_derived_and_is_in_no_list_of_members_yet_goes_too(world):
+    base = await world.project("base", bob="owner")
+    await push_image(world, f"{base.id}/python")
+    demo = await world.project("demo", alice="owner")
+    source = Source(Place(f"{base.id}/python"), Tag("v1"))
+    for rest in ("", "/env"):
+        target = Place(demo.id + rest)
+        await world.services.derivations.derive(source, target, Tag("v1"), "me")
+    before = set(await world.keys())
+    assert {keys.mounted(Place(demo.id)), keys.mounted(Place(f"{demo.id}/env"))} <= before
+    await world.tenancy.projects.remove(demo, ROOT)
+    assert await world.tenancy.removals.purge_due() == 1
+    left = await world.keys()
+    assert about(left, demo) == [keys.tenant_name(demo.id)]
+    found = [
+        Candidate.decode((await world.store.get(key)).data)
+        for key in await world.keys(keys.CANDIDATES)
+    ]
+    assert {Digest.of(LAYER), Digest.of(CONFIG)} == {each for one in found for each in one.pointers}
 
 
 async def test_projects_whose_names_begin_alike_stay(world):
@@ -252,6 +275,7 @@ def test_every_prefix_of_the_layout_is_looked_at():
     """The tests above miss nothing: what `keys` names is listed by them."""
     named = {
         keys.PROJECTS, keys.ACCOUNTS, keys.PRINCIPALS, keys.SHARED, keys.REMOVALS, keys.CATALOG,
-        keys.QUOTAS, keys.UPLOADS, "tenants/", "repos/", "refs/", "blobs/", "data/",
+        keys.QUOTAS, keys.UPLOADS, keys.MOUNTS, "tenants/", "repos/", "refs/", "blobs/",
+        "data/",
     }  # fmt: skip
     assert named == set(PREFIXES)

@@ -18,7 +18,7 @@ ROOT = Identity("user:root")
 
 PREFIXES = (
     *("projects/", "tenants/", "accounts/", "principals/", "shared/", "removals/", "quotas/"),
-    *("repos/", "refs/", "catalog/", "uploads/", "data/", "blobs/"),
+    *("repos/", "refs/", "mounts/", "catalog/", "uploads/", "data/", "blobs/"),
 )
 VERBS = {Verb.PULL: "pull", Verb.PUSH: "push", Verb.DELETE: "delete", Verb.LIST: "list"}
 

@@ -42,6 +42,7 @@ class StormClient:
 
         self.deleted: list[tuple[bytes, list[bytes]]] = []
         self.done: Counter[str] = Counter()
+        self.peers: Sequence[StormClient] = ()
         self._clients = [Client(address, timeout=30) for address in addresses]
 
     @property
@@ -51,8 +52,8 @@ class StormClient:
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
             kind = self.random.choices(
-                ["push", "again", "delete", "pull", "orphan", "abandon", "wipe"],
-                [6, 4, 6, 4, 2, 1, 1],
+                ["push", "again", "delete", "pull", "orphan", "abandon", "wipe", "derive"],
+                [6, 4, 6, 4, 2, 1, 1, 4],
             )[0]
             getattr(self, f"_{kind}")()
             self.done[kind] += 1
@@ -152,6 +153,32 @@ class StormClient:
             finished.expect(404)  # the session is over: begin again
             reply = self._ask("POST", f"{url}/uploads/")
         raise Broken("an upload never came to its end")
+
+    def _derive(self) -> None:
+        """Have another client's image in the own repository, with no byte sent.
+
+        It may be deleted meanwhile: then there is none, or not all of it, and nothing is told of.
+        """
+        other = self.random.choice(self.peers)
+        images = dict(other.images)
+        if not images:
+            return
+        digest = self.random.choice(sorted(images))
+        path = f"/api/v1/repositories/{self.repository.replace('/', ':')}"
+        wanted = {"repository": other.repository, "reference": digest}
+        reply = self._ask(
+            "PUT",
+            f"{path}/tags/t{self.random.randrange(3)}",
+            ("Content-Type", "application/json"),
+            body=json.dumps(wanted).encode(),
+        )
+        if reply.status == 200:
+            self.images[digest] = images[digest]
+            self.done["derived"] += 1
+            self._check(digest)
+        else:
+            reply.expect(404)
+            self.done["not derived"] += 1
 
     def _delete(self) -> None:
         if not self.images:

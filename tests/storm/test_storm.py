@@ -28,7 +28,7 @@ from tests.fixtures.programs import require_program
 from tests.storm.clients import CraneClient, StormClient, blobs_of
 
 SECONDS = float(os.environ.get("MOORAGE_STORM_SECONDS", "5"))
-KINDS = ("push", "again", "mounted", "skipped", "crane copied", "wipe")
+KINDS = ("push", "again", "mounted", "skipped", "derived", "crane copied", "wipe")
 """What has to have happened at all; a short storm on a slow machine goes on for a while for it."""
 
 GRACE, CLIENTS = (6.0 if SECONDS > 60 else 2.0), 6
@@ -81,6 +81,8 @@ def test_nothing_acknowledged_breaks_and_no_garbage_is_left(storm, capsys):
     servers, opened = storm
     addresses = [server.address for server in servers]
     clients = [StormClient(number, addresses, CLIENTS, GRACE) for number in range(CLIENTS)]
+    for client in clients:
+        client.peers = clients
     crane = CraneClient(addresses[0], clients)
     stop = threading.Event()
     with ThreadPoolExecutor(CLIENTS + 1) as pool:
@@ -158,6 +160,7 @@ async def unneeded_keys(store) -> list[str]:
             announced.add(key.replace("!/manifests/", "!/pushed/"))
     left = [key for key in found if ("!/blobs/" in key or "!/needed/" in key) and key not in held]
     left += [key for key in found if "!/pushed/" in key and key.rpartition("/")[0] not in announced]
+    left += await every(store, "mounts/")
     left += [key for key in await every(store, "refs/") if key.split("/")[1] not in needed]
     named = set()
     for key in await every(store, "blobs/"):
