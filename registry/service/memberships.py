@@ -60,12 +60,13 @@ class Memberships:
 
     async def find(self, repository: Place, digest: Digest) -> Member | None:
         """As ``read``; what was mounted at once, and is to be a member, is a live one."""
-        # In this order: what has left the record is a member by then.
-        held = digest in await mounted(self._store, repository)
         member = await self.read(repository, digest)
-        if held and (member is None or not member.life.visible):
+        if member is not None and member.life.visible:
+            return member
+        if digest in await mounted(self._store, repository):
             return Member(Life.LIVE, 0.0, "")
-        return member
+        # What had left the record by then may have been made a member after that look.
+        return await self.read(repository, digest)
 
     async def read(self, repository: Place, digest: Digest) -> Member | None:
         """The member in whatever state; ``None`` where there is none."""

@@ -27,10 +27,11 @@ MOST: Final = 2000
 """Blobs in one record at the most: it is read as a whole by who asks for any of them."""
 
 _ROUNDS: Final = 50
+_NOTHING: Final = MountRecord((), (), "")
 
 
 class Mounts:
-    """Writes down what is mounted at once, and remembers of which repository nothing, or what, is.
+    """Writes down what is mounted at once, and remembers of which repository what is, or nothing.
 
     What it tells is never older than the last acknowledged change, on any worker or replica.
     """
@@ -109,9 +110,6 @@ class Mounts:
                         return True
                 standing = await value(self._store, key)
         raise PreconditionFailed(key)
-
-
-_NOTHING: Final = MountRecord((), (), "")
 
 
 async def mounted(store: ObjectStore, place: Place) -> frozenset[Digest]:
