@@ -353,8 +353,9 @@ async def test_what_is_pushed_behind_the_back_of_a_count_counts():
     counter, pusher = process(store), process(inner)
     await push_blob(pusher, CONFIG)
     await pusher.quotas.settle(close=True)
-    # The lists of uploads, of the root repository, of those below it; then of the catalog.
-    gate = store.gate(4, "list")
+    # The lists of uploads, of what is mounted, of the root repository, of those below it; then of
+    # the catalog.
+    gate = store.gate(5, "list")
     counting = asyncio.create_task(counter.quotas.counting.of(PROJECT))
     await gate.reached.wait()
     await push_blob(pusher, LAYER)
@@ -375,7 +376,7 @@ async def test_what_is_removed_while_it_is_counted_is_given_back_by_the_next_cou
     await other.manifests.put(REPOSITORY, push(image(LAYER, config=CONFIG), V1), "me")
     await other.quotas.settle(close=True)
     whole = truth(inner)
-    gate = store.gate(4, "list")
+    gate = store.gate(5, "list")
     counting = asyncio.create_task(counter.quotas.counting.of(PROJECT))
     await gate.reached.wait()
     await other.deletions.delete(REPOSITORY, V1, Conditions())
