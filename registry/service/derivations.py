@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from auth.roles import Role
+from registry.service.bounded import both, results
 from registry.service.manifests import Manifests, Push
 from registry.service.mounting import Mounting
 from registry.service.quotas.quotas import Quotas
@@ -77,7 +78,7 @@ class Derivations:
         lists of packages) stay where they are.
         """
         # With that it is known whether there are limits, before each mount asks.
-        root, charge = await asyncio.gather(
+        root, charge = await both(
             self._manifests.get(source.repository, source.reference),
             self._quotas.charge(target.tenant),
         )
@@ -126,19 +127,17 @@ class Derivations:
 
         ``Invalid`` for one of another size: an index that came before its parts may say anything.
         """
-        gate = asyncio.Semaphore(_MANIFESTS_AT_ONCE)
 
         async def find(digest: Digest) -> StoredManifest | None:
-            async with gate:
-                try:
-                    stored = await self._manifests.get(source, digest)
-                except ManifestUnknown:
-                    return None
+            try:
+                stored = await self._manifests.get(source, digest)
+            except ManifestUnknown:
+                return None
             if len(stored.data) != wanted[digest]:
                 raise Invalid(f"the image's index says another size of {digest} than it has")
             return stored
 
-        found = await asyncio.gather(*map(find, sorted(wanted)))
+        found = await results(sorted(wanted), find, at_once=_MANIFESTS_AT_ONCE)
         return [each for each in found if each is not None]
 
 

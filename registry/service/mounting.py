@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final
 
 from registry.service.blobs import Blob, Blobs
-from registry.service.bounded import each
+from registry.service.bounded import each, results
 from registry.service.entries import Entries
 from registry.service.memberships import Memberships, member_name
 from registry.service.mounts import Mounts, mounted
@@ -63,16 +63,14 @@ class Mounting:
         raise too_slow(manifest)
 
     async def _found(self, source: Place, digests: Collection[Digest]) -> list[Blob]:
-        found: list[Blob] = []
-
-        async def find(digest: Digest) -> None:
+        async def find(digest: Digest) -> Blob | None:
             try:
-                found.append(await self._blobs.find(source, digest))
+                return await self._blobs.find(source, digest)
             except BlobUnknown:
-                return  # that it is missing is for the manifest's push to say
+                return None  # that it is missing is for the manifest's push to say
 
-        await each(digests, find, at_once=_AT_ONCE)
-        return found
+        found = await results(digests, find, at_once=_AT_ONCE)
+        return [blob for blob in found if blob is not None]
 
     async def _write(
         self,
@@ -96,15 +94,11 @@ class Mounting:
         """The bytes of the blobs that do not count in the project yet."""
         # First: what has left the record is a member by then.
         counted = await mounted(self._store, repository)
-        size = 0
 
-        async def add(blob: Blob) -> None:
-            nonlocal size
+        async def uncounted(blob: Blob) -> int:
             if blob.digest in counted:
-                return
+                return 0
             member = await self._members.read(repository, blob.digest)
-            if member is None or member.life is Life.DELETING:
-                size += blob.size
+            return blob.size if member is None or member.life is Life.DELETING else 0
 
-        await each(blobs, add, at_once=_AT_ONCE)
-        return size
+        return sum(await results(blobs, uncounted, at_once=_AT_ONCE))

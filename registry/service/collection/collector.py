@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
 
-from registry.service.bounded import each
+from registry.service.bounded import all_of, each
 from registry.service.collection.candidates import Candidate, Candidates
 from registry.service.collection.findings import Report, nobody
 from registry.service.collection.judge import Judge, Needed, Outcome
@@ -199,7 +199,7 @@ class Collector:
         members = [Digest(each) for each in candidate.members]
         async with self._quotas.charging(place.tenant) as charge:
             round_ = await charge.round()
-            seen = await asyncio.gather(*(one(partial(member, digest)) for digest in members))
+            seen = await all_of(one(partial(member, digest)) for digest in members)
             outcomes = [outcome for outcome, _ in seen]
             if charge.limited:
                 taken = zip(members, outcomes, strict=True)
@@ -214,9 +214,7 @@ class Collector:
             digest: None for digest, each in zip(members, outcomes, strict=True) if each.released
         }
         pointers = list(released | {Digest(each): None for each in candidate.pointers})
-        outcomes = await asyncio.gather(
-            *(one(partial(judge.pointer, digest)) for digest in pointers)
-        )
+        outcomes = await all_of(one(partial(judge.pointer, digest)) for digest in pointers)
         waits += [each.wait for each in outcomes]
         later = tuple(
             digest for digest, each in zip(pointers, outcomes, strict=True) if each.wait >= 0

@@ -6,7 +6,6 @@ The first mark of a store that is older than the collector also writes down whic
 manifests need, without which nothing may be collected.
 """
 
-import asyncio
 import logging
 from array import array
 from bisect import bisect_left
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
+from registry.service.bounded import all_of
 from registry.service.collection.candidates import BATCH, Candidates
 from registry.service.collection.findings import NOWHERE, Done, Finding, Kind, Report, nobody
 from registry.service.collection.needs import Known, Needs
@@ -314,7 +314,7 @@ class Marker:
         batch: list[str] = []
 
         async def read() -> AsyncIterator[tuple[str, bytes]]:
-            values = await asyncio.gather(*(value(self._store, key) for key in batch))
+            values = await all_of(value(self._store, key) for key in batch)
             for key, found in zip(batch, values, strict=True):
                 if found is not None:
                     yield key, found.data
