@@ -15,7 +15,7 @@ MANAGED = "tests/auth/test_management_matrix.py::test_matrix"
 
 FOREIGN_BLOB = cut(
     BLOBS,
-    "                if not await self._members.look(repository, digest):\n"
+    "                if not await self._held(repository, digest, of_record):\n"
     "                    raise BlobUnknown(digest)\n",
     "",
     f"{LEAKS}their_blob_is_absent_in_my_repository",
