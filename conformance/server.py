@@ -90,7 +90,7 @@ class RegistryProcess:
             raise ServerFailedError("the registry is not running")
         return self._process.pid
 
-    def start(self, timeout: float = 30) -> None:
+    def start(self, timeout: float = 60) -> None:
         """Start and wait until `/readyz` answers 200; ServerFailedError after `timeout` seconds."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -53,7 +53,7 @@ def options(request, store, redis, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def servers(options, module_registry_server):
-    return [module_registry_server(**options) for _ in range(2)]
+    return module_registry_server.together(2, **options)
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def widowed(request, module_registry_server, module_redis_servers, tmp_path_fact
     """Clients of two replicas whose Redis has died."""
     redis, data = module_redis_servers.server(), tmp_path_factory.mktemp("alone")
     options = options_of(request, "s3", redis, data)
-    servers = [module_registry_server(**options) for _ in range(2)]
+    servers = module_registry_server.together(2, **options)
     with Client(servers[0].address) as one, Client(servers[1].address) as other:
         push_blob(one, "project/before", b"{}")
         redis.kill()

@@ -53,7 +53,7 @@ def storm(request, registry_server, redis_servers, tmp_path):
         minio = request.getfixturevalue("minio")
         settings |= minio.settings("storm")
         options = {}
-    servers = [registry_server(request.param, settings=settings, **options) for _ in range(3)]
+    servers = registry_server.together(3, request.param, settings=settings, **options)
 
     @asynccontextmanager
     async def opened():

@@ -41,7 +41,7 @@ def replicas(collector, minio, module_redis_servers, module_registry_server):
         "COORDINATION__REDIS__URL": module_redis_servers.server().url,
         "COORDINATION__REDIS__TIMEOUT_SECONDS": "5",
     }
-    return [module_registry_server("s3", settings=common) for _ in range(3)]
+    return module_registry_server.together(3, "s3", settings=common)
 
 
 class Push:

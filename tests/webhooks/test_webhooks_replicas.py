@@ -35,7 +35,7 @@ def servers(minio, module_redis_servers, module_registry_server):
         "WEBHOOKS__GIVE_UP_SECONDS": "1",
         "WEBHOOKS__TIMEOUT_SECONDS": "60",
     } | minio.settings("webhooks-of-replicas")
-    servers = [module_registry_server("s3", settings=settings) for _ in range(3)]
+    servers = module_registry_server.together(3, "s3", settings=settings)
     with Client(servers[0].address) as client:
         first = {"secret": SECRET, "name": "root", "password": PASSWORD}
         ask(client, "POST", "/bootstrap", first, 201)
