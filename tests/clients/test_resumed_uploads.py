@@ -80,7 +80,7 @@ class Upload:
         assert raw.blob_digest(self.address, REPOSITORY, DIGEST) == DIGEST
 
 
-def until(condition, timeout=15):
+def until(condition, timeout=60):
     """Wait until `condition()` is true and return what it gave."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):

@@ -16,7 +16,7 @@ from tests.oracle.wire import Client
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def until(condition, seconds=15):
+def until(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -113,7 +113,7 @@ def ping(cluster):
     """Ask Redis over the links of the first replica."""
     view = cluster.links.hosts("replica-1").read_text().split("redis-1")[0].split()[-1]
 
-    def ask() -> str:
+    def ask(seconds: float = 20) -> str:
         command = ["redis-cli", "-h", view, "-p", str(cluster.redis.ports[0]), "ping"]
         secret = {"REDISCLI_AUTH": cluster.redis.password}
         try:
@@ -122,7 +122,7 @@ def ping(cluster):
                 env=os.environ | secret,
                 capture_output=True,
                 text=True,
-                timeout=2,
+                timeout=seconds,
                 check=False,
             )
         except subprocess.TimeoutExpired:
@@ -135,7 +135,7 @@ def ping(cluster):
 def test_a_link_is_cut_for_one_replica_only(cluster, ping):
     assert ping() == "PONG"
     cluster.links.cut("replica-1", "redis-1")
-    assert ping() == "silence"
+    assert ping(2) == "silence"
     cluster.links.mend()
     assert ping() == "PONG"
     cluster.links.cut("replica-2", "redis-1", how="refused")
@@ -145,14 +145,14 @@ def test_a_link_is_cut_for_one_replica_only(cluster, ping):
 
 
 def test_a_link_is_slow_until_it_is_mended(cluster, ping):
-    cluster.links.slow("replica-1", "redis-1", milliseconds=300)
+    cluster.links.slow("replica-1", "redis-1", milliseconds=2000)
     began = time.monotonic()
     assert ping() == "PONG"
-    assert time.monotonic() - began >= 0.3
+    assert time.monotonic() - began >= 2
     cluster.links.mend()
     began = time.monotonic()
     assert ping() == "PONG"
-    assert time.monotonic() - began < 0.3
+    assert time.monotonic() - began < 2
 
 
 STARTER = """
@@ -186,4 +186,4 @@ def test_it_does_not_outlive_a_starter_that_is_killed(tmp_path, whole_cluster):
             and path.read_text().rpartition(")")[2].split()[0] != "Z"
         ]
 
-    until(lambda: not alive(), 10)
+    until(lambda: not alive())

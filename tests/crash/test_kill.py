@@ -107,7 +107,7 @@ def test_a_workers_death_costs_no_acknowledged_write_and_service_goes_on(registr
                         client.get("/v2/").expect(200)
                         break
                     except OSError:
-                        assert time.monotonic() - began < 5, "no worker serves"
+                        assert time.monotonic() - began < 60, "no worker serves"
         time.sleep(0.5)
     check(server.address, pushers)
     with Client(server.address, fresh=True) as client:

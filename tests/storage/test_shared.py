@@ -137,7 +137,7 @@ async def test_a_change_cut_off_by_death_is_repaired_by_readers(tmp_path, start)
     assert there.hear() == "entered"
     assert await here.stamps("a") == (None,)
     there.kill()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while await here.stamps("a") == (None,):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)

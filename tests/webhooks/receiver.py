@@ -46,7 +46,7 @@ class Receiver:
     def ids(self) -> list[str]:
         return [event["id"] for event in self.events]
 
-    async def until(self, count: int, seconds: float = 10.0) -> None:
+    async def until(self, count: int, seconds: float = 60.0) -> None:
         async with asyncio.timeout(seconds):
             while len(self.got) < count:
                 await asyncio.sleep(0.01)

@@ -353,7 +353,7 @@ class Caller(Client):
         return super().request(method, target, [*headers, self.head], body)
 
 
-def wait_for(condition, seconds=15.0):
+def wait_for(condition, seconds=60.0):
     ends = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends
