@@ -83,15 +83,12 @@ async def interleave(store: Turns, requests, first: int, switches) -> list:
         return ManifestUnknown
 
     tasks = [asyncio.ensure_future(run(*each)) for each in enumerate(requests)]
+    loop = asyncio.get_running_loop()
     at, call = first, 0
     while True:
-        for _ in range(12):  # until every request waits for its turn, or for another's lock
+        while loop._ready:  # until every request waits for its turn, or for another's lock
             await asyncio.sleep(0)
-        for _ in range(200):  # who works with tasks of its own may take longer
-            ready = [number for number, turns in store.waiting.items() if turns]
-            if ready or all(task.done() for task in tasks):
-                break
-            await asyncio.sleep(0)
+        ready = [number for number, turns in store.waiting.items() if turns]
         if not ready:
             assert all(task.done() for task in tasks), "requests wait for each other"
             return [task.result() for task in tasks]
