@@ -129,8 +129,13 @@ class Blobs:
             return await self._members.look(repository, digest) or digest in known
         load = self._mounts.load(repository, stamp)
         mounted, held = await both(load, self._members.look(repository, digest))
-        # What had left the record by then may have been made a member after that look.
-        return held or digest in mounted or await self._members.look(repository, digest)
+        if held or digest in mounted:
+            return True
+        (now,) = await stamps_of(self._coordinator, mounts_name(repository))
+        if now is not None and now == stamp:
+            return False
+        # What has left the record since may have been made a member after that look.
+        return await self._members.look(repository, digest)
 
     def _in_time(self, began: float) -> bool:
         return self._terms.pace() - began <= self._terms.patience

@@ -69,11 +69,10 @@ async def test_who_settles_late_brings_back_nothing_that_was_deleted_since(clock
     assert schedules.tried > 50
 
 
-@pytest.mark.parametrize("coordinator", [InProcessCoordinator, LosesLocks])
-async def test_who_asks_while_it_is_settled_is_told_that_it_is_there(clock, coordinator):
+async def test_who_asks_while_it_is_settled_is_told_that_it_is_there(clock):
     schedules = Schedules(2, SHARES)
     for first, switches in schedules:
-        registry = await prepared(clock, coordinator)
+        registry = await prepared(clock, InProcessCoordinator)
         await derive(registry)
         setup = registry.store.total
         asking = registry.services.blobs.holds(B, BIG)
