@@ -116,11 +116,19 @@ class Memberships:
         await self._entries.put(references)
         await self.join(repository, digest, size, charge)
 
-    async def join(self, repository: Place, digest: Digest, size: int, charge: Charge) -> None:
+    async def join(
+        self,
+        repository: Place,
+        digest: Digest,
+        size: int,
+        charge: Charge,
+        wanted: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
         """Make the blob a member, where that counts; what leads back to it was written before.
 
         ``charge`` pays for ``size`` bytes if it was none, which the write itself finds out. A
-        member in any state but DELETING has been paid for.
+        member in any state but DELETING has been paid for. One that is not live stays what it is
+        where it is not ``wanted``, which is asked after that was seen.
         """
         key, amounts = keys.blob(repository, digest), Amounts(bytes=size)
         for _ in range(_ROUNDS):
@@ -135,6 +143,8 @@ class Memberships:
             if member is None:
                 continue
             if member.life is Life.LIVE:
+                return
+            if wanted is not None and not await wanted():
                 return
             dead = member.life is Life.DELETING
             async with charge.storing(amounts if dead else NOTHING) as storing:
@@ -151,21 +161,11 @@ class Memberships:
         One that is in another state is made live only if it ``stands`` in the record after that was
         seen: who deletes a blob removes the record first.
         """
+        references, _ = self.written(repository, digest)
         for _ in range(_ROUNDS):
             began = self._terms.pace()
-            references, members = self.written(repository, digest)
             await self._entries.put(references)
-            try:
-                await self._store.create(*members[0])
-            except AlreadyExists:
-                member = await self.read(repository, digest)
-                if member is None:
-                    continue
-                if member.life is not Life.LIVE:
-                    if not await stands():
-                        return
-                    if not await self.swap(repository, digest, member, Event.WRITE):
-                        continue
+            await self.join(repository, digest, 0, NO_CHARGE, stands)
             if self._terms.pace() - began <= self._terms.patience:
                 return
         raise PreconditionFailed(keys.blob(repository, digest))

@@ -120,9 +120,11 @@ async def mounted(store: ObjectStore, place: Place) -> frozenset[Digest]:
     return frozenset(map(Digest, MountRecord.decode(found.data).blobs))
 
 
-async def every_mounted(store: ObjectStore) -> AsyncIterator[tuple[Place, frozenset[Digest]]]:
+async def every_mounted(
+    store: ObjectStore, prefix: str = keys.MOUNTS
+) -> AsyncIterator[tuple[Place, frozenset[Digest]]]:
     """Yield each repository of which there is a record, and the blobs in it."""
-    async for key in every_key(store, keys.MOUNTS):
+    async for key in every_key(store, prefix):
         place = keys.mounted_place(key)
         yield place, await mounted(store, place)
 
@@ -134,9 +136,16 @@ async def mounted_of(
     root = Place(tenant)
     if blobs := await mounted(store, root):
         yield root, blobs
-    async for key in every_key(store, keys.mounted_below(tenant)):
-        place = keys.mounted_place(key)
-        yield place, await mounted(store, place)
+    async for found in every_mounted(store, keys.mounted_below(tenant)):
+        yield found
+
+
+async def all_mounted(store: ObjectStore) -> frozenset[Digest]:
+    """The blobs that are in any record. For who changes nothing, and can't settle them."""
+    blobs: set[Digest] = set()
+    async for _, found in every_mounted(store):
+        blobs |= found
+    return frozenset(blobs)
 
 
 def mounts_name(place: Place) -> str:

@@ -16,7 +16,7 @@ from registry.service.collection.needs import Known, Needs
 from registry.service.entries import Entries, value
 from registry.service.failures import FAILURES
 from registry.service.memberships import Memberships
-from registry.service.mounts import every_mounted
+from registry.service.mounts import all_mounted
 from registry.service.pointers import Pointers
 from registry.service.presence import exists
 from registry.service.quotas.quotas import Quotas
@@ -132,10 +132,7 @@ class Collector:
         if not look:
             await self._settling.everything()
             return Known(as_of)
-        mounted: set[Digest] = set()
-        async for _, blobs in every_mounted(self._store):
-            mounted |= blobs
-        return Known(as_of, mounted=frozenset(mounted))
+        return Known(as_of, mounted=await all_mounted(self._store))
 
     async def _see_to(self, needs: Needs, done: Pass, key: str, *, look: bool) -> None:
         """See to one candidate. What fails stays in the queue, and does not keep others waiting."""

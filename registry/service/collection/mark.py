@@ -21,7 +21,7 @@ from registry.service.collection.needs import Known, Needs
 from registry.service.entries import Entries, mark, value
 from registry.service.history import Histories
 from registry.service.listing import every_key
-from registry.service.mounts import every_mounted
+from registry.service.mounts import all_mounted
 from registry.service.presence import exists
 from registry.service.records import Corrupt, DeletedRecord, Pointer, Record
 from registry.service.sessions import LIFETIME
@@ -223,9 +223,7 @@ class Marker:
 
     async def _contents(self, marked: Marked, *, look: bool) -> None:
         """Find pointers that no repository holds, and bytes that no pointer names."""
-        mounted: set[Digest] = set()
-        async for _, blobs in every_mounted(self._store):
-            mounted |= blobs
+        mounted = await all_mounted(self._store)
         named = array("Q")
         unheld: list[str] = []
         strays: dict[Place, list[str]] = {}
