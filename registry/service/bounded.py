@@ -6,7 +6,7 @@ and still be writing.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -95,6 +95,12 @@ async def both(one: Awaitable[T], other: Awaitable[U]) -> tuple[T, U]:
     """As ``all_of``, for two things of two kinds."""
     ended = await asyncio.gather(one, other, return_exceptions=True)
     return good(ended[0]), good(ended[1])
+
+
+def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Cut into parts of ``size``; the last one may be shorter."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 async def _iterated(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterable[T]:

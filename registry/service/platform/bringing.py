@@ -7,6 +7,7 @@ from auth.policy import Allow, Decision
 from auth.roles import Role
 from registry.service.blobs import Blob
 from registry.service.bounded import each
+from registry.service.derivations import DEPTH, MOST
 from registry.service.hashing import beside
 from registry.service.intake import Chunk
 from registry.service.manifests import Push, Pushed
@@ -18,15 +19,6 @@ from registry.spec.digest import Digest
 from registry.spec.errors import BlobUnknown, ManifestInvalid, ManifestUnknown
 from registry.spec.manifest import Descriptor, Manifest
 from registry.spec.names import Place
-
-DEPTH: Final = 4
-"""Most indexes that are nested in one another."""
-
-MOST: Final = 1000
-"""Most manifests that are brought for one."""
-
-LARGEST: Final = 4 * 1024 * 1024
-"""Most bytes of a manifest that waits."""
 
 _AT_ONCE: Final = 16
 
@@ -115,7 +107,7 @@ class Bringing:
             pass
         else:
             return None
-        if self._aside is not None and child.size <= LARGEST:
+        if self._aside is not None and child.size <= grammar.MAX_SIZE:
             try:
                 blob = await blobs.find(self._aside, child.digest)
                 if blob.size == child.size:

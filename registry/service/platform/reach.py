@@ -3,13 +3,12 @@
 What others hold makes no difference to the answer, nor to what is asked of the store for it.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
 from auth.identity import Identity
 from auth.policy import Allow, Decision, Verb
-from registry.service.bounded import good
+from registry.service.bounded import all_of, batches
 from registry.service.platform.shared import SharedRepository
 from registry.spec.digest import Digest
 from registry.spec.errors import Denied, ManifestUnknown
@@ -76,7 +75,7 @@ class Reach:
         last = self._shared.found.peek(digest)
         if last is not None and last in own:
             order = [last, *(each for each in order if each != last)]
-        for some in (order[:1], *_batches(order[1:])):
+        for some in (order[:1], *batches(order[1:], AT_ONCE)):
             for found in await self._held(verb, holds, some):
                 self.note(found, digest)
                 return found
@@ -88,7 +87,7 @@ class Reach:
         A digest does not tell which is meant, and of the others' images nothing is to go.
         """
         found: list[Allow] = []
-        for some in _batches(["", *await self.projects()]):
+        for some in batches(["", *await self.projects()], AT_ONCE):
             found += await self._held(verb, holds, some)
             if len(found) > 1:
                 raise Denied(SEVERAL)
@@ -130,10 +129,4 @@ class Reach:
                 return decision
             return None
 
-        looks = await asyncio.gather(*map(look, projects), return_exceptions=True)
-        return [found for found in map(good, looks) if found]
-
-
-def _batches(projects: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(projects), AT_ONCE):
-        yield projects[start : start + AT_ONCE]
+        return [found for found in await all_of(map(look, projects)) if found]

@@ -10,14 +10,13 @@ from collections.abc import (
     Awaitable,
     Callable,
     Iterable,
-    Iterator,
     Mapping,
     Sequence,
 )
 from dataclasses import dataclass
 from typing import Final
 
-from registry.service.bounded import each
+from registry.service.bounded import batches, each
 from registry.service.failures import FAILURES
 from registry.service.listing import every_key
 from registry.service.quotas.accounts import Accounts
@@ -54,11 +53,6 @@ class Counted:
 
     account: Account
     drift: int
-
-
-def _batches(tenants: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(tenants), TOGETHER):
-        yield tenants[start : start + TOGETHER]
 
 
 def _raised(_tenant: str, error: Exception) -> None:
@@ -102,7 +96,7 @@ class Counting:
         Those without limits are left out, and those of which another count began meanwhile. A
         crash leaves an account as it was, but nothing is given back until the next count.
         """
-        for batch in _batches(tenants):
+        for batch in batches(tenants, TOGETHER):
             for found in (await self._together(batch, failed)).items():
                 yield found
 
@@ -201,7 +195,7 @@ class Counting:
             return 0
         done = 0
         async with self._coordinator.hold(_LEASE):
-            for batch in _batches(due):
+            for batch in batches(due, TOGETHER):
                 accounts = {tenant: await self._read(tenant) for tenant in batch}
                 still = [name for name, found in accounts.items() if found and self._is_due(found)]
                 done += len(await self._together(still, self._failed))
