@@ -140,12 +140,16 @@ def signing_key(number: int) -> str:
 
 def data(session: SessionId) -> str:
     """Where the bytes of an upload go, and stay."""
-    return f"data/{session[:2]}/{session[:32]}"
+    return data_of(session[:32])
 
 
 def data_by(session: SessionId, algorithm: str) -> str:
     """Where bytes of an upload go that are named by another algorithm than was announced."""
-    number = sha256(f"{session} {algorithm}".encode()).hexdigest()[:32]
+    return data_of(sha256(f"{session} {algorithm}".encode()).hexdigest()[:32])
+
+
+def data_of(number: str) -> str:
+    """Where bytes go that have this number of 32 hexadecimal digits, which nobody else has."""
     return f"{DATA}{number[:2]}/{number}"
 
 

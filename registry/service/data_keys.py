@@ -56,5 +56,4 @@ class DataKeys:
 
 def fresh_data() -> str:
     """A key for bytes that no upload brought; nobody else has it."""
-    number = secrets.token_hex(16)
-    return f"{keys.DATA}{number[:2]}/{number}"
+    return keys.data_of(secrets.token_hex(16))
