@@ -9,6 +9,7 @@ import random
 import statistics
 import time
 from collections import Counter
+from contextlib import contextmanager
 
 import pytest
 
@@ -64,18 +65,25 @@ class Watched:
         return found
 
 
-@pytest.fixture(scope="module")
-def registry():
-    watched = []
+@contextmanager
+def watched(shared):
+    """A registry with projects, shown in ``shared`` too, which counts what its store is asked."""
+    stores = []
 
     def wrap(store):
-        watched.append(Watched(store))
-        return watched[0]
+        stores.append(Watched(store))
+        return stores[0]
 
     # The audit log looks things up behind the answers, and would be counted with them.
-    settings = {"audit.mode": "off", "platform.shared_repository": SHARED}
+    settings = {"audit.mode": "off", "platform.shared_repository": shared}
     with tenants(wrap=wrap, settings=settings) as registry:
-        registry.watched = watched[0]
+        registry.watched = stores[0]
+        yield registry
+
+
+@pytest.fixture(scope="module")
+def registry():
+    with watched(SHARED) as registry:
         for name in ("mal", "vic"):
             registry.user(name)
         registry.project("mine", mal="owner")

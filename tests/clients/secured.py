@@ -8,7 +8,9 @@ import hashlib
 import http.client
 import json
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,21 @@ def secured(kind, registry):
                     self.run("login", host, *pair)
 
     return Secured
+
+
+@contextmanager
+def running(settings: str = "") -> Iterator[Registry]:
+    """A registry that serves, with more `settings` (TOML); its log is looked at in the end."""
+    with tempfile.TemporaryDirectory(prefix="logins-") as home:
+        more = Path(home) / "more.toml"
+        more.write_text(settings)
+        made = Registry(Path(home), arguments=("-c", str(more)) if settings else ())
+        made.process.start()
+        try:
+            yield made
+        finally:
+            made.process.kill()
+        made.process.check_log()
 
 
 def make_client(name, request, home, registry):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.secured import Registry, make_client, said
+from tests.clients.secured import make_client, running, said
 from tests.fixtures.programs import require_program
 from tests.fixtures.projects import PASSWORD
 
@@ -25,15 +25,9 @@ CLIENTS = ["docker", "podman", "buildah", "containerd", "skopeo", "crane", "regc
 
 @pytest.fixture(scope="module")
 def registry():
-    with tempfile.TemporaryDirectory(prefix="logins-") as home:
-        made = Registry(Path(home))
-        made.process.start()
-        try:
-            made.put_secret()
-            yield made
-        finally:
-            made.process.kill()
-        made.process.check_log()
+    with running() as made:
+        made.put_secret()
+        yield made
 
 
 @pytest.fixture(params=CLIENTS)

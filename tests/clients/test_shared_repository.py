@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.secured import Registry, make_client, said
+from tests.clients.secured import make_client, running, said
 from tests.fixtures.projects import PASSWORD
 
 pytestmark = pytest.mark.timeout(300)
@@ -22,17 +22,9 @@ CLIENTS = ["docker", "containerd", "crane"]
 
 @pytest.fixture(scope="module")
 def registry():
-    with tempfile.TemporaryDirectory(prefix="shared-") as home:
-        settings = Path(home) / "platform.toml"
-        settings.write_text(f'[platform]\nshared_repository = "{SHARED}"\n')
-        made = Registry(Path(home), arguments=("-c", str(settings)))
-        made.process.start()
-        try:
-            made.put_secret(SHARED, "other__v1")
-            yield made
-        finally:
-            made.process.kill()
-        made.process.check_log()
+    with running(f'[platform]\nshared_repository = "{SHARED}"\n') as made:
+        made.put_secret(SHARED, "other__v1")
+        yield made
 
 
 @pytest.fixture(params=CLIENTS)

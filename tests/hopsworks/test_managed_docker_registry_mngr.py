@@ -16,7 +16,7 @@ from registry.spec.digest import Digest
 from registry.spec.names import Place
 from registry.spec.problems import AccountExists
 from tests.auth.tenants import ROOT, basic, bearer, tenants
-from tests.auth.test_timing import Watched, forget
+from tests.auth.test_timing import forget, watched
 from tests.management.api import Api
 from tests.oracle.content import (
     DOCKER_MANIFEST,
@@ -343,15 +343,7 @@ def test_tokens_reach_what_their_owners_may_do(registry, made, service):
 @pytest.fixture(scope="module")
 def counted():
     """A registry of 20 projects, and the counts of what is asked of its store."""
-    watched = []
-
-    def wrap(store):
-        watched.append(Watched(store))
-        return watched[0]
-
-    settings = {"audit.mode": "off", "platform.shared_repository": SHARED}
-    with tenants(wrap=wrap, settings=settings) as registry:
-        registry.watched = watched[0]
+    with watched(SHARED) as registry:
         for name in ("adm", "one", "many"):
             registry.user(name)
         registry.project("hops", Visibility.INTERNAL, adm="owner")

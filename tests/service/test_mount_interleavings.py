@@ -51,34 +51,44 @@ async def prepared(clock, coordinator) -> Registry:
     return registry
 
 
+async def in_every_way(clock, coordinator, schedules, requests, *, derived=True):
+    """Do the requests in each way, on an image of A that is ``derived`` to B; yield what came."""
+    for way in schedules:
+        registry = await prepared(clock, coordinator)
+        if derived:
+            await derive(registry)
+        setup = registry.store.total
+        ended = await interleave(registry.store, requests(registry), *way)
+        schedules.took(registry.store.total - setup)
+        yield registry, ended, way
+
+
+def delete(registry):
+    return registry.services.blobs.delete(B, BIG)
+
+
 @pytest.mark.parametrize("coordinator", [InProcessCoordinator, LosesLocks])
 async def test_who_settles_late_brings_back_nothing_that_was_deleted_since(clock, coordinator):
     schedules = Schedules(3, SHARES)
-    for first, switches in schedules:
-        registry = await prepared(clock, coordinator)
-        await derive(registry)
-        setup = registry.store.total
-        deleting = registry.services.blobs.delete(B, BIG)
-        await interleave(
-            registry.store, [settle(registry), deleting, settle(registry)], first, switches
-        )
-        schedules.took(registry.store.total - setup)
-        assert not await registry.holds(LAYER, B), (first, switches)
-        assert await registry.holds(CONFIG, B), (first, switches)
+
+    def requests(registry):
+        return [settle(registry), delete(registry), settle(registry)]
+
+    async for registry, _, way in in_every_way(clock, coordinator, schedules, requests):
+        assert not await registry.holds(LAYER, B), way
+        assert await registry.holds(CONFIG, B), way
         assert not await registry.keys(keys.MOUNTS)
     assert schedules.tried > 50
 
 
 async def test_who_asks_while_it_is_settled_is_told_that_it_is_there(clock):
     schedules = Schedules(2, SHARES)
-    for first, switches in schedules:
-        registry = await prepared(clock, InProcessCoordinator)
-        await derive(registry)
-        setup = registry.store.total
-        asking = registry.services.blobs.holds(B, BIG)
-        held, _ = await interleave(registry.store, [asking, settle(registry)], first, switches)
-        schedules.took(registry.store.total - setup)
-        assert held, (first, switches)
+
+    def requests(registry):
+        return [registry.services.blobs.holds(B, BIG), settle(registry)]
+
+    async for _, (held, _), way in in_every_way(clock, InProcessCoordinator, schedules, requests):
+        assert held, way
     assert schedules.tried > 20
 
 
@@ -87,19 +97,15 @@ async def test_a_derivation_beside_a_deletion_comes_before_or_after_it(clock, co
     """Whichever it was, that does not change when it is settled."""
     schedules = Schedules(3, SHARES)
     held = 0
-    for first, switches in schedules:
-        registry = await prepared(clock, coordinator)
-        await derive(registry)
-        setup = registry.store.total
-        deleting = registry.services.blobs.delete(B, BIG)
-        await interleave(
-            registry.store, [derive(registry), deleting, settle(registry)], first, switches
-        )
-        schedules.took(registry.store.total - setup)
+
+    def requests(registry):
+        return [derive(registry), delete(registry), settle(registry)]
+
+    async for registry, _, way in in_every_way(clock, coordinator, schedules, requests):
         before = await registry.holds(LAYER, B)
         await settle(registry)
-        assert await registry.holds(LAYER, B) == before, (first, switches)
-        assert await registry.holds(CONFIG, B), (first, switches)
+        assert await registry.holds(LAYER, B) == before, way
+        assert await registry.holds(CONFIG, B), way
         held += before
     assert 10 < held < schedules.tried - 10
 
@@ -109,19 +115,15 @@ async def test_no_collector_takes_what_a_derivation_brought(clock, coordinator):
     """Its source is deleted, and in the end nothing else holds what it needs."""
     schedules = Schedules(3, SHARES)
     derived = 0
-    for first, switches in schedules:
-        registry = await prepared(clock, coordinator)
-        setup = registry.store.total
-        made, *_ = await interleave(
-            registry.store,
-            [derive(registry), registry.delete(A), registry.collector().collect()],
-            first,
-            switches,
-        )
-        schedules.took(registry.store.total - setup)
+
+    def requests(registry):
+        return [derive(registry), registry.delete(A), registry.collector().collect()]
+
+    ways = in_every_way(clock, coordinator, schedules, requests, derived=False)
+    async for registry, (made, *_), way in ways:
         await registry.pass_time(8)
         assert not await registry.holds(LAYER, A), "the collector works"
-        assert await registry.holds(LAYER, B) == made, (first, switches)
+        assert await registry.holds(LAYER, B) == made, way
         assert not made or await registry.pulls(B)
         derived += made
     assert 10 < derived < schedules.tried
